@@ -1,0 +1,1 @@
+"""famus_jax: learn, while training, how much each example's label deserves to count."""
