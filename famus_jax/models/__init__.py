@@ -1,1 +1,12 @@
-"""."""
+"""Flax Linen networks: logits only, the norm and the dtype are arguments.
+
+Every network is called as ``module.apply(variables, images, train=bool)`` with floating-point
+images ``[n, H, W, C]`` and returns logits ``[n, num_classes]``.
+"""
+
+from famus_jax.models.build import MODELS, build_model
+from famus_jax.models.preact_resnet import PreActResNet18
+from famus_jax.models.simple import MLP, SmallCNN
+from famus_jax.models.wide_resnet import WideResNet
+
+__all__ = ["MLP", "MODELS", "PreActResNet18", "SmallCNN", "WideResNet", "build_model"]
