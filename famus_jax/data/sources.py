@@ -1,0 +1,175 @@
+"""Image-classification sets as plain arrays with stable example ids."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+OURS = {"famus_digits": ("famus_jax.data.builders.famus_digits", "FamusDigits")}
+
+
+class Examples(NamedTuple):
+    """A whole split in memory.
+
+    Attributes:
+      images: uint8[N, H, W, C].
+      labels: int32[N] in [0, num_classes), as the source gives them.
+      ids: array of str [N], unique; an example keeps its id for ever.
+      num_classes: number of classes.
+      name: what was loaded, for messages and tables.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    num_classes: int
+    name: str
+
+
+def default_data_dir() -> Path:
+    """Where tfds keeps its sets: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    given = os.environ.get("TFDS_DATA_DIR")
+    return Path(given).expanduser() if given else Path.home() / "tensorflow_datasets"
+
+
+def _prepared_dir(name: str, root: Path) -> Path | None:
+    """The newest prepared version of ``name`` ("cifar10", "set/config", "set/config:1.0.0")."""
+    plain, _, wanted = name.partition(":")
+    base = root / plain
+    found = []
+    for info in base.glob("*/dataset_info.json"):
+        numbers = info.parent.name.split(".")
+        matches = not wanted or info.parent.name == wanted
+        if len(numbers) == 3 and all(n.isdigit() for n in numbers) and matches:
+            found.append((tuple(int(n) for n in numbers), info.parent))
+    return max(found)[1] if found else None
+
+
+def _prepare_ours(name: str, root: Path) -> Path:
+    import importlib
+
+    module, cls = OURS[name.partition(":")[0]]
+    builder = getattr(importlib.import_module(module), cls)(
+        data_dir=str(root), file_format="array_record"
+    )
+    target = Path(str(builder.data_path))
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        builder.download_and_prepare()  # into a temporary folder, renamed when complete
+    except OSError as error:
+        # Two processes may prepare at once; whoever renames second finds the work done.
+        if _prepared_dir(name, root) is None:
+            raise OSError(
+                f"could not write {name!r} to {target}: {error}. Choose a folder that can be "
+                "written: data_dir=..., or the environment variable TFDS_DATA_DIR."
+            ) from error
+    return target
+
+
+def _how_to_prepare(name: str, root: Path) -> str:
+    return (
+        f"data set {name!r} is not prepared: looked for {root / name.partition(':')[0]}"
+        "/<version>/dataset_info.json. Prepare it once with tfds, which needs TensorFlow (reading "
+        "never does):\n"
+        "    pip install 'famus_jax[prepare]'\n"
+        f'    python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, '
+        f"data_dir={str(root)!r}, file_format='array_record').download_and_prepare()\"\n"
+        "or say where it is: data_dir=... or the environment variable TFDS_DATA_DIR. "
+        f"Sets that need no preparation: {', '.join(sorted(OURS))}."
+    )
+
+
+def open_builder(name: str, data_dir: str | os.PathLike | None = None):
+    """The tfds builder of a prepared set, opened from its files (its code is not imported).
+
+    Args:
+      name: a tfds name, "cifar10", with config and version where needed
+        ("controlled_noisy_web_labels/mini_imagenet_red:1.0.0"), or one of ours, prepared here on
+        first use.
+      data_dir: the tfds root folder; None means `default_data_dir`.
+
+    Raises:
+      FileNotFoundError: not prepared; the message says where it looked and how to get it.
+      ValueError: prepared in a format without random access (TFRecord); says how to convert.
+    """
+    root = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
+    folder = _prepared_dir(name, root)
+    if folder is None and name.partition(":")[0] in OURS:
+        folder = _prepare_ours(name, root)
+    if folder is None:
+        raise FileNotFoundError(_how_to_prepare(name, root))
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(str(folder))
+    if not any(folder.glob("*.array_record*")):
+        raise ValueError(
+            f"{folder} is prepared without ArrayRecord files, which random access needs. Convert "
+            f"it once (needs TensorFlow): tfds convert_format --dataset_dir={folder} "
+            "--out_file_format=array_record --out_path=<another data_dir>/…"
+        )
+    return builder
+
+
+def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Examples:
+    """Load one split of a tfds image-classification set, without TensorFlow.
+
+    Args:
+      name: "famus_digits" (prepared on first use), or any tfds set that is prepared in
+        ``data_dir`` as ArrayRecord, with the features "image", "label" and, if it has one, "id".
+        Without an id, examples are named by split and record number, "train_0000017"; such ids
+        are stable for one version of the builder, which then is part of `Examples.name`.
+      split: a name in the builder, "train".
+      data_dir: see `open_builder`.
+
+    Returns:
+      `Examples`, in the order of the files (which for tfds is *not* torchvision's: align by id).
+
+    Raises:
+      FileNotFoundError, ValueError: see `open_builder`; an unknown split; images of several sizes.
+    """
+    builder = open_builder(name, data_dir)
+    splits = sorted(builder.info.splits)
+    if split not in splits:
+        raise ValueError(f"{name!r} has no split {split!r}; choose one of {splits}")
+    features = builder.info.features
+    missing = [key for key in ("image", "label") if key not in features]
+    if missing:
+        raise ValueError(
+            f"{name!r} has no feature {missing[0]!r} (it has {sorted(features)}); "
+            "load_source reads image-classification sets"
+        )
+    count = builder.info.splits[split].num_examples
+    source = builder.as_data_source(split=split)
+    shape = features["image"].shape
+    images = None if None in shape else np.empty((count, *shape), np.uint8)
+    labels = np.empty(count, np.int32)
+    ids: list[str] = []
+    for row in range(count):
+        record = source[row]
+        if images is None:
+            images = np.empty((count, *record["image"].shape), np.uint8)
+        if record["image"].shape != images.shape[1:]:
+            raise ValueError(
+                f"{name!r}: image {row} of {split!r} is {record['image'].shape}, the first is "
+                f"{images.shape[1:]}; an array needs one size. Stream it instead, or resize it."
+            )
+        images[row] = record["image"]
+        labels[row] = record["label"]
+        ids.append(_text(record["id"]) if "id" in features else f"{split}_{row:07d}")
+    plain = name.partition(":")[0]
+    if images is None:
+        raise ValueError(f"{name!r}: split {split!r} is empty")
+    return Examples(
+        images,
+        labels,
+        np.asarray(ids, dtype=np.str_),
+        int(features["label"].num_classes),
+        f"{plain}:{builder.info.version}/{split}",
+    )
+
+
+def _text(value: bytes | str | np.ndarray) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
