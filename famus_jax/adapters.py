@@ -243,7 +243,9 @@ def nnx_forward(
     **Returns:** ``(forward, params, model_state)``. `params` is the `nnx.State` of all `nnx.Param`
     variables, `model_state` that of all others: running statistics *and random streams*. So dropout
     draws from `model_state`, which advances with every training call; the forward's `rng` is not
-    used. ``nnx.update(model, params, model_state)`` writes trained values back.
+    used. ``nnx.update(model, params, model_state)`` writes trained values back. NNX stores running
+    statistics in their own dtype with a warning when the computation is wider: for float64, cast
+    the floating-point leaves of `model_state` as well as `params`.
 
     ```python
     forward, params, model_state = nnx_forward(model)
@@ -307,7 +309,7 @@ def _like(new: Any, old: Any) -> Any:
 
 def _cast(new: Any, old: Any) -> Any:
     """`new` in the dtype of `old`: float64 batches, say, keep float32 statistics float32."""
-    dtype = jnp.result_type(old)
+    dtype = old.dtype if hasattr(old, "dtype") else jnp.asarray(old).dtype
     return new if new.dtype == dtype else new.astype(dtype)
 
 

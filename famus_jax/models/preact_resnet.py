@@ -2,8 +2,8 @@
 
 After He et al., *Identity Mappings in Deep Residual Networks*, ECCV 2016 (arXiv 1603.05027), with
 the departures of the network published with DivideMix (Li et al., ICLR 2020): the shortcut, the
-identity too, is taken *after* the block's first norm and ReLU; the stem has a norm and a ReLU; there
-is no norm after the last block. (Without the stem's norm the network would have 11,171,146
+identity too, is taken *after* the block's first norm and ReLU; the stem has a norm and a ReLU;
+there is no norm after the last block. (Without the stem's norm the network would have 11,171,146
 parameters; the published count of 11,171,274 includes its 128.)
 """
 
