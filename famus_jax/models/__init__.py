@@ -5,8 +5,21 @@ images ``[n, H, W, C]`` and returns logits ``[n, num_classes]``.
 """
 
 from famus_jax.models.build import MODELS, build_model
+from famus_jax.models.cifar_resnet import CifarResNet
+from famus_jax.models.inception_resnet_v2 import InceptionResNetV2
 from famus_jax.models.preact_resnet import PreActResNet18
+from famus_jax.models.resnet import ResNet50
 from famus_jax.models.simple import MLP, SmallCNN
 from famus_jax.models.wide_resnet import WideResNet
 
-__all__ = ["MLP", "MODELS", "PreActResNet18", "SmallCNN", "WideResNet", "build_model"]
+__all__ = [
+    "MLP",
+    "MODELS",
+    "CifarResNet",
+    "InceptionResNetV2",
+    "PreActResNet18",
+    "ResNet50",
+    "SmallCNN",
+    "WideResNet",
+    "build_model",
+]

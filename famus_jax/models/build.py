@@ -7,7 +7,10 @@ from typing import Any
 
 import flax.linen as nn
 
+from famus_jax.models.cifar_resnet import CifarResNet
+from famus_jax.models.inception_resnet_v2 import InceptionResNetV2
 from famus_jax.models.preact_resnet import PreActResNet18
+from famus_jax.models.resnet import ResNet50
 from famus_jax.models.simple import MLP, SmallCNN
 from famus_jax.models.wide_resnet import WideResNet
 
@@ -18,6 +21,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "wrn_28_10": partial(WideResNet, depth=28, width=10),
     "wrn_40_2": partial(WideResNet, depth=40, width=2),
     "preact_resnet_18": PreActResNet18,
+    "resnet_32": CifarResNet,
+    "resnet_50": ResNet50,
+    "inception_resnet_v2": InceptionResNetV2,
 }
 
 
