@@ -7,8 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.errors import InvalidRngError
 
-from famus_jax.models import MLP, MODELS, SmallCNN, WideResNet, build_model
+from famus_jax.models import (
+    MLP,
+    MODELS,
+    SmallCNN,
+    WideResNet,
+    build_model,
+    cifar_resnet,
+    preact_resnet,
+    wide_resnet,
+)
 from famus_jax.models import _layers as layers
 
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8, 8, 3)), jnp.float32)
@@ -17,6 +27,15 @@ SMALL = {
     "cnn": {"widths": (4, 8)},
     "wrn_28_2": {"depth": 10, "width": 1},
 }
+
+
+def filled(model, images):
+    """Variables of `model` with random positive-variance values, without compiling its `init`."""
+    rng = np.random.default_rng(1)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    return jax.tree.map(
+        lambda x: (0.3 + 0.2 * rng.normal(size=x.shape).clip(-1, 1)).astype(x.dtype), variables
+    )
 
 
 def leaf_dtypes(tree):
@@ -69,7 +88,7 @@ def test_double_precision_parameters_give_double_precision_logits(name):
 def test_other_norms_treat_examples_apart(norm):
     # Fails if a norm mixes examples, or if one of them is BatchNorm after all.
     model = SmallCNN(5, widths=(8, 8), norm=norm)
-    variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
+    variables = filled(model, IMAGES)
     apply = jax.jit(partial(model.apply, train=True))
     together = apply(variables, IMAGES)
     alone = jnp.concatenate([apply(variables, x[None]) for x in IMAGES])
@@ -122,35 +141,57 @@ def test_mlp_by_hand():
     np.testing.assert_allclose(model.apply({"params": params}, IMAGES), expected, rtol=1e-4)
 
 
-def test_wide_resnet_dropout_is_random_in_training_only():
-    model = WideResNet(10, 1, 5, dropout=0.5)
-    variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
+def test_wide_resnet_drops_between_the_convolutions_in_training_only():
+    # With a second convolution that copies, block(x) - x is what dropout left of the first half's
+    # output. Fails if dropout stands anywhere else, has another scale, or stays on.
+    x = IMAGES[..., :2]
+    block = wide_resnet._Block(2, 1, dropout=0.5, norm="none", dtype=None)
+    params = block.init(jax.random.key(1), x, False)["params"]
+    params["conv2"]["kernel"] = jnp.zeros((3, 3, 2, 2)).at[1, 1].set(jnp.eye(2))
 
-    @partial(jax.jit, static_argnums=1)
     def run(key, train):
-        rngs = {"dropout": jax.random.key(key)}
-        return model.apply(variables, IMAGES, train=train, rngs=rngs, mutable=["batch_stats"])[0]
+        return block.apply({"params": params}, x, train, rngs={"dropout": jax.random.key(key)}) - x
 
-    assert np.array_equal(run(0, True), run(0, True))
-    assert not np.array_equal(run(0, True), run(1, True))
-    assert np.array_equal(run(0, False), run(1, False))
+    whole, first, second = np.asarray(run(0, False)), np.asarray(run(0, True)), run(1, True)
+    kept = np.abs(first) > 1e-6
+    assert 0.2 < kept[whole > 1e-6].mean() < 0.8
+    np.testing.assert_allclose(first[kept], 2 * whole[kept], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(first, second, atol=1e-5)
+
+
+def test_wide_resnet_hands_its_dropout_on():
+    model = WideResNet(10, 1, 5, dropout=0.5)
+    variables = filled(model, IMAGES)
+    jax.eval_shape(partial(model.apply, train=False), variables, IMAGES)
+    with pytest.raises(InvalidRngError, match="dropout"):
+        jax.eval_shape(partial(model.apply, train=True, mutable=["batch_stats"]), variables, IMAGES)
 
 
 def test_initial_scales_are_those_of_the_originals():
     # Variances within 5 %: fails if fan in and fan out change places (a factor of 2 at a stage's
     # first convolution), or for a truncated instead of a plain normal (0.77).
-    key = jax.random.key(0)
-    params = jax.jit(WideResNet(10, 4, 10).init)(key, IMAGES)["params"]
-    block = params["stage2_block0"]
+    key, x = jax.random.key(0), jnp.zeros((1, 2, 2, 64))
+    keywords = {"features": 128, "strides": 2, "norm": "none", "dtype": None}
+    block = wide_resnet._Block(dropout=0.0, **keywords).init(key, x, False)["params"]
     assert np.var(block["conv1"]["kernel"]) == pytest.approx(2 / (9 * 128), rel=0.05)
     assert np.var(block["shortcut"]["kernel"]) == pytest.approx(2 / 128, rel=0.05)
-    assert not np.any(params["head"]["bias"])
-    params = jax.jit(build_model("preact_resnet_18", 100).init)(key, IMAGES)["params"]
-    kernel = np.asarray(params["stage2_block0"]["conv1"]["kernel"])
+    block = preact_resnet._Block(**keywords).init(key, x, False)["params"]
+    kernel = np.asarray(block["conv1"]["kernel"])
     assert np.abs(kernel).max() == pytest.approx(1 / np.sqrt(9 * 64), rel=1e-3)
     assert np.var(kernel) == pytest.approx(1 / (3 * 9 * 64), rel=0.05)
-    bias = np.asarray(params["head"]["bias"])
-    assert 0.9 / np.sqrt(512) < np.abs(bias).max() < 1 / np.sqrt(512)
+    block = cifar_resnet._Block(**keywords).init(key, x, False)["params"]
+    assert np.var(block["conv1"]["kernel"]) == pytest.approx(2 / (9 * 64), rel=0.05)
+
+
+def test_initial_head_is_that_of_pytorch():
+    class Head(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return layers.head(x, 100, torch_bias=True)
+
+    params = Head().init(jax.random.key(0), jnp.zeros((1, 400)))["params"]["head"]
+    for leaf in (params["kernel"], params["bias"]):
+        assert 0.9 / 20 < np.abs(leaf).max() < 1 / 20
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
