@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from famus_jax.data.own_data import load_path
+from famus_jax.data.types import Examples
+
+__all__ = ["Examples", "default_data_dir", "load_source", "open_builder"]
+
 OURS = {"famus_digits": ("famus_jax.data.builders.famus_digits", "FamusDigits")}
-
-
-class Examples(NamedTuple):
-    """A whole split in memory.
-
-    Attributes:
-      images: uint8[N, H, W, C].
-      labels: int32[N] in [0, num_classes), as the source gives them.
-      ids: array of str [N], unique; an example keeps its id for ever.
-      num_classes: number of classes.
-      name: what was loaded, for messages and tables.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-    num_classes: int
-    name: str
 
 
 def default_data_dir() -> Path:
@@ -113,6 +100,16 @@ def open_builder(name: str, data_dir: str | os.PathLike | None = None):
     return builder
 
 
+def is_path(name: str) -> bool:
+    """Whether a source name is a path to the user's own data rather than a tfds name."""
+    starts = (".", "/", "~", "\\")
+    return (
+        name.startswith(starts)
+        or name.endswith((".csv", ".parquet", ".npz"))
+        or os.path.isabs(name)
+    )
+
+
 def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Examples:
     """Load one split of a tfds image-classification set, without TensorFlow.
 
@@ -120,8 +117,10 @@ def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None
       name: "famus_digits" (prepared on first use), or any tfds set that is prepared in
         ``data_dir`` as ArrayRecord, with the features "image", "label" and, if it has one, "id".
         Without an id, examples are named by split and record number, "train_0000017"; such ids
-        are stable for one version of the builder, which then is part of `Examples.name`.
-      split: a name in the builder, "train".
+        are stable for one version of the builder, which then is part of `Examples.name`. Or a path
+        to the user's own data, recognised by its start ("./", "/", "~", "../") or its suffix
+        (.csv, .parquet, .npz): see `own_data.load_path`, also for image size and tolerance.
+      split: a name in the builder, "train"; "train", "test" or "all" of own data.
       data_dir: see `open_builder`.
 
     Returns:
@@ -130,6 +129,8 @@ def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None
     Raises:
       FileNotFoundError, ValueError: see `open_builder`; an unknown split; images of several sizes.
     """
+    if is_path(name):
+        return load_path(name, split)
     builder = open_builder(name, data_dir)
     splits = sorted(builder.info.splits)
     if split not in splits:
@@ -147,8 +148,7 @@ def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None
     images = None if None in shape else np.empty((count, *shape), np.uint8)
     labels = np.empty(count, np.int32)
     ids: list[str] = []
-    for row in range(count):
-        record = source[row]
+    for row, record in enumerate(_records(source, count)):
         if images is None:
             images = np.empty((count, *record["image"].shape), np.uint8)
         if record["image"].shape != images.shape[1:]:
@@ -168,8 +168,15 @@ def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None
         np.asarray(ids, dtype=np.str_),
         int(features["label"].num_classes),
         f"{plain}:{builder.info.version}/{split}",
+        tuple(features["label"].names or ()),
     )
 
 
 def _text(value: bytes | str | np.ndarray) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _records(source, count: int, chunk: int = 512) -> Iterator[dict]:
+    # Reading records together costs half of reading them one by one.
+    for start in range(0, count, chunk):
+        yield from source.__getitems__(range(start, min(start + chunk, count)))

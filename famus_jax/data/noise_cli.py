@@ -1,0 +1,138 @@
+"""``famus noise``: write label-noise tables and look at them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+from famus_jax.data import noise_kinds as kinds
+from famus_jax.data.noise import NoisyLabels, expected_rate, summarise
+from famus_jax.data.noise_files import align, make_table, read_table, write_table
+from famus_jax.data.noise_kinds import NoiseSpec, apply_noise
+from famus_jax.data.noise_presets import PRESETS, published_noise
+from famus_jax.data.sources import load_source
+
+KINDS = {
+    "symmetric": lambda c: kinds.uniform_redraw(c),
+    "symmetric_exclusive": lambda c: kinds.uniform_redraw(c, inclusive=False),
+    "pair_flip": kinds.next_redraw,
+    "flip_to_one": lambda c: kinds.flip_to_some_redraw(c, 1),
+    "flip_to_two": lambda c: kinds.flip_to_some_redraw(c, 2),
+    "asymmetric_cifar10": lambda c: kinds.asymmetric_cifar10_redraw(),
+    "superclass_next": lambda c: kinds.superclass_next_redraw(),
+    "hierarchical": lambda c: kinds.hierarchical_redraw(),
+}
+
+
+def named_noise(kind: str, num_classes: int, rate: float, exact: kinds.Exact = "no") -> NoiseSpec:
+    """The noise of a name: one of `KINDS`, or "paper/kind" of `PRESETS`.
+
+    Raises:
+      ValueError: an unknown name, or a kind for another number of classes.
+    """
+    if "/" in kind:
+        if exact != "no":
+            raise ValueError(f"{kind!r} fixes its own counts; leave exact = {exact!r} away")
+        paper, _, own = kind.partition("/")
+        return published_noise(paper, own, num_classes, rate)
+    if kind not in KINDS:
+        raise ValueError(f"no label noise {kind!r}; choose one of {', '.join(all_names())}")
+    redraw = KINDS[kind](num_classes)
+    if len(redraw) != num_classes:
+        raise ValueError(f"noise {kind!r} has {len(redraw)} classes, the data have {num_classes}")
+    return NoiseSpec(kind, redraw, rate, exact)
+
+
+def all_names() -> list[str]:
+    """Every name that `named_noise` knows."""
+    return [*KINDS, *(f"{paper}/{kind}" for paper, some in PRESETS.items() for kind in some)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands ``write``, ``inspect`` and ``kinds`` to ``parser``."""
+    commands = parser.add_subparsers(dest="noise_command", required=True)
+    write = commands.add_parser("write", help="corrupt the labels of a data set into a table")
+    write.add_argument("--out", required=True, help="file to write, .json or .csv")
+    write.add_argument("--kind", required=True, help="see `famus noise kinds`")
+    write.add_argument("--rate", required=True, type=float, help="in [0, 1]")
+    write.add_argument("--seed", type=int, default=0)
+    write.add_argument(
+        "--exact", choices=["no", "all", "class"], default="no", help="exact counts (ours only)"
+    )
+    inspect = commands.add_parser("inspect", help="rate, transition matrix and digest of a table")
+    inspect.add_argument("table")
+    inspect.add_argument("--order", choices=["ids", "torchvision"], default="ids")
+    inspect.add_argument("--key", default=None, help="column or array of the labels")
+    for command, source in ((write, "famus_digits"), (inspect, None)):
+        command.add_argument("--source", default=source, help="data set with the clean labels")
+        command.add_argument("--split", default="train")
+        command.add_argument("--data_dir", default=None, help="tfds folder")
+    commands.add_parser("kinds", help="list the kinds of noise")
+
+
+def _matrix_lines(matrix: np.ndarray, limit: int = 20) -> Sequence[str]:
+    if len(matrix) > limit:
+        kept = np.diagonal(matrix)
+        return [
+            f"labels kept, by class: lowest {kept.min():.3f}, mean {kept.mean():.3f}, "
+            f"highest {kept.max():.3f} ({len(matrix)} classes; matrix not shown)"
+        ]
+    head = "clean\\noisy " + " ".join(f"{k:5d}" for k in range(len(matrix)))
+    rows = [f"{c:11d} " + " ".join(f"{v:5.3f}" for v in row) for c, row in enumerate(matrix)]
+    return [head, *rows]
+
+
+def _report(noisy: NoisyLabels, clean: np.ndarray, expected: float | None) -> None:
+    wrong = int((noisy.labels != clean).sum())
+    print(f"examples        {len(clean)}")
+    print(f"wrong labels    {wrong} ({100 * noisy.realised_rate:.2f} %)")
+    if expected is not None:
+        print(f"expected        {100 * expected:.2f} %")
+    print(f"digest          {noisy.digest}")
+    print("\n".join(_matrix_lines(noisy.realised_transition)))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the parsed arguments say; returns the exit status 0.
+
+    Raises:
+      ValueError, FileNotFoundError: as the functions used; the message names value and fix.
+    """
+    if args.noise_command == "kinds":
+        print("\n".join(all_names()))
+        return 0
+    if args.noise_command == "write":
+        examples = load_source(args.source, args.split, args.data_dir)
+        spec = named_noise(args.kind, examples.num_classes, args.rate, args.exact)
+        noisy = apply_noise(spec, examples.labels, examples.ids, args.seed)
+        about = {
+            "source": examples.name,
+            "kind": spec.name,
+            "rate": spec.rate,
+            "exact": spec.exact,
+            "seed": args.seed,
+            "realised_rate": noisy.realised_rate,
+            "num_classes": examples.num_classes,
+        }
+        write_table(args.out, make_table(examples.ids, noisy.labels, **about))
+        print(f"wrote           {args.out}")
+        _report(noisy, examples.labels, expected_rate(spec.transition, examples.labels))
+        return 0
+    table = read_table(args.table, order=args.order, key=args.key)
+    for key, value in table.about.items():
+        print(f"{key:15s} {value}")
+    if args.source is None:
+        print(f"examples        {len(table.ids)}")
+        print(f"digest          {table.digest}")
+        counts = np.bincount(table.labels)
+        print("labels          " + ", ".join(f"{c}: {n}" for c, n in enumerate(counts)))
+        print("(name the clean labels with --source to see the rate)")
+        return 0
+    examples = load_source(args.source, args.split, args.data_dir)
+    noisy = summarise(
+        align(table, examples.ids), examples.labels, examples.ids.tolist(), examples.num_classes
+    )
+    _report(noisy, examples.labels, None)
+    return 0
