@@ -31,6 +31,17 @@ def fit(image, size: tuple[int, int]):
     return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
 
 
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8[H, W, C] (C = 1 or 3) fitted to ``size`` (see `fit`); unchanged if it has that size."""
+    if image.shape[:2] == size:
+        return image
+    from PIL import Image
+
+    grey = image.shape[-1] == 1
+    fitted = fit(Image.fromarray(image[..., 0] if grey else image), size)
+    return np.asarray(fitted, np.uint8).reshape(*size, image.shape[-1])
+
+
 def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.ndarray:
     """One image as uint8[H, W, channels].
 
@@ -44,8 +55,6 @@ def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.n
     """
     from PIL import Image
 
-    if channels not in (1, 3):
-        raise ValueError(f"channels = {channels!r}; choose 3 (colour) or 1 (grey)")
     with Image.open(file) as image:
         image = image.convert("RGB" if channels == 3 else "L")
         if size is not None:
@@ -118,10 +127,13 @@ def read_images(
       (uint8[M, H, W, channels], int64[M] positions of the images that could be read).
 
     Raises:
-      ValueError: more unreadable files than tolerated (named and counted); several sizes.
+      ValueError: more unreadable files than tolerated (named and counted); several sizes; another
+        number of channels.
     """
     pair = checked_size(size)
     tolerance = check_tolerance(tolerance)
+    if channels not in (1, 3):
+        raise ValueError(f"channels = {channels!r}; choose 3 (colour) or 1 (grey)")
     reasons: dict[str, str] = {}
     kept: list[int] = []
     array: np.ndarray | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from famus_jax.data.images import checked_size, resize
 from famus_jax.data.own_data import load_path
 from famus_jax.data.types import Examples
 
@@ -110,7 +111,14 @@ def is_path(name: str) -> bool:
     )
 
 
-def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Examples:
+def load_source(
+    name: str,
+    split: str,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    size: int | tuple[int, int] | None = None,
+    tolerance: float = 0.0,
+) -> Examples:
     """Load one split of a tfds image-classification set, without TensorFlow.
 
     Args:
@@ -119,9 +127,12 @@ def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None
         Without an id, examples are named by split and record number, "train_0000017"; such ids
         are stable for one version of the builder, which then is part of `Examples.name`. Or a path
         to the user's own data, recognised by its start ("./", "/", "~", "../") or its suffix
-        (.csv, .parquet, .npz): see `own_data.load_path`, also for image size and tolerance.
+        (.csv, .parquet, .npz): see `own_data.load_path`.
       split: a name in the builder, "train"; "train", "test" or "all" of own data.
       data_dir: see `open_builder`.
+      size: fit every image to this height and width (see `images.fit`), e.g. 32 for the 84-pixel
+        Mini-ImageNet; None keeps the images' own, which then must be one.
+      tolerance: share of the user's own image files that may be unreadable.
 
     Returns:
       `Examples`, in the order of the files (which for tfds is *not* torchvision's: align by id).
@@ -130,7 +141,7 @@ def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None
       FileNotFoundError, ValueError: see `open_builder`; an unknown split; images of several sizes.
     """
     if is_path(name):
-        return load_path(name, split)
+        return load_path(name, split, size=size, tolerance=tolerance)
     builder = open_builder(name, data_dir)
     splits = sorted(builder.info.splits)
     if split not in splits:
@@ -144,19 +155,20 @@ def load_source(name: str, split: str, data_dir: str | os.PathLike | None = None
         )
     count = builder.info.splits[split].num_examples
     source = builder.as_data_source(split=split)
-    shape = features["image"].shape
-    images = None if None in shape else np.empty((count, *shape), np.uint8)
+    pair = checked_size(size)
+    images: np.ndarray | None = None
     labels = np.empty(count, np.int32)
     ids: list[str] = []
     for row, record in enumerate(_records(source, count)):
+        image = record["image"] if pair is None else resize(record["image"], pair)
         if images is None:
-            images = np.empty((count, *record["image"].shape), np.uint8)
-        if record["image"].shape != images.shape[1:]:
+            images = np.empty((count, *image.shape), np.uint8)
+        if image.shape != images.shape[1:]:
             raise ValueError(
-                f"{name!r}: image {row} of {split!r} is {record['image'].shape}, the first is "
-                f"{images.shape[1:]}; an array needs one size. Stream it instead, or resize it."
+                f"{name!r}: image {row} of {split!r} is {image.shape}, the first is "
+                f"{images.shape[1:]}; an array needs one size: give size=..., or stream the set"
             )
-        images[row] = record["image"]
+        images[row] = image
         labels[row] = record["label"]
         ids.append(_text(record["id"]) if "id" in features else f"{split}_{row:07d}")
     plain = name.partition(":")[0]
