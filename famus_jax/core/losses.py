@@ -1,0 +1,29 @@
+"""Per-example losses ℓ_i and meta losses. Any function of the same shape does as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+PyTree = Any
+ExampleLoss = Callable[[PyTree, PyTree], jax.Array]
+MetaLoss = Callable[[PyTree, PyTree], jax.Array]
+
+
+def softmax_cross_entropy(outputs: PyTree, batch: PyTree) -> jax.Array:
+    """Cross-entropy of integer labels, float [n].
+
+    Args:
+      outputs: logits [n, C], or a dict that holds them under `"logits"`.
+      batch: a mapping with `"label"`, int [n] in 0..C-1.
+    """
+    logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+    return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+
+
+def mean_of(example_loss: ExampleLoss) -> MetaLoss:
+    """The meta loss L_val as the plain mean of a per-example loss, a scalar."""
+    return lambda outputs, batch: example_loss(outputs, batch).mean()
