@@ -35,6 +35,11 @@ def image_keys(rng: jax.Array, count: int) -> jax.Array:
     return rng
 
 
+def uniforms(keys: jax.Array, count: int) -> jax.Array:
+    """Numbers in [0, 1) for each image, float32[n, count]."""
+    return jax.vmap(lambda key: jax.random.uniform(key, (count,), jnp.float32))(keys)
+
+
 def check_images(images: jax.Array) -> None:
     """Raise `ValueError` unless ``images`` is [n, H, W, C]."""
     if images.ndim != 4:
@@ -86,10 +91,11 @@ class PadCrop:
                 "use a smaller padding or mode='zero'"
             )
         keys = image_keys(rng, n)
-        draw = lambda key: jax.random.randint(key, (2,), 0, 2 * p + 1, jnp.int32)  # noqa: E731
         mode = "reflect" if self.mode == "reflect" else "constant"
         padded = jnp.pad(images, ((0, 0), (p, p), (p, p), (0, 0)), mode=mode)
-        return _window(padded, jax.vmap(draw)(keys), height, width)
+        # floor(u (2p + 1)) costs one call of the generator, randint three
+        offsets = jnp.floor(uniforms(keys, 2) * (2 * p + 1)).astype(jnp.int32)
+        return _window(padded, jnp.minimum(offsets, 2 * p), height, width)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +112,8 @@ class Flip:
         """Flip: see the class."""
         check_images(images)
         keys = image_keys(rng, len(images))
-        chosen = jax.vmap(lambda key: jax.random.uniform(key) < self.probability)(keys)
-        return jnp.where(chosen[:, None, None, None], images[:, :, ::-1, :], images)
+        chosen = uniforms(keys, 1) < self.probability
+        return jnp.where(chosen[:, :, None, None], images[:, :, ::-1, :], images)
 
 
 def shift(pixels: int = 1) -> PadCrop:
@@ -128,6 +134,28 @@ class Chain:
             own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
             images = step(own, images)
         return images
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """Several independent views of each image: a batch with "image", "image_1", ….
+
+    Attributes:
+      steps: one augmentation per view; equal ones draw differently.
+    """
+
+    steps: tuple[Augmentation, ...]
+
+    def __call__(self, rng: jax.Array, images: jax.Array) -> tuple[jax.Array, ...]:
+        """All views, each float32[n, H, W, C]."""
+        keys = image_keys(rng, len(images))
+        own = (jax.vmap(jax.random.fold_in, (0, None))(keys, v) for v in range(len(self.steps)))
+        return tuple(step(key, images) for step, key in zip(self.steps, own, strict=True))
+
+
+def two_views(augment: Augmentation, second: Augmentation | None = None) -> Views:
+    """Two views of each image (DivideMix, FaMUS): twice the same augmentation, or two of them."""
+    return Views((augment, augment if second is None else second))
 
 
 def chain(*steps: Augmentation) -> Chain:

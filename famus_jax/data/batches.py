@@ -51,15 +51,36 @@ class Stream(Protocol):
         ...
 
 
-@functools.partial(jax.jit, static_argnames=("augment", "first_row"))
-def _gather_batch(images, labels, index, key_data, normaliser, *, augment, first_row):
-    batch = to_float(jnp.take(images, index, axis=0, mode="clip"))
+def finish_images(images, key_data, normaliser, *, augment, first_row):
+    """Stored pixels to network input, traced: floats, augmentation, normalisation.
+
+    Returns:
+      {"image": float32[n, ...]}; an augmentation that makes several views (`augment.Views`) adds
+      "image_1", "image_2", ….
+
+    Args:
+      images: [n, ...] as stored.
+      key_data: uint32[2] of `order.augment_key_data`; unused without augmentation.
+      normaliser: `pixels.Normaliser` or None.
+      augment: static, or None.
+      first_row: row of the global batch that ``images[0]`` is; row i gets its own key, so that
+        hosts together make the batch that one host would make.
+    """
+    batch = to_float(images)
     if augment is not None:
         rng = jax.random.wrap_key_data(key_data, impl="threefry2x32")
-        rows = first_row + jnp.arange(len(index), dtype=jnp.int32)
+        rows = first_row + jnp.arange(len(images), dtype=jnp.int32)
         batch = augment(jax.vmap(jax.random.fold_in, (None, 0))(rng, rows), batch)
-    label = jnp.take(labels, index, axis=0, mode="clip")
-    return {"image": normalised(batch, normaliser), "label": label, "index": index}
+    views = batch if isinstance(batch, tuple) else (batch,)
+    names = ("image", *(f"image_{number}" for number in range(1, len(views))))
+    return {name: normalised(view, normaliser) for name, view in zip(names, views, strict=True)}
+
+
+@functools.partial(jax.jit, static_argnames=("augment", "first_row"))
+def _gather_batch(images, labels, index, key_data, normaliser, *, augment, first_row):
+    chosen = jnp.take(images, index, axis=0, mode="clip")
+    images = finish_images(chosen, key_data, normaliser, augment=augment, first_row=first_row)
+    return {**images, "label": jnp.take(labels, index, axis=0, mode="clip"), "index": index}
 
 
 def _check_arrays(images, labels, indices) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,9 +13,18 @@ from famus_jax.data.images import checked_size, resize
 from famus_jax.data.own_data import load_path
 from famus_jax.data.types import Examples
 
-__all__ = ["Examples", "default_data_dir", "load_source", "open_builder"]
+__all__ = ["Column", "Examples", "default_data_dir", "load_column", "load_source", "open_builder"]
 
-OURS = {"famus_digits": ("famus_jax.data.builders.famus_digits", "FamusDigits")}
+OURS = {
+    "famus_digits": ("famus_jax.data.builders.famus_digits", "FamusDigits"),
+    "famus_mini_webvision": (
+        "famus_jax.data.builders.famus_mini_webvision",
+        "FamusMiniWebvision",
+    ),
+    "famus_clothing1m": ("famus_jax.data.builders.famus_clothing1m", "FamusClothing1m"),
+}
+# Features that name an example, best first; without any, the record number must do.
+ID_FEATURES = ("id", "file_name")
 
 
 def default_data_dir() -> Path:
@@ -47,6 +57,10 @@ def _prepare_ours(name: str, root: Path) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         builder.download_and_prepare()  # into a temporary folder, renamed when complete
+    except AssertionError as error:  # tfds's way to say that the manual folder is missing
+        raise FileNotFoundError(f"{name!r} is not prepared in {root}: {error}") from error
+    except FileNotFoundError:
+        raise
     except OSError as error:
         # Two processes may prepare at once; whoever renames second finds the work done.
         if _prepared_dir(name, root) is None:
@@ -66,7 +80,7 @@ def _how_to_prepare(name: str, root: Path) -> str:
         f'    python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, '
         f"data_dir={str(root)!r}, file_format='array_record').download_and_prepare()\"\n"
         "or say where it is: data_dir=... or the environment variable TFDS_DATA_DIR. "
-        f"Sets that need no preparation: {', '.join(sorted(OURS))}."
+        "A set that needs no preparation: famus_digits."
     )
 
 
@@ -118,6 +132,7 @@ def load_source(
     *,
     size: int | tuple[int, int] | None = None,
     tolerance: float = 0.0,
+    label_key: str = "label",
 ) -> Examples:
     """Load one split of a tfds image-classification set, without TensorFlow.
 
@@ -133,6 +148,7 @@ def load_source(
       size: fit every image to this height and width (see `images.fit`), e.g. 32 for the 84-pixel
         Mini-ImageNet; None keeps the images' own, which then must be one.
       tolerance: share of the user's own image files that may be unreadable.
+      label_key: the feature that is the label, e.g. "worse_label" of cifar10_n.
 
     Returns:
       `Examples`, in the order of the files (which for tfds is *not* torchvision's: align by id).
@@ -142,24 +158,12 @@ def load_source(
     """
     if is_path(name):
         return load_path(name, split, size=size, tolerance=tolerance)
-    builder = open_builder(name, data_dir)
-    splits = sorted(builder.info.splits)
-    if split not in splits:
-        raise ValueError(f"{name!r} has no split {split!r}; choose one of {splits}")
-    features = builder.info.features
-    missing = [key for key in ("image", "label") if key not in features]
-    if missing:
-        raise ValueError(
-            f"{name!r} has no feature {missing[0]!r} (it has {sorted(features)}); "
-            "load_source reads image-classification sets"
-        )
-    count = builder.info.splits[split].num_examples
-    source = builder.as_data_source(split=split)
+    builder = _builder_with(name, split, data_dir, ("image", label_key))
     pair = checked_size(size)
     images: np.ndarray | None = None
-    labels = np.empty(count, np.int32)
-    ids: list[str] = []
-    for row, record in enumerate(_records(source, count)):
+    labels, ids = [], []
+    count = builder.info.splits[split].num_examples
+    for row, record in enumerate(_records(builder.as_data_source(split=split), count)):
         image = record["image"] if pair is None else resize(record["image"], pair)
         if images is None:
             images = np.empty((count, *image.shape), np.uint8)
@@ -169,23 +173,88 @@ def load_source(
                 f"{images.shape[1:]}; an array needs one size: give size=..., or stream the set"
             )
         images[row] = image
-        labels[row] = record["label"]
-        ids.append(_text(record["id"]) if "id" in features else f"{split}_{row:07d}")
-    plain = name.partition(":")[0]
+        labels.append(record[label_key])
+        ids.append(_record_id(record, split, row))
     if images is None:
         raise ValueError(f"{name!r}: split {split!r} is empty")
+    feature = builder.info.features[label_key]
     return Examples(
         images,
-        labels,
+        np.asarray(labels, np.int32),
         np.asarray(ids, dtype=np.str_),
-        int(features["label"].num_classes),
-        f"{plain}:{builder.info.version}/{split}",
-        tuple(features["label"].names or ()),
+        int(feature.num_classes),
+        f"{name.partition(':')[0]}:{builder.info.version}/{split}",
+        tuple(feature.names or ()),
     )
 
 
-def _text(value: bytes | str | np.ndarray) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+class Column(NamedTuple):
+    """One feature of every example of a split.
+
+    Attributes:
+      values: [N], whole numbers or booleans or numbers, as stored.
+      ids: array of str [N].
+      num_classes: number of classes of a label, else 0.
+      name: what was read.
+    """
+
+    values: np.ndarray
+    ids: np.ndarray
+    num_classes: int
+    name: str
+
+
+def load_column(
+    name: str, split: str, key: str = "label", data_dir: str | os.PathLike | None = None
+) -> Column:
+    """Read one feature of every example without decoding images.
+
+    For the labels of a set that is streamed, the human labels of cifar10_n ("worse_label"), or the
+    "is_clean" of controlled_noisy_web_labels.
+
+    Args:
+      name, split, data_dir: as in `load_source` (a tfds set).
+      key: the feature, one number per example.
+
+    Raises:
+      FileNotFoundError, ValueError: see `open_builder`; an unknown split or feature.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = _builder_with(name, split, data_dir, (key,))
+    features = builder.info.features
+    skip = {"image": tfds.decode.SkipDecoding()} if "image" in features else None
+    source = builder.as_data_source(split=split, decoders=skip)
+    values, ids = [], []
+    for row, record in enumerate(_records(source, builder.info.splits[split].num_examples)):
+        values.append(record[key])
+        ids.append(_record_id(record, split, row))
+    return Column(
+        np.asarray(values),
+        np.asarray(ids, dtype=np.str_),
+        int(getattr(features[key], "num_classes", None) or 0),
+        f"{name.partition(':')[0]}:{builder.info.version}/{split}/{key}",
+    )
+
+
+def _builder_with(name: str, split: str, data_dir, keys: tuple[str, ...]):
+    builder = open_builder(name, data_dir)
+    splits = sorted(builder.info.splits)
+    if split not in splits:
+        raise ValueError(f"{name!r} has no split {split!r}; choose one of {splits}")
+    features = builder.info.features
+    missing = [key for key in keys if key not in features]
+    if missing:
+        raise ValueError(f"{name!r} has no feature {missing[0]!r}; it has {sorted(features)}")
+    return builder
+
+
+def _record_id(record: dict, split: str, row: int) -> str:
+    for key in ID_FEATURES:
+        if key in record:
+            value = record[key]
+            return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    return f"{split}_{row:07d}"
 
 
 def _records(source, count: int, chunk: int = 512) -> Iterator[dict]:
