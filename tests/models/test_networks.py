@@ -29,10 +29,10 @@ SMALL = {
 }
 
 
-def filled(model, images):
+def filled(model, *inputs):
     """Variables of `model` with random positive-variance values, without compiling its `init`."""
     rng = np.random.default_rng(1)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    variables = jax.eval_shape(lambda key: model.init(key, *inputs), jax.random.key(0))
     return jax.tree.map(
         lambda x: (0.3 + 0.2 * rng.normal(size=x.shape).clip(-1, 1)).astype(x.dtype), variables
     )
@@ -146,9 +146,12 @@ def test_wide_resnet_drops_between_the_convolutions_in_training_only():
     # output. Fails if dropout stands anywhere else, has another scale, or stays on.
     x = IMAGES[..., :2]
     block = wide_resnet._Block(2, 1, dropout=0.5, norm="none", dtype=None)
-    params = block.init(jax.random.key(1), x, False)["params"]
-    params["conv2"]["kernel"] = jnp.zeros((3, 3, 2, 2)).at[1, 1].set(jnp.eye(2))
+    params = filled(block, x, False)["params"]
+    params["conv1"]["kernel"] = params["conv1"]["kernel"] - 0.3
+    params["conv2"]["kernel"] = np.pad(np.eye(2)[None, None], [(1, 1), (1, 1), (0, 0), (0, 0)])
+    params["conv2"]["bias"] = np.zeros(2, np.float32)
 
+    @partial(jax.jit, static_argnums=1)
     def run(key, train):
         return block.apply({"params": params}, x, train, rngs={"dropout": jax.random.key(key)}) - x
 
@@ -172,14 +175,19 @@ def test_initial_scales_are_those_of_the_originals():
     # first convolution), or for a truncated instead of a plain normal (0.77).
     key, x = jax.random.key(0), jnp.zeros((1, 2, 2, 64))
     keywords = {"features": 128, "strides": 2, "norm": "none", "dtype": None}
-    block = wide_resnet._Block(dropout=0.0, **keywords).init(key, x, False)["params"]
+
+    def init(block):
+        params = jax.jit(block.init, static_argnums=2)(key, x, False)["params"]
+        return jax.tree.map(np.asarray, params)
+
+    block = init(wide_resnet._Block(dropout=0.0, **keywords))
     assert np.var(block["conv1"]["kernel"]) == pytest.approx(2 / (9 * 128), rel=0.05)
     assert np.var(block["shortcut"]["kernel"]) == pytest.approx(2 / 128, rel=0.05)
-    block = preact_resnet._Block(**keywords).init(key, x, False)["params"]
-    kernel = np.asarray(block["conv1"]["kernel"])
+    block = init(preact_resnet._Block(**keywords))
+    kernel = block["conv1"]["kernel"]
     assert np.abs(kernel).max() == pytest.approx(1 / np.sqrt(9 * 64), rel=1e-3)
     assert np.var(kernel) == pytest.approx(1 / (3 * 9 * 64), rel=0.05)
-    block = cifar_resnet._Block(**keywords).init(key, x, False)["params"]
+    block = init(cifar_resnet._Block(**keywords))
     assert np.var(block["conv1"]["kernel"]) == pytest.approx(2 / (9 * 64), rel=0.05)
 
 
@@ -194,7 +202,7 @@ def test_initial_head_is_that_of_pytorch():
         assert 0.9 / 20 < np.abs(leaf).max() < 1 / 20
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"inception_resnet_v2", "wrn_28_10"}))
 def test_every_model_maps_images_to_logits(name):
     model = build_model(name, 7)
     spec = image_spec(name)

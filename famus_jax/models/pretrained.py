@@ -1,0 +1,151 @@
+"""ImageNet weights for ResNet-50, from tensors in torchvision's naming.
+
+Only safetensors files are read: they hold numbers and nothing that could be executed. (A ``.pth``
+file is a pickle; convert it once, where you trust it, with ``safetensors.torch.save_file``.)
+
+| torchvision | here |
+|---|---|
+| ``conv1``, ``bn1`` | ``stem``, ``stem_norm`` |
+| ``layer{s}.{b}.conv{i}``, ``.bn{i}`` | ``stage{s}_block{b}`` / ``conv{i}``, ``norm{i}`` |
+| ``layer{s}.{b}.downsample.0``, ``.1`` | ``stage{s}_block{b}`` / ``shortcut``, ``shortcut_norm`` |
+| ``fc`` | ``head`` |
+| ``weight`` [out, in, h, w] or [out, in] | ``kernel`` [h, w, in, out] or [in, out] |
+| ``weight`` [c] | ``scale`` [c] |
+| ``running_mean``, ``running_var`` | ``mean``, ``var`` in the collection ``batch_stats`` |
+
+torchvision's weights expect RGB images scaled to [0, 1], less the mean (0.485, 0.456, 0.406) and
+divided by (0.229, 0.224, 0.225).
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from famus_jax.models.resnet import ResNet50
+
+
+def load_resnet50_safetensors(
+    path: str | os.PathLike[str], *, head: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads the weights of a ResNet-50 from a safetensors file in torchvision's naming.
+
+    **Arguments:**
+
+    - `path`: the file.
+    - `head`: whether the last dense layer is wanted. For another set of classes pass False and put
+      the trunk into a fresh network's parameters: ``params = {**params, **trunk}``.
+
+    **Returns:** ``(params, model_state)`` for ``build_model("resnet_50", classes)``, float32;
+    `model_state` is ``{"batch_stats": ...}``.
+
+    **Raises:** `ImportError` if `safetensors` isn't installed; `FileNotFoundError`; `ValueError` if
+    the file isn't safetensors, or as `resnet50_from_torchvision`.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.flax import load_file
+    except ImportError as error:
+        raise ImportError(
+            "reading pretrained weights needs the package safetensors: pip install safetensors"
+        ) from error
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no file {os.fspath(path)!r}; pass a .safetensors file.")
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{os.fspath(path)!r} isn't a safetensors file ({error}). A PyTorch .pth file has to "
+            "be converted first, with safetensors.torch.save_file; it isn't read here because "
+            "unpickling can execute code."
+        ) from error
+    return resnet50_from_torchvision(tensors, head=head)
+
+
+def resnet50_from_torchvision(
+    tensors: Mapping[str, Any], *, head: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Translates tensors by torchvision's names into the variables of our `ResNet50`.
+
+    **Arguments:**
+
+    - `tensors`: arrays by name; ``num_batches_tracked`` entries are ignored.
+    - `head`: whether ``fc`` is wanted, see `load_resnet50_safetensors`.
+
+    **Returns:** ``(params, model_state)``, float32.
+
+    **Raises:** `ValueError` naming the tensors that are missing, unknown, or of another shape than
+    ResNet-50's.
+    """
+    wanted = _expected(_num_classes(tensors) if head else 1)
+    if not head:
+        wanted = {path: shape for path, shape in wanted.items() if path[1] != "head"}
+    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    unknown = []
+    for name, value in tensors.items():
+        if name.endswith("num_batches_tracked") or (not head and name.startswith("fc.")):
+            continue
+        array = np.asarray(value)
+        path = _translate(name, array.ndim)
+        if path not in wanted:
+            unknown.append(name)
+            continue
+        # [out, in, h, w] -> [h, w, in, out]; [out, in] -> [in, out]; vectors stay.
+        axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
+        array = array.transpose(axes)
+        shape = wanted.pop(path)
+        if array.shape != shape:
+            raise ValueError(
+                f"tensor {name!r} has shape {np.shape(value)}, which gives {array.shape} here, but "
+                f"ResNet-50 has {shape}; is the file of another network?"
+            )
+        node = variables
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = jnp.asarray(np.asarray(array, np.float32))
+    if unknown or wanted:
+        missing = ["/".join(path) for path in wanted]
+        raise ValueError(
+            f"the tensors aren't those of torchvision's ResNet-50: {len(missing)} missing "
+            f"{missing[:5]}, {len(unknown)} unknown {unknown[:5]}."
+        )
+    return variables["params"], {"batch_stats": variables["batch_stats"]}
+
+
+_LEAVES = {"bias": "bias", "running_mean": "mean", "running_var": "var"}
+
+
+def _translate(name: str, ndim: int) -> tuple[str, ...]:
+    """Path of the torchvision tensor `name` among our variables; ``()`` if it has none."""
+    layer, _, leaf = name.rpartition(".")
+    leaf = _LEAVES.get(leaf, ("scale" if ndim == 1 else "kernel") if leaf == "weight" else "")
+    collection = "batch_stats" if leaf in ("mean", "var") else "params"
+    if layer in (top := {"conv1": "stem", "bn1": "stem_norm", "fc": "head"}):
+        return (collection, top[layer], leaf)
+    match = re.fullmatch(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|downsample\.([01]))", layer)
+    if match is None or not leaf:
+        return ()
+    stage, block, kind, index, downsample = match.groups()
+    if downsample is not None:
+        module = ("shortcut", "shortcut_norm")[int(downsample)]
+    else:
+        module = {"conv": "conv", "bn": "norm"}[kind] + index
+    return (collection, f"stage{stage}_block{block}", module, leaf)
+
+
+def _num_classes(tensors: Mapping[str, Any]) -> int:
+    if "fc.weight" not in tensors:
+        raise ValueError("there is no tensor 'fc.weight'; pass head=False to do without it.")
+    return int(np.shape(tensors["fc.weight"])[0])
+
+
+def _expected(num_classes: int) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """Shapes of our ResNet-50's variables by path, without allocating them."""
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    variables = jax.eval_shape(ResNet50(num_classes).init, jax.random.key(0), image)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(dict(variables))
+    return {tuple(entry.key for entry in path): leaf.shape for path, leaf in leaves}
