@@ -1,1 +1,90 @@
-"""famus_jax: learn, while training, how much each example's label deserves to count."""
+"""famus_jax: learn, while training, how much each example's label deserves to count.
+
+Three ways to use it: `reweighter` (weights for your own loss), `meta_reweight` (an optax
+transformation), `train_step` (the whole compiled step). `famus_jax.models`, `famus_jax.data` and
+`famus_jax.train` are imported by name; this module needs jax and optax only.
+"""
+
+from famus_jax.adapters import linen_forward, linen_init, nnx_forward, stateless_forward
+from famus_jax.core.estimators import (
+    AllGroups,
+    Chosen,
+    Estimator,
+    TopK,
+    chosen,
+    exact,
+    learned_gates,
+    second_order,
+    top_k,
+)
+from famus_jax.core.gates import LearnedGates
+from famus_jax.core.groups import LayerGroups, group_by
+from famus_jax.core.linearize import Linearized, linearize
+from famus_jax.core.losses import mean_of, softmax_cross_entropy
+from famus_jax.core.meta_gradient import (
+    Point,
+    Problem,
+    fused_meta_gradient,
+    layerwise_meta_gradient,
+    second_order_meta_gradient,
+)
+from famus_jax.core.meta_update import (
+    MetaInfo,
+    MetaState,
+    MetaUpdate,
+    init_meta,
+    meta_update,
+)
+from famus_jax.core.objectives import Objective, cross_entropy, l2r, mwnet, mwnet_weight
+from famus_jax.core.reweighter import Reweighter, reweighter
+from famus_jax.core.tracing import layer_groups
+from famus_jax.core.train_step import TrainState, TrainStep, train_step
+from famus_jax.core.transform import MetaReweightState, meta_reweight
+from famus_jax.version import __version__
+
+__all__ = [
+    "AllGroups",
+    "Chosen",
+    "Estimator",
+    "LayerGroups",
+    "LearnedGates",
+    "Linearized",
+    "MetaInfo",
+    "MetaReweightState",
+    "MetaState",
+    "MetaUpdate",
+    "Objective",
+    "Point",
+    "Problem",
+    "Reweighter",
+    "TopK",
+    "TrainState",
+    "TrainStep",
+    "__version__",
+    "chosen",
+    "cross_entropy",
+    "exact",
+    "fused_meta_gradient",
+    "group_by",
+    "init_meta",
+    "l2r",
+    "layer_groups",
+    "layerwise_meta_gradient",
+    "learned_gates",
+    "linearize",
+    "linen_forward",
+    "linen_init",
+    "mean_of",
+    "meta_reweight",
+    "meta_update",
+    "mwnet",
+    "mwnet_weight",
+    "nnx_forward",
+    "reweighter",
+    "second_order",
+    "second_order_meta_gradient",
+    "softmax_cross_entropy",
+    "stateless_forward",
+    "top_k",
+    "train_step",
+]

@@ -166,7 +166,7 @@ def meta_update(
 
     lin = linearize_training(problem, point)
     cotangent, (loss, weights) = training_cotangent(problem, theta, lin, point.batch)
-    if not jax.tree.leaves(theta):
+    if not objective.learns:
         info = _no_meta_info(weights, loss)
         state = state._replace(step=state.step + 1)
         return MetaUpdate(lin.pull(cotangent), state, lin.model_state, lin.outputs, info)

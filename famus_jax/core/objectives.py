@@ -32,6 +32,8 @@ class Objective(NamedTuple):
       loss: `(θ, outputs, batch) -> (T, weights)`; T a scalar, differentiable in θ and outputs;
         `weights` float [n] such that T = Σ_i weights_i ℓ_i where the method is a weighting.
       meta_optimizer: moves θ along its meta gradient (learning rate β inside).
+      example_loss: `(outputs, batch) -> ℓ [n]`, the loss that `loss` weighs; its mean over the meta
+        batch is the meta loss, unless the user gives another.
       fresh: θ starts again from `init` for every batch (L2R) instead of being carried along.
       stationary: at its initial θ, T is 0 for every w, so that the virtual step is no step, ŵ = w.
     """
@@ -40,8 +42,15 @@ class Objective(NamedTuple):
     init: Callable[[jax.Array, int], PyTree]
     loss: Callable[[PyTree, PyTree, PyTree], tuple[jax.Array, jax.Array]]
     meta_optimizer: optax.GradientTransformation
+    example_loss: ExampleLoss
     fresh: bool = False
     stationary: bool = False
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is any θ; without one a meta update is a plain step."""
+        theta = jax.eval_shape(lambda key: self.init(key, 1), jax.random.key(0))
+        return bool(jax.tree.leaves(theta))
 
 
 def cross_entropy(example_loss: ExampleLoss = softmax_cross_entropy) -> Objective:
@@ -52,7 +61,7 @@ def cross_entropy(example_loss: ExampleLoss = softmax_cross_entropy) -> Objectiv
         losses = example_loss(outputs, batch)
         return losses.mean(), jnp.full_like(losses, 1 / losses.shape[0])
 
-    return Objective("cross_entropy", lambda key, n: (), loss, optax.identity())
+    return Objective("cross_entropy", lambda key, n: (), loss, optax.identity(), example_loss)
 
 
 def mwnet(
@@ -100,7 +109,8 @@ def mwnet(
         weights = scale(mwnet_weight(theta, jax.lax.stop_gradient(losses)))
         return jnp.vdot(weights, losses), weights
 
-    return Objective("mwnet", init, loss, meta_optimizer or optax.sgd(1e-3, momentum=0.9))
+    meta_optimizer = meta_optimizer or optax.sgd(1e-3, momentum=0.9)
+    return Objective("mwnet", init, loss, meta_optimizer, example_loss)
 
 
 def mwnet_weight(theta: PyTree, losses: jax.Array) -> jax.Array:
@@ -127,7 +137,7 @@ def l2r(example_loss: ExampleLoss = softmax_cross_entropy) -> Objective:
         losses = example_loss(outputs, batch)
         return jnp.vdot(epsilon.astype(losses.dtype), losses), epsilon
 
-    return Objective("l2r", init, loss, rectify(), fresh=True, stationary=True)
+    return Objective("l2r", init, loss, rectify(), example_loss, fresh=True, stationary=True)
 
 
 def rectify() -> optax.GradientTransformation:

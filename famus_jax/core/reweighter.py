@@ -1,0 +1,131 @@
+"""Use (a): weights for the user's own loss, in the user's own loop."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from famus_jax.core.checks import leading_size
+from famus_jax.core.estimators import Estimator
+from famus_jax.core.groups import LayerGroups
+from famus_jax.core.linearize import Forward
+from famus_jax.core.losses import MetaLoss, mean_of
+from famus_jax.core.meta_gradient import Point, Problem
+from famus_jax.core.meta_update import MetaInfo, MetaState, init_meta, meta_update
+from famus_jax.core.objectives import Objective
+from famus_jax.core.tracing import layer_groups
+
+PyTree = Any
+LearningRate = float | jax.Array | Callable[[jax.Array], jax.Array | float]
+
+
+def learning_rate_at(learning_rate: LearningRate, step: jax.Array) -> jax.Array | float:
+    """α at a step: a number, or a schedule's value."""
+    return learning_rate(step) if callable(learning_rate) else learning_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Reweighter:
+    """Learned example weights, as a pair of pure functions over a `MetaState`; see `reweighter`."""
+
+    forward: Forward
+    objective: Objective
+    estimator: Estimator
+    learning_rate: LearningRate
+    meta_loss: MetaLoss | None = None
+    groups: LayerGroups | None = None
+    meta_forward: Forward | None = None
+
+    def problem(
+        self, params: PyTree, model_state: PyTree, rng: jax.Array, batch: PyTree
+    ) -> Problem:
+        """The functions and the layer groups; groups not given are found by tracing."""
+        groups = self.groups
+        if groups is None:
+            groups = layer_groups(self.forward, params, model_state, rng, batch)
+        meta_loss = self.meta_loss or mean_of(self.objective.example_loss)
+        return Problem(self.forward, self.objective, meta_loss, groups, self.meta_forward)
+
+    def init(
+        self, key: jax.Array, params: PyTree, model_state: PyTree, batch: PyTree, meta_batch: PyTree
+    ) -> MetaState:
+        """The state before the first batch. Of the batches only shapes count.
+
+        Raises:
+          ValueError: for parameters, batches or an estimator that can't work.
+        """
+        n = leading_size(batch, "training batch")
+        m = leading_size(meta_batch, "meta batch")
+        problem = self.problem(params, model_state, key, batch)
+        return init_meta(problem, self.estimator, key, params, n, m)
+
+    def __call__(
+        self,
+        meta_state: MetaState,
+        params: PyTree,
+        model_state: PyTree,
+        batch: PyTree,
+        meta_batch: PyTree,
+        *,
+        rng: jax.Array | None = None,
+        learning_rate: jax.Array | float | None = None,
+        coast: PyTree | None = None,
+    ) -> tuple[jax.Array, MetaState, MetaInfo]:
+        """Corrects the meta-model, then weighs the batch with it.
+
+        Args:
+          meta_state: from `init` or the last call.
+          params: w.
+          model_state: BatchNorm statistics and the like; `()` for none. It is read, not updated.
+          batch: the training batch, leading size n.
+          meta_batch: the trusted batch, leading size m.
+          rng: the key of the forward passes; give the one your own loss uses, if the network has
+            dropout.
+          learning_rate: α now, where `learning_rate` at construction can't say it.
+          coast: the optimiser's update at zero gradient, for `closed="coast"`.
+
+        Returns:
+          `(weights, meta_state, info)`: float [n], such that Σ_i weights_i ℓ_i is the loss to
+          descend; the new state; diagnostics (`MetaInfo`).
+        """
+        rng = jax.random.fold_in(meta_state.key, meta_state.step) if rng is None else rng
+        alpha = learning_rate
+        if alpha is None:
+            alpha = learning_rate_at(self.learning_rate, meta_state.step)
+        problem = self.problem(params, model_state, rng, batch)
+        point = Point(params, model_state, rng, batch, meta_batch, alpha, coast)
+        update = meta_update(problem, self.estimator, meta_state, point)
+        return update.info.weights, update.state, update.info
+
+
+def reweighter(
+    forward: Forward,
+    objective: Objective,
+    estimator: Estimator,
+    *,
+    learning_rate: LearningRate,
+    meta_loss: MetaLoss | None = None,
+    groups: LayerGroups | None = None,
+    meta_forward: Forward | None = None,
+) -> Reweighter:
+    """Learned example weights for your own weighted loss.
+
+    Args:
+      forward: `(params, model_state, rng, batch) -> (outputs, model_state)`.
+      objective: a weighting method: `mwnet()`, `l2r()`.
+      estimator: how the meta gradient is estimated: `top_k(1, lookahead="active_only")`, ...
+      learning_rate: α of the virtual step: yours, as a number or a schedule of the step.
+      meta_loss: `(outputs, meta_batch) -> ()`; by default the mean of the objective's example loss.
+      groups: layer groups; by default found by tracing.
+      meta_forward: another forward for the meta batch, if wanted.
+
+    Returns:
+      A `Reweighter` r; `r.init(...)` makes the state and `r(...)` returns
+      `(weights, state, info)`. Call it inside your own `jax.jit`.
+    """
+    return Reweighter(
+        forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward
+    )
