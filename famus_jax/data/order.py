@@ -48,8 +48,9 @@ def batch_indices(
 
     For n <= N the batches cut the sequence of epochs into equal pieces, so that a batch may span
     two epochs and every batch is full. A batch with n > N (a small trusted set) holds floor(n/N)
-    whole passes, each in its own order, and fills up from such a sequence: every example occurs
-    floor(n/N) or floor(n/N) + 1 times.
+    whole passes, each in its own order, and fills up from such a sequence: every example occurs at
+    least floor(n/N) times (and at most twice more, where two epochs meet). Over N batches every
+    example occurs equally often.
 
     Args:
       num_examples: N >= 1.

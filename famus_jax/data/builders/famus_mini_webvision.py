@@ -27,8 +27,8 @@ data_dir, size=…), or stream it: stream_sources.TfdsSource.
 """
 
 _CITATION = """@article{li2017webvision, title={WebVision Database: Visual Learning and
-Understanding from Web Data}, author={Li, Wen and Wang, Limin and Li, Wei and Agustsson, Eirikur and Van Gool,
-Luc}, journal={arXiv:1708.02862}, year={2017}}"""
+Understanding from Web Data}, author={Li, Wen and Wang, Limin and Li, Wei and Agustsson, Eirikur and
+Van Gool, Luc}, journal={arXiv:1708.02862}, year={2017}}"""
 
 
 class FamusMiniWebvision(tfds.core.GeneratorBasedBuilder):
