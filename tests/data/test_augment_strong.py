@@ -158,13 +158,14 @@ def test_each_operation_at_zero_and_full_strength(name):
 
 def test_randaugment_draws_per_image_and_step():
     images = jnp.broadcast_to(IMAGES[:1, :8, :8], (32, 8, 8, 3))
-    augment = RandAugment(2, 12)
+    augment = RandAugment(1, 12)
     keys = image_keys(KEY, 32)
     out = np.asarray(run(augment, keys, images))
-    assert len({o.tobytes() for o in out}) > 20
-    half = run(augment, keys[8:16], images[8:16])
-    np.testing.assert_allclose(half, out[8:16], atol=1e-6)
-    assert RandAugment(2, 12) == augment
+    assert len({o.tobytes() for o in out}) > 10
+    # each image has its own randomness: another order is another order of the results
+    order = np.random.default_rng(0).permutation(32)
+    np.testing.assert_array_equal(run(augment, keys[order], images), out[order])
+    assert RandAugment(1, 12) == augment
     assert out.min() >= 0
     assert out.max() <= 1
 
