@@ -1,0 +1,54 @@
+"""Quick start: 1,797 handwritten digits, 40 % of labels flipped to the next class.
+
+Which methods still learn, given two trusted images per class? A small CNN, one schedule, three seeds.
+
+    famus train --config=configs/quickstart.py --workdir=runs/quickstart
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The config; every value can be changed on the command line: --config.schedule.steps=100."""
+    head = {"kind": "top_k", "k": 1}
+    return ConfigDict(
+        {
+            "data": {
+                "source": "famus_digits",
+                "data_dir": "",
+                "noise": "flip_next",
+                "noise_rate": 0.4,
+                "trusted_per_class": 2,
+                "validation_per_class": 20,
+                "augment": "none",
+            },
+            "model": {"name": "cnn", "overrides": {"widths": (16, 32)}},
+            "schedule": {
+                "steps": 1000,
+                "batch_size": 64,
+                "meta_batch_size": 20,
+                "learning_rate": 0.1,
+                "decay": "cosine",
+                "momentum": 0.9,
+                "weight_decay": 5e-4,
+                "finetune_steps": 100,
+                "finetune_learning_rate": 0.01,
+                "eval_every": 50,
+                "checkpoint_every": 500,
+            },
+            "meta": {"hidden": 100, "learning_rate": 1e-3, "optimizer": "adam"},
+            "runs": (
+                {"method": "ce"},
+                {"method": "ce_early_stop"},
+                {"method": "trusted_only"},
+                {"method": "noisy_plus_trusted"},
+                {"method": "finetune"},
+                {"method": "mwnet", "estimator": {"kind": "exact"}},
+                {"method": "mwnet", "estimator": {**head, "lookahead": "full"}},
+                {"method": "mwnet", "estimator": {**head, "lookahead": "active_only"}},
+                {"method": "l2r", "estimator": {**head, "lookahead": "full"}},
+                {"method": "clean"},
+            ),
+            "seeds": (0, 1, 2),
+        }
+    )

@@ -1,0 +1,8 @@
+"""Trains what a config describes:  python experiments/train.py --config=configs/quickstart.py --workdir=DIR"""
+
+import sys
+
+from famus_jax.cli import train
+
+if __name__ == "__main__":
+    sys.exit(train(sys.argv))

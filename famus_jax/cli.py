@@ -1,0 +1,81 @@
+"""The command `famus`: train, benchmark, noise. Each has the flags that `famus COMMAND --help` shows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+USAGE = """usage: famus COMMAND [FLAGS]
+
+  train      run an experiment:  famus train --config=configs/quickstart.py --workdir=runs/quickstart
+  benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
+  noise      write and inspect label-noise tables
+
+famus COMMAND --help lists a command's flags."""
+
+
+def train(argv: list[str]) -> int:
+    """`famus train`: runs the experiment of a config file in a work directory, or resumes it."""
+    from absl import app, flags
+    from ml_collections import config_flags
+
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file("config", None, "A config file.", flag_values=values)
+    workdir = flags.DEFINE_string(
+        "workdir", None, "The experiment's own folder.", flag_values=values
+    )
+    flags.mark_flags_as_required([config.name, workdir.name], flag_values=values)
+    try:
+        values(argv)
+    except (flags.Error, OSError) as error:
+        print(f"famus train: {error}", file=sys.stderr)
+        return 2
+    del app
+    from famus_jax.train.experiment import run_experiment
+
+    try:
+        run_experiment(config.value, workdir.value, command=argv)
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        print(f"famus train: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def benchmark(argv: list[str]) -> int:
+    """`famus benchmark`: step cost of every estimator against a plain step and second order."""
+    from famus_jax.bench.main import main as run
+
+    return run(argv[1:])
+
+
+def noise(argv: list[str]) -> int:
+    """`famus noise`: writes and inspects label-noise tables."""
+    import argparse
+
+    from famus_jax.data import noise_cli
+
+    parser = argparse.ArgumentParser(prog="famus noise", description=noise_cli.__doc__)
+    noise_cli.add_arguments(parser)
+    return noise_cli.run(parser.parse_args(argv[1:])) or 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": train,
+    "benchmark": benchmark,
+    "noise": noise,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command that the first argument names; returns the exit status."""
+    argv = sys.argv if argv is None else argv
+    name = argv[1] if len(argv) > 1 else ""
+    if name not in COMMANDS:
+        asked = name in ("-h", "--help", "help")
+        print(USAGE, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    return COMMANDS[name]([f"famus {name}", *argv[2:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

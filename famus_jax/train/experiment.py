@@ -1,0 +1,300 @@
+"""A whole experiment: every method for every seed, then a table, a picture and a summary file.
+
+Everything is kept in the work directory as soon as it is known; run the same command again after an
+interruption and it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.core.costs import step_cost
+from famus_jax.core.estimators import exact
+from famus_jax.core.gates import LearnedGates
+from famus_jax.core.train_step import TrainStep, train_step
+from famus_jax.models import build_model
+from famus_jax.train import data_setup, loop, pictures, summary
+from famus_jax.train.config import (
+    ExperimentConfig,
+    RunConfig,
+    build_estimator,
+    build_objective,
+    build_optimizer,
+    build_schedule,
+    parse_config,
+)
+from famus_jax.train.evaluation import Evaluator, training_accuracy
+from famus_jax.train.files import read_json, write_json
+from famus_jax.train.methods import METHODS
+
+PyTree = Any
+
+
+def run_experiment(
+    config: Mapping[str, Any],
+    workdir: str | Path,
+    *,
+    command: Sequence[str] | None = None,
+    show: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Runs (or resumes) the experiment that `config` describes.
+
+    Args:
+      config: an `ml_collections.ConfigDict` or nested dict; see `famus_jax.train.config`.
+      workdir: an own folder for this experiment.
+      command: what to record as the command; by default `sys.argv`.
+      show: prints the table.
+
+    Returns:
+      The content of `summary.json`.
+
+    Raises:
+      ValueError: for a config that can't work, or a work directory of another experiment.
+      FloatingPointError: if a loss stops being finite.
+    """
+    parsed, workdir = parse_config(config), Path(workdir)
+    _claim(workdir, parsed)
+    experiment = _Experiment(parsed, workdir)
+    rows, curves = experiment.run()
+    result = {
+        "rows": rows,
+        "config": dataclasses.asdict(parsed),
+        "provenance": summary.provenance(command),
+    }
+    pictures.draw(curves, workdir / "summary.png")
+    write_json(workdir / "summary.json", result)
+    show(summary.table(rows))
+    show(f"\nwritten: {workdir / 'summary.json'}, {workdir / 'summary.png'}")
+    return result
+
+
+def _claim(workdir: Path, config: ExperimentConfig) -> None:
+    """A work directory belongs to one config."""
+    path, mine = workdir / "config.json", dataclasses.asdict(config)
+    if path.exists() and (theirs := read_json(path))["digest"] != config.digest():
+        differ = [name for name in mine if theirs["config"].get(name) != _plain(mine[name])]
+        raise ValueError(
+            f"{workdir} holds another experiment (it differs in {', '.join(differ)}): give this one "
+            "another --workdir, or delete that folder"
+        )
+    write_json(path, {"digest": config.digest(), "config": mine})
+
+
+def _plain(value: Any) -> Any:
+    """As JSON would give it back: tuples become lists."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+class _Experiment:
+    """The parts that all runs share: data, network, evaluator, compiled steps, progress."""
+
+    def __init__(self, config: ExperimentConfig, workdir: Path):
+        self.config, self.workdir = config, workdir
+        self.sources = data_setup.load_sources(config.data)
+        model = build_model(
+            config.model.name, self.sources.train.num_classes, **config.model.overrides
+        )
+        image = jax.ShapeDtypeStruct((1, *self.sources.train.images.shape[1:]), np.float32)
+        self.forward = linen_forward(model)
+        self.evaluator = Evaluator(linen_forward(model, train=False))
+        self.init = jax.jit(lambda key: linen_init(model, key, np.zeros(image.shape, image.dtype)))
+        self.steps: dict[Any, TrainStep] = {}
+
+    def run(self) -> tuple[list[dict[str, Any]], list[pictures.Curve]]:
+        from tqdm import tqdm
+
+        config = self.config
+        ordered = sorted(config.runs, key=lambda run: METHODS[run.method].needs is not None)
+        total = sum(self._length(run) for run in config.runs) * len(config.seeds)
+        seeded = {s: data_setup.seed_data(self.sources, config.data, s) for s in config.seeds}
+        evaluated = {
+            s: {k: list(v) for k, v in data_setup.evaluation_sets(self.sources, d).items()}
+            for s, d in seeded.items()
+        }
+        results: dict[tuple[str, int], dict[str, Any]] = {}
+        with tqdm(total=total, unit="step", mininterval=0.5, smoothing=0.05) as bar:
+            for run in ordered:  # all seeds of a method share its compiled step
+                for seed in config.seeds:
+                    bar.set_description(f"{run.name} seed {seed}")
+                    results[run.name, seed] = self._one(run, seed, seeded[seed], evaluated[seed], bar, results)
+        rows = [results[r.name, s]["row"] for r in config.runs for s in config.seeds]
+        return rows, [self._curve(run, seeded, results) for run in config.runs]
+
+    def _length(self, run: RunConfig) -> int:
+        method, schedule = METHODS[run.method], self.config.schedule
+        if method.early_stop:
+            return 0
+        return schedule.finetune_steps if method.needs else schedule.steps
+
+    def _one(self, run, seed, seeded, evaluated, bar, results) -> dict[str, Any]:
+        """One run of one seed: read back if it is finished, else trained."""
+        folder = self.workdir / "runs" / run.name / f"seed_{seed}"
+        path = folder / "result.json"
+        if path.exists():
+            bar.update(self._length(run))
+            return read_json(path)
+        method = METHODS[run.method]
+        about = {
+            "noise_rate_realised": seeded.noise_rate,
+            "noise_digest": seeded.noise_digest,
+            "model": self.config.model.name,
+        }
+        if method.early_stop:
+            result = _stopped_early(run, seed, results[method.needs, seed])
+        else:
+            result = self._train(run, seed, seeded, evaluated, folder, bar, about)
+        write_json(path, result)
+        return result
+
+    def _train(self, run, seed, seeded, evaluated, folder, bar, about) -> dict[str, Any]:
+        method, config = METHODS[run.method], self.config
+        finetune = method.needs is not None
+        stream = data_setup.training_stream(method, seeded, config.data, config.schedule, seed)
+        trusted = None
+        if method.meta:
+            trusted = data_setup.meta_stream(seeded, config.data, config.schedule, seed)
+        key_init, key_train = jax.random.split(jax.random.key(seed))
+        params, model_state = self.init(key_init)
+        batch = stream.batch(0)
+        step = self._step(run, finetune, params, model_state, batch)
+        meta_batch = trusted.batch(0) if trusted is not None else None
+        if finetune:
+            params, model_state = self._parent(method.needs, seed, batch, params, model_state)
+        state = step.init(key_train, params, model_state, batch, meta_batch)
+
+        def evaluate(state) -> dict[str, float]:
+            return {
+                f"{name}_accuracy": self.evaluator.accuracy(state.params, state.model_state, batches)
+                for name, batches in evaluated.items()
+            }
+
+        def on_progress(taken: int, newest: dict) -> None:
+            bar.update(taken)
+            if "test_accuracy" in newest:
+                bar.set_postfix_str(f"test {newest['test_accuracy']:.1%}")
+
+        done = loop.train(
+            loop.Run(
+                name=f"{run.name} seed {seed}",
+                step=step,
+                state=state,
+                stream=stream,
+                meta_stream=trusted,
+                evaluate=evaluate,
+                wrong=seeded.wrong,
+                steps=self._length(run),
+                eval_every=min(config.schedule.eval_every, self._length(run)),
+                checkpoint_every=config.schedule.checkpoint_every,
+            ),
+            folder,
+            on_progress,
+        )
+        if done.weights is not None:
+            np.savez(folder / "weights.npz", weights=done.weights, ids=np.asarray(self.sources.train.ids))
+        row = summary.make_row(
+            run.method,
+            run.estimator_label,
+            seed,
+            done.history,
+            **about,
+            steps=self._length(run),
+            seconds=round(done.seconds, 3),
+            step_cost=round(self._cost(run, step), 4),
+        )
+        weights = None if done.weights is None else _finite_list(done.weights)
+        return {"row": row, "history": done.history, "weights": weights}
+
+    def _step(self, run, finetune, params, model_state, batch) -> TrainStep:
+        """The compiled step; plain methods with equal batches share one."""
+        config, n = self.config, batch["label"].shape[0]
+        objective = build_objective(run.method, config.meta)
+        key = (objective.name, tuple(sorted(run.estimator.items())), n, finetune)
+        if key not in self.steps:
+            learning_rate = build_schedule(config.schedule, finetune=finetune)
+            self.steps[key] = train_step(
+                self.forward,
+                objective,
+                build_estimator(run.estimator) if run.estimator else exact(),
+                build_optimizer(config.schedule, learning_rate),
+                learning_rate=learning_rate,
+                params=params,
+                model_state=model_state,
+                batch=batch,
+                metrics=training_accuracy,
+            )
+        return self.steps[key]
+
+    def _parent(self, name, seed, batch, params, model_state):
+        """The network at the end of the run that a fine-tuning starts from."""
+        parent = next(run for run in self.config.runs if run.method == name)
+        step = self._step(parent, False, params, model_state, batch)
+        like = step.init(jax.random.key(seed), params, model_state, batch)
+        folder = self.workdir / "runs" / name / f"seed_{seed}" / "checkpoints"
+        size = len(self.sources.train.labels)
+        with loop.Checkpoints(folder) as checkpoints:
+            (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
+        return state.params, state.model_state
+
+    def _cost(self, run: RunConfig, step: TrainStep) -> float:
+        """The step's forward and backward passes over a plain step's, from the layer groups."""
+        schedule, method = self.config.schedule, METHODS[run.method]
+        rho = schedule.meta_batch_size / schedule.batch_size
+        if not method.meta:
+            return 1 + rho if method.batches == "noisy+trusted" else 1.0
+        estimator, problem = step.estimator, step.problem
+        if isinstance(estimator.active, LearnedGates):
+            lowest = estimator.active.cuts(problem.groups)[0]
+        else:
+            lowest = min(estimator.active.groups(problem.groups))
+        share = problem.groups.share_above(lowest)
+        stationary = problem.objective.stationary
+        return step_cost(estimator.lookahead, share, rho, stationary=stationary)
+
+    def _curve(self, run: RunConfig, seeded, results) -> pictures.Curve:
+        found = {seed: results[run.name, seed] for seed in self.config.seeds}
+        histories = [result["history"] for result in found.values()]
+        clean = wrong = None
+        if METHODS[run.method].meta:
+            parts = [
+                (np.array(result["weights"], float), seeded[seed].wrong)
+                for seed, result in found.items()
+            ]
+            drawn = [(w[np.isfinite(w)], bad[np.isfinite(w)]) for w, bad in parts]
+            clean = np.concatenate([w[~bad] for w, bad in drawn])
+            wrong = np.concatenate([w[bad] for w, bad in drawn])
+        return pictures.Curve(run.method, run.estimator_label, histories, clean, wrong)
+
+
+def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[str, Any]:
+    """The parent's run, ended at its best noisy-validation accuracy."""
+    history = parent["history"]
+    stop = int(np.argmax([record["validation_accuracy"] for record in history]))
+    kept, row = history[: stop + 1], parent["row"]
+    share = kept[-1]["step"] / history[-1]["step"]
+    carried = ("noise_rate_realised", "noise_digest", "model", "step_cost")
+    return {
+        "row": summary.make_row(
+            run.method,
+            "none",
+            seed,
+            kept,
+            **{name: row[name] for name in carried},
+            steps=kept[-1]["step"],
+            seconds=round(row["seconds"] * share, 3),
+        ),
+        "history": kept,
+        "weights": None,
+    }
+
+
+def _finite_list(values: np.ndarray) -> list[float | None]:
+    return [round(float(v), 6) if np.isfinite(v) else None for v in values]

@@ -1,0 +1,94 @@
+"""Pictures of an experiment: accuracy over time, and what weight clean and wrong labels got."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from famus_jax.train.files import write_atomically
+from famus_jax.train.methods import METHODS
+
+
+class Curve(NamedTuple):
+    """One method: its estimator, every seed's history, and the weights by label quality.
+
+    `clean` and `wrong` hold the mean weights (1 = plain training) of examples with right and with
+    wrong labels, of all seeds together; None for methods without weights.
+    """
+
+    method: str
+    estimator: str
+    histories: Sequence[Sequence[dict[str, Any]]]
+    clean: np.ndarray | None = None
+    wrong: np.ndarray | None = None
+
+    @property
+    def title(self) -> str:
+        """A legend entry."""
+        name = METHODS[self.method].title
+        return name if self.estimator == "none" else f"{name}, {self.estimator}"
+
+
+def draw(curves: Sequence[Curve], path: Path) -> None:
+    """Accuracy of every method over steps, beside the weights that the methods learned; a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    weighted = [c for c in curves if c.clean is not None]
+    figure, axes = plt.subplots(
+        1, 1 + len(weighted), figsize=(7 + 2.7 * len(weighted), 4.2), layout="constrained",
+        width_ratios=[7, *[2.7] * len(weighted)], squeeze=False,
+    )  # fmt: skip
+    colours = plt.get_cmap("tab10").colors
+    _accuracies(axes[0, 0], curves, colours)
+    for axis, curve in zip(axes[0, 1:], weighted):
+        _weights(axis, curve)
+    if weighted:
+        axes[0, 1].set_ylabel("weight (1 = plain training)")
+        axes[0, 1].legend(loc="upper right", fontsize=8, frameon=False)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=130)
+    plt.close(figure)
+    write_atomically(path, content.getvalue())
+
+
+def _accuracies(axis, curves: Sequence[Curve], colours) -> None:
+    for i, curve in enumerate(curves):
+        steps = [record["step"] for record in curve.histories[0]]
+        values = 100 * np.array(
+            [[record["test_accuracy"] for record in history] for history in curve.histories]
+        )
+        style = "-" if curve.clean is not None else "--"
+        colour = colours[i % len(colours)]
+        axis.plot(steps, values.mean(0), style, color=colour, label=curve.title, linewidth=1.6)
+        if len(values) > 1:
+            low, high = values.mean(0) - values.std(0), values.mean(0) + values.std(0)
+            axis.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
+    axis.set(xlabel="step", ylabel="test accuracy (%)", title="Accuracy on clean test labels")
+    axis.grid(alpha=0.25)
+    axis.legend(fontsize=7, loc="lower right", frameon=False)
+
+
+def _weights(axis, curve: Curve) -> None:
+    """Two half violins of one histogram range: clean labels on the left, wrong on the right."""
+    assert curve.clean is not None and curve.wrong is not None
+    top = np.quantile(np.concatenate([curve.clean, curve.wrong]), 0.99) * 1.05 + 1e-9
+    edges = np.linspace(0, top, 40)
+    centres = (edges[1:] + edges[:-1]) / 2
+    for values, side, colour, label in (
+        (curve.clean, -1, "tab:green", "right label"),
+        (curve.wrong, 1, "tab:red", "wrong label"),
+    ):
+        counts, _ = np.histogram(np.minimum(values, top), edges)
+        axis.fill_betweenx(centres, 0, side * counts / max(counts.max(), 1), color=colour, alpha=0.7, label=label)
+        axis.hlines(values.mean(), *sorted((0, side)), color=colour, linewidth=2)
+    axis.axvline(0, color="black", linewidth=0.6)
+    axis.axhline(1, color="grey", linewidth=0.6, linestyle=":")
+    axis.set(xticks=[], ylim=(0, None))
+    axis.set_title(f"{METHODS[curve.method].title}\n{curve.estimator}", fontsize=8)

@@ -1,0 +1,116 @@
+"""Rows, tables and the summary file of an experiment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from famus_jax.train.methods import METHODS
+
+_PACKAGES = ("famus_jax", "jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
+
+
+def make_row(
+    method: str, estimator: str, seed: int, history: Sequence[dict[str, Any]], **more: Any
+) -> dict[str, Any]:
+    """One run as a row of the summary; accuracies are fractions on the clean test set.
+
+    `acc_selected` is the test accuracy where the *noisy validation* accuracy was best (the first
+    such evaluation); `acc_best` is the best of all, as most papers print it.
+    """
+    test = [record["test_accuracy"] for record in history]
+    validation = [record["validation_accuracy"] for record in history]
+    return {
+        "method": method,
+        "estimator": estimator,
+        "seed": seed,
+        "acc_best": max(test),
+        "acc_last": test[-1],
+        "acc_selected": test[int(np.argmax(validation))],
+        **more,
+    }
+
+
+def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
+    """What made a result: command, commit, versions, hardware."""
+    device = jax.devices()[0]
+    return {
+        "command": " ".join(command or sys.argv),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        "platform": device.platform,
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Mean ± standard deviation over seeds, in percent; a row per method and estimator."""
+    header = (
+        f"{'method':32s} {'estimator':30s} {'best':>12s} {'last':>12s} {'selected':>12s} "
+        f"{'noise':>6s} {'seconds':>8s} {'cost':>6s}"
+    )
+    lines = [header, "-" * len(header)]
+    for (method, estimator), group in grouped(rows).items():
+        noise = np.mean([row["noise_rate_realised"] for row in group])
+        seconds = np.mean([row["seconds"] for row in group])
+        lines.append(
+            f"{METHODS[method].title:32s} {estimator:30s} "
+            + " ".join(f"{_spread(group, key):>12s}" for key in ("acc_best", "acc_last", "acc_selected"))
+            + f" {noise:6.1%} {seconds:8.2f} {group[0]['step_cost']:6.2f}"
+        )
+    seeds = len({row["seed"] for row in rows})
+    lines.append(
+        f"\nTest accuracy in %, mean ± standard deviation over {seeds} seeds: best of all "
+        "evaluations, the last, and\nthe one selected on held-out noisy labels. noise: realised "
+        "share of wrong training labels. cost: forward and\nbackward passes of a step in units of a "
+        "plain step."
+    )
+    return "\n".join(lines)
+
+
+def grouped(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Rows by (method, estimator), in the order of their first appearance."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["estimator"]), []).append(row)
+    return groups
+
+
+def _spread(group: Sequence[dict[str, Any]], key: str) -> str:
+    values = 100 * np.array([row[key] for row in group])
+    return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}"
+
+
+def _commit() -> str | None:
+    """The commit of the source tree, with "+" if it has uncommitted changes; None outside git."""
+    here = Path(__file__).parent
+
+    def git(*args: str) -> str:
+        run = subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=True)
+        return run.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != here.parent.parent:
+            return None
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
