@@ -28,6 +28,8 @@ KAIMING_FAN_OUT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 KAIMING_FAN_IN = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 TORCH_DEFAULT = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
 
+PAD_ONE: Any = ((1, 1), (1, 1))  # for flax's pooling, whose annotation says str
+
 
 def check_images(images: jax.Array, network: str) -> None:
     """Raises unless `images` is a floating-point array ``[n, H, W, C]``.

@@ -1,5 +1,6 @@
 """Networks by name, for configs and command lines."""
 
+import dataclasses
 import difflib
 from collections.abc import Callable
 from functools import partial
@@ -56,8 +57,9 @@ def build_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
             f"num_classes must be a positive whole number, got {num_classes!r} for {name!r}."
         )
     make = MODELS[name]
-    cls = make.func if isinstance(make, partial) else make
-    fields = sorted(set(cls.__dataclass_fields__) - {"parent", "name", "num_classes"})
+    cls: Any = make.func if isinstance(make, partial) else make
+    names = {field.name for field in dataclasses.fields(cls)}
+    fields = sorted(names - {"parent", "name", "num_classes"})
     if unknown := sorted(set(overrides) - set(fields)):
         raise TypeError(
             f"model {name!r} has no attribute {', '.join(map(repr, unknown))}; it takes "

@@ -93,7 +93,7 @@ class InceptionResNetV2(nn.Module):
         x = nn.max_pool(x, (3, 3), strides=(2, 2))
         x = _Branch((_Unit(80, 1), _Unit(192, 3, pad=False)), name="stem_b", **shared)(x)
         x = nn.max_pool(x, (3, 3), strides=(2, 2))
-        pooled = nn.avg_pool(x, (3, 3), padding=((1, 1), (1, 1)), count_include_pad=False)
+        pooled = nn.avg_pool(x, (3, 3), padding=layers.PAD_ONE, count_include_pad=False)
         pooled = _Branch((_Unit(64, 1),), name="mixed_5b_pool", **shared)(pooled)
         x = jnp.concatenate([_Branches(_MIXED_5B, name="mixed_5b", **shared)(x), pooled], -1)
         for i in range(self.repeats[0]):

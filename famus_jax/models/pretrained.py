@@ -47,8 +47,8 @@ def load_resnet50_safetensors(
     the file isn't safetensors, or as `resnet50_from_torchvision`.
     """
     try:
-        from safetensors import SafetensorError
-        from safetensors.flax import load_file
+        from safetensors import SafetensorError  # pyright: ignore[reportMissingImports]
+        from safetensors.flax import load_file  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             "reading pretrained weights needs the package safetensors: pip install safetensors"

@@ -45,7 +45,7 @@ class ResNet50(nn.Module):
             64, 7, 2, name="stem", dtype=self.dtype, use_bias=layers.needs_bias(self.norm)
         )(images)
         x = nn.relu(norm("stem_norm")(x))
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=layers.PAD_ONE)
         for stage, blocks in enumerate(self.blocks):
             for i in range(blocks):
                 x = _Bottleneck(

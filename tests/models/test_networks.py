@@ -15,8 +15,6 @@ from famus_jax.models import (
     SmallCNN,
     WideResNet,
     build_model,
-    cifar_resnet,
-    preact_resnet,
     wide_resnet,
 )
 from famus_jax.models import _layers as layers
@@ -40,6 +38,14 @@ def filled(model, *inputs):
 
 def leaf_dtypes(tree):
     return {leaf.dtype for leaf in jax.tree.leaves(tree)}
+
+
+SHORT = {
+    "wrn_28_2": {"depth": 10},
+    "resnet_32": {"depth": 8},
+    "resnet_50": {"blocks": (1, 1)},
+    "inception_resnet_v2": {"repeats": (1, 1, 1)},
+}
 
 
 def image_spec(name):
@@ -170,25 +176,40 @@ def test_wide_resnet_hands_its_dropout_on():
         jax.eval_shape(partial(model.apply, train=True, mutable=["batch_stats"]), variables, IMAGES)
 
 
-def test_initial_scales_are_those_of_the_originals():
-    # Variances within 5 %: fails if fan in and fan out change places (a factor of 2 at a stage's
-    # first convolution), or for a truncated instead of a plain normal (0.77).
-    key, x = jax.random.key(0), jnp.zeros((1, 2, 2, 64))
-    keywords = {"features": 128, "strides": 2, "norm": "none", "dtype": None}
+def test_initialisers_have_pytorchs_scales():
+    # Fails if fan in and fan out change places, or for a truncated normal (0.77 of the variance).
+    shape, key = (3, 3, 32, 128), jax.random.key(0)
+    fan_out = np.asarray(layers.KAIMING_FAN_OUT(key, shape))
+    fan_in = np.asarray(layers.KAIMING_FAN_IN(key, shape))
+    default = np.asarray(layers.TORCH_DEFAULT(key, shape))
+    assert np.var(fan_out) == pytest.approx(2 / (9 * 128), rel=0.05)
+    assert np.var(fan_in) == pytest.approx(2 / (9 * 32), rel=0.05)
+    assert np.abs(default).max() == pytest.approx(1 / np.sqrt(9 * 32), rel=1e-3)
+    assert np.var(default) == pytest.approx(1 / (3 * 9 * 32), rel=0.05)
 
-    def init(block):
-        params = jax.jit(block.init, static_argnums=2)(key, x, False)["params"]
-        return jax.tree.map(np.asarray, params)
 
-    block = init(wide_resnet._Block(dropout=0.0, **keywords))
-    assert np.var(block["conv1"]["kernel"]) == pytest.approx(2 / (9 * 128), rel=0.05)
-    assert np.var(block["shortcut"]["kernel"]) == pytest.approx(2 / 128, rel=0.05)
-    block = init(preact_resnet._Block(**keywords))
-    kernel = block["conv1"]["kernel"]
-    assert np.abs(kernel).max() == pytest.approx(1 / np.sqrt(9 * 64), rel=1e-3)
-    assert np.var(kernel) == pytest.approx(1 / (3 * 9 * 64), rel=0.05)
-    block = init(cifar_resnet._Block(**keywords))
-    assert np.var(block["conv1"]["kernel"]) == pytest.approx(2 / (9 * 64), rel=0.05)
+@pytest.mark.parametrize(
+    ("name", "kernels", "head"),
+    [
+        ("wrn_28_2", layers.KAIMING_FAN_OUT, layers.TORCH_DEFAULT),
+        ("preact_resnet_18", layers.TORCH_DEFAULT, layers.TORCH_DEFAULT),
+        ("resnet_32", layers.KAIMING_FAN_IN, layers.KAIMING_FAN_IN),
+        ("resnet_50", layers.KAIMING_FAN_OUT, layers.TORCH_DEFAULT),
+        ("inception_resnet_v2", layers.TORCH_DEFAULT, layers.TORCH_DEFAULT),
+    ],
+)
+def test_every_layer_starts_as_in_the_original(name, kernels, head):
+    seen = {nn.Conv: set(), nn.Dense: set()}
+
+    def watch(call, args, kwargs, context):
+        if type(context.module) in seen:
+            seen[type(context.module)].add(context.module.kernel_init)
+        return call(*args, **kwargs)
+
+    model = build_model(name, 10, **SHORT.get(name, {}))
+    with nn.intercept_methods(watch):
+        jax.eval_shape(model.init, jax.random.key(0), image_spec(name))
+    assert seen == {nn.Conv: {kernels}, nn.Dense: {head}}
 
 
 def test_initial_head_is_that_of_pytorch():
