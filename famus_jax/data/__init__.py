@@ -1,11 +1,27 @@
 """Data: label noise, splits, sources and batches.
 
 Noise and splits are functions of (seed, example id); batches are functions of (seed, step).
-Importing this package imports jax and numpy; tfds, scikit-learn and Pillow are imported by the
-functions that need them, TensorFlow by none.
+Importing this package imports jax and numpy; tfds, scikit-learn, Pillow and grain are imported by
+the functions that need them, TensorFlow by none.
+
+    label noise       noise, noise_kinds, noise_instance, noise_presets, noise_files, noise_cli
+    parts of a set    splits, long_tail
+    where data are    sources (tfds), own_data and own_files (the user's), tfrecords, builders/
+    batches           batches (on the device), streaming and stream_sources (grain), order, pixels
+    augmentations     augment, augment_strong, randaugment, colour; host_augment (before batching)
 """
 
-from famus_jax.data.augment import Chain, Flip, PadCrop, chain, pad_crop_flip, shift
+from famus_jax.data.augment import (
+    Chain,
+    Flip,
+    PadCrop,
+    Views,
+    chain,
+    pad_crop_flip,
+    shift,
+    two_views,
+)
+from famus_jax.data.augment_strong import ColourJitter, Cutout, RandomResizedCrop
 from famus_jax.data.batches import (
     EvaluationBatches,
     InMemoryStream,
@@ -15,32 +31,93 @@ from famus_jax.data.batches import (
     evaluation_batches,
     in_memory_stream,
 )
+from famus_jax.data.long_tail import LongTail, exponential_profile, long_tail
 from famus_jax.data.noise import NoisyLabels, corrupt_labels, expected_rate, flip_next, symmetric
-from famus_jax.data.sources import Examples, default_data_dir, load_source
+from famus_jax.data.noise_files import (
+    LabelTable,
+    align,
+    make_table,
+    noisy_from_table,
+    read_table,
+    write_table,
+)
+from famus_jax.data.noise_instance import instance_dependent
+from famus_jax.data.noise_kinds import NoiseSpec, apply_noise, spec_from_transition
+from famus_jax.data.noise_presets import named_noise, published_noise, published_rate
+from famus_jax.data.own_data import from_arrays, load_features, load_files, load_npz, load_path
+from famus_jax.data.own_files import FileList, list_folder, list_table
+from famus_jax.data.pixels import channel_statistics
+from famus_jax.data.randaugment import RandAugment
+from famus_jax.data.sources import default_data_dir, load_column, load_source
 from famus_jax.data.splits import Splits, split_examples
+from famus_jax.data.stream_sources import ArraySource, FileSource, TfdsSource, readable
+from famus_jax.data.streaming import streaming
+from famus_jax.data.tfrecords import read_tfrecords
+from famus_jax.data.types import Examples, content_digest, first_classes, take
 
 __all__ = [
+    "ArraySource",
     "Chain",
+    "ColourJitter",
+    "Cutout",
     "EvaluationBatches",
     "Examples",
+    "FileList",
+    "FileSource",
     "Flip",
     "InMemoryStream",
+    "LabelTable",
+    "LongTail",
+    "NoiseSpec",
     "NoisyLabels",
     "PadCrop",
+    "RandAugment",
+    "RandomResizedCrop",
     "Splits",
     "Stream",
+    "TfdsSource",
+    "Views",
+    "align",
+    "apply_noise",
     "batch_indices",
     "chain",
+    "channel_statistics",
+    "content_digest",
     "corrupt_labels",
     "default_data_dir",
     "epoch_indices",
     "evaluation_batches",
     "expected_rate",
+    "exponential_profile",
+    "first_classes",
     "flip_next",
+    "from_arrays",
     "in_memory_stream",
+    "instance_dependent",
+    "list_folder",
+    "list_table",
+    "load_column",
+    "load_features",
+    "load_files",
+    "load_npz",
+    "load_path",
     "load_source",
+    "long_tail",
+    "make_table",
+    "named_noise",
+    "noisy_from_table",
     "pad_crop_flip",
+    "published_noise",
+    "published_rate",
+    "read_table",
+    "read_tfrecords",
+    "readable",
     "shift",
+    "spec_from_transition",
     "split_examples",
+    "streaming",
     "symmetric",
+    "take",
+    "two_views",
+    "write_table",
 ]

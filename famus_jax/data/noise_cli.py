@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from famus_jax.data import noise_kinds as kinds
 from famus_jax.data.noise import NoisyLabels, expected_rate, summarise
 from famus_jax.data.noise_files import align, make_table, read_table, write_table
-from famus_jax.data.noise_kinds import NoiseSpec, apply_noise
-from famus_jax.data.noise_presets import PRESETS, published_noise
+from famus_jax.data.noise_kinds import apply_noise
+from famus_jax.data.noise_presets import all_names, named_noise
 from famus_jax.data.sources import load_source
-
-KINDS = {
-    "symmetric": lambda c: kinds.uniform_redraw(c),
-    "symmetric_exclusive": lambda c: kinds.uniform_redraw(c, inclusive=False),
-    "pair_flip": kinds.next_redraw,
-    "flip_to_one": lambda c: kinds.flip_to_some_redraw(c, 1),
-    "flip_to_two": lambda c: kinds.flip_to_some_redraw(c, 2),
-    "asymmetric_cifar10": lambda c: kinds.asymmetric_cifar10_redraw(),
-    "superclass_next": lambda c: kinds.superclass_next_redraw(),
-    "hierarchical": lambda c: kinds.hierarchical_redraw(),
-}
-
-
-def named_noise(kind: str, num_classes: int, rate: float, exact: kinds.Exact = "no") -> NoiseSpec:
-    """The noise of a name: one of `KINDS`, or "paper/kind" of `PRESETS`.
-
-    Raises:
-      ValueError: an unknown name, or a kind for another number of classes.
-    """
-    if "/" in kind:
-        if exact != "no":
-            raise ValueError(f"{kind!r} fixes its own counts; leave exact = {exact!r} away")
-        paper, _, own = kind.partition("/")
-        return published_noise(paper, own, num_classes, rate)
-    if kind not in KINDS:
-        raise ValueError(f"no label noise {kind!r}; choose one of {', '.join(all_names())}")
-    redraw = KINDS[kind](num_classes)
-    if len(redraw) != num_classes:
-        raise ValueError(f"noise {kind!r} has {len(redraw)} classes, the data have {num_classes}")
-    return NoiseSpec(kind, redraw, rate, exact)
-
-
-def all_names() -> list[str]:
-    """Every name that `named_noise` knows."""
-    return [*KINDS, *(f"{paper}/{kind}" for paper, some in PRESETS.items() for kind in some)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,14 +60,23 @@ def _report(noisy: NoisyLabels, clean: np.ndarray, expected: float | None) -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the parsed arguments say; returns the exit status 0.
+    """Do what the parsed arguments say.
 
-    Raises:
-      ValueError, FileNotFoundError: as the functions used; the message names value and fix.
+    Returns:
+      The exit status: 0, or 1 after a message on standard error that names value and fix.
     """
+    try:
+        _run(args)
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        print(f"famus noise: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
     if args.noise_command == "kinds":
         print("\n".join(all_names()))
-        return 0
+        return
     if args.noise_command == "write":
         examples = load_source(args.source, args.split, args.data_dir)
         spec = named_noise(args.kind, examples.num_classes, args.rate, args.exact)
@@ -119,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         write_table(args.out, make_table(examples.ids, noisy.labels, **about))
         print(f"wrote           {args.out}")
         _report(noisy, examples.labels, expected_rate(spec.transition, examples.labels))
-        return 0
+        return
     table = read_table(args.table, order=args.order, key=args.key)
     for key, value in table.about.items():
         print(f"{key:15s} {value}")
@@ -129,10 +103,9 @@ def run(args: argparse.Namespace) -> int:
         counts = np.bincount(table.labels)
         print("labels          " + ", ".join(f"{c}: {n}" for c, n in enumerate(counts)))
         print("(name the clean labels with --source to see the rate)")
-        return 0
+        return
     examples = load_source(args.source, args.split, args.data_dir)
     noisy = summarise(
         align(table, examples.ids), examples.labels, examples.ids.tolist(), examples.num_classes
     )
     _report(noisy, examples.labels, None)
-    return 0

@@ -162,3 +162,39 @@ def published_noise(paper: str, kind: str, num_classes: int, rate: float) -> Noi
 def published_rate(paper: str, kind: str, num_classes: int, rate: float) -> float:
     """The share of wrong labels that `published_noise` gives on balanced classes."""
     return find_preset(paper, kind, num_classes).expected(checked_rate(rate), int(num_classes))
+
+
+KINDS = {
+    "symmetric": lambda c: kinds.uniform_redraw(c),
+    "symmetric_exclusive": lambda c: kinds.uniform_redraw(c, inclusive=False),
+    "pair_flip": kinds.next_redraw,
+    "flip_to_one": lambda c: kinds.flip_to_some_redraw(c, 1),
+    "flip_to_two": lambda c: kinds.flip_to_some_redraw(c, 2),
+    "asymmetric_cifar10": lambda c: kinds.asymmetric_cifar10_redraw(),
+    "superclass_next": lambda c: kinds.superclass_next_redraw(),
+    "hierarchical": lambda c: kinds.hierarchical_redraw(),
+}
+
+
+def named_noise(kind: str, num_classes: int, rate: float, exact: Exact = "no") -> NoiseSpec:
+    """The noise of a name: one of `KINDS`, or "paper/kind" of `PRESETS`.
+
+    Raises:
+      ValueError: an unknown name, or a kind for another number of classes.
+    """
+    if "/" in kind:
+        if exact != "no":
+            raise ValueError(f"{kind!r} fixes its own counts; leave exact = {exact!r} away")
+        paper, _, own = kind.partition("/")
+        return published_noise(paper, own, num_classes, rate)
+    if kind not in KINDS:
+        raise ValueError(f"no label noise {kind!r}; choose one of {', '.join(all_names())}")
+    redraw = KINDS[kind](num_classes)
+    if len(redraw) != num_classes:
+        raise ValueError(f"noise {kind!r} has {len(redraw)} classes, the data have {num_classes}")
+    return NoiseSpec(kind, redraw, rate, exact)
+
+
+def all_names() -> list[str]:
+    """Every name that `named_noise` knows."""
+    return [*KINDS, *(f"{paper}/{kind}" for paper, some in PRESETS.items() for kind in some)]

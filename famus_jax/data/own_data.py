@@ -12,7 +12,7 @@ from famus_jax.data import hashing
 from famus_jax.data.images import read_images
 from famus_jax.data.noise import checked_labels
 from famus_jax.data.own_files import FileList, list_folder, list_table, number_classes, read_columns
-from famus_jax.data.types import Examples
+from famus_jax.data.types import Examples, take
 
 TEST_SHARE = 0.25
 
@@ -186,15 +186,6 @@ def _existing(path: str | os.PathLike) -> Path:
     if not source.is_file():
         raise FileNotFoundError(f"no file at {source.absolute()}")
     return source
-
-
-def take(examples: Examples, positions: np.ndarray) -> Examples:
-    """The examples at ``positions``, in that order."""
-    return examples._replace(
-        images=examples.images[positions],
-        labels=examples.labels[positions],
-        ids=examples.ids[positions],
-    )
 
 
 def held_out(labels: np.ndarray, ids: np.ndarray, part: str) -> np.ndarray:

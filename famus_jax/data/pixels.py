@@ -60,3 +60,37 @@ def normalised(images: jax.Array, normaliser: Normaliser | None) -> jax.Array:
     if normaliser is None:
         return images
     return (images - normaliser.mean) / normaliser.std
+
+
+def channel_statistics(
+    images: np.ndarray, indices: np.ndarray | None = None, chunk: int = 1024
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel, for ``normalise=``, in little memory.
+
+    Args:
+      images: uint8[N, ..., C] (counted in units of 255) or floats (as they are).
+      indices: int[M], use these only (the training part, never the test set); None for all.
+      chunk: images converted to float64 at a time.
+
+    Returns:
+      (mean, std), float32[C] each; a constant channel has std 1, so that it can be divided by.
+
+    Raises:
+      ValueError: no images.
+    """
+    rows = np.arange(len(images)) if indices is None else np.asarray(indices)
+    if rows.size == 0:
+        raise ValueError("no images to take the mean of: indices (or images) is empty")
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    channels = images.shape[-1]
+    total, squares, count = np.zeros(channels), np.zeros(channels), 0
+    for start in range(0, len(rows), chunk):
+        part = np.asarray(images[rows[start : start + chunk]], np.float64) / scale
+        part = part.reshape(-1, channels)
+        total += part.sum(axis=0)
+        squares += (part**2).sum(axis=0)
+        count += len(part)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    std = np.where(std > 1e-6, std, 1.0)
+    return mean.astype(np.float32), std.astype(np.float32)

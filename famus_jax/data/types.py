@@ -28,6 +28,35 @@ class Examples(NamedTuple):
     class_names: tuple[str, ...] = ()
 
 
+def take(examples: Examples, positions: np.ndarray) -> Examples:
+    """The examples at ``positions``, in that order."""
+    return examples._replace(
+        images=examples.images[positions],
+        labels=examples.labels[positions],
+        ids=np.asarray(examples.ids)[positions],
+    )
+
+
+def first_classes(examples: Examples, num_classes: int) -> Examples:
+    """The examples of the classes 0 … num_classes - 1.
+
+    ImageNet's first 50 classes, ``first_classes(imagenet, 50)``, are the second test set of
+    mini-WebVision.
+
+    Raises:
+      ValueError: fewer classes than that, or none asked for.
+    """
+    if not 1 <= num_classes <= examples.num_classes:
+        raise ValueError(
+            f"num_classes = {num_classes} must be in [1, {examples.num_classes}], the classes of "
+            f"{examples.name}"
+        )
+    part = take(examples, np.flatnonzero(examples.labels < num_classes))
+    return part._replace(
+        num_classes=num_classes, class_names=tuple(examples.class_names[:num_classes])
+    )
+
+
 def content_digest(examples: Examples) -> str:
     """Fingerprint of images and labels, 32 hex digits, independent of the order of the examples.
 

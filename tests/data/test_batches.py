@@ -13,6 +13,7 @@ from famus_jax.data.batches import (
     evaluation_batches,
     in_memory_stream,
 )
+from famus_jax.data.pixels import channel_statistics
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3)).astype(np.uint8)
 LABELS = np.arange(20) % 4
@@ -179,3 +180,16 @@ def test_bad_input_is_named(change, words):
 def test_negative_step_is_refused():
     with pytest.raises(ValueError, match="step = -1"):
         in_memory_stream(IMAGES, LABELS, 4, seed=0).batch(-1)
+
+
+@pytest.mark.parametrize("images", [IMAGES, (IMAGES / 7).astype(np.float32)])
+def test_channel_statistics(images):
+    chosen = np.array([0, 3, 4, 19, 7])
+    mean, std = channel_statistics(images, chosen, chunk=2)
+    scale = 255 if images.dtype == np.uint8 else 1
+    flat = images[chosen].reshape(-1, 3) / scale
+    np.testing.assert_allclose(mean, flat.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(std, flat.std(0), rtol=1e-5)
+    assert channel_statistics(np.full((4, 2, 2, 1), 9, np.uint8))[1].tolist() == [1.0]
+    with pytest.raises(ValueError, match="no images"):
+        channel_statistics(images, chosen[:0])

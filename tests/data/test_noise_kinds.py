@@ -6,10 +6,16 @@ import pytest
 from famus_jax.data import noise_kinds as kinds
 from famus_jax.data.cifar_classes import CIFAR10, CIFAR100_SUPERCLASS
 from famus_jax.data.noise import corrupt_labels, symmetric
-from famus_jax.data.noise_cli import KINDS, all_names, named_noise
 from famus_jax.data.noise_instance import flip_chances, instance_dependent
 from famus_jax.data.noise_kinds import NoiseSpec, apply_noise
-from famus_jax.data.noise_presets import PRESETS, published_noise, published_rate
+from famus_jax.data.noise_presets import (
+    KINDS,
+    PRESETS,
+    all_names,
+    named_noise,
+    published_noise,
+    published_rate,
+)
 
 N = 10_000
 IDS = [f"train_{i:05d}" for i in range(N)]

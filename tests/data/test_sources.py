@@ -1,14 +1,18 @@
 """Sources: the digits prepare without TensorFlow, twice at once, and missing sets are explained."""
 
+import io
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from famus_jax.data import hashing
-from famus_jax.data.sources import load_source
+from famus_jax.data.sources import _prepared_dir, load_source
+from famus_jax.data.types import first_classes
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +102,75 @@ def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OSError, match="TFDS_DATA_DIR"):
         load_source("famus_digits", "train", tmp_path / "file")
+
+
+@pytest.fixture(scope="module")
+def unnamed(tmp_path_factory):
+    """A prepared set without ids and class names, as tfds's MNIST is."""
+    import tensorflow_datasets as tfds
+
+    class DummyUnnamed(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("2.0.0")
+
+        def _info(self):
+            image = tfds.features.Image(shape=(4, 4, 1), encoding_format="png")
+            label = tfds.features.ClassLabel(num_classes=3)
+            other = tfds.features.ClassLabel(num_classes=3)
+            features = {"image": image, "label": label, "human": other}
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict(features),
+                disable_shuffling=True,
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for row in range(5):
+                image = io.BytesIO()
+                Image.fromarray(np.full((4, 4), row, np.uint8)).save(image, format="PNG")
+                image.seek(0)
+                yield row, {"image": image, "label": row % 3, "human": 2}
+
+    root = tmp_path_factory.mktemp("unnamed")
+    DummyUnnamed(data_dir=str(root), file_format="array_record").download_and_prepare()
+    return root
+
+
+def test_sets_without_ids_use_the_record_number(unnamed):
+    found = load_source("dummy_unnamed", "train", unnamed)
+    assert found.ids.tolist() == [f"train_{row:07d}" for row in range(5)]
+    assert found.name == "dummy_unnamed:2.0.0/train"
+    assert found.images.max(axis=(1, 2, 3)).tolist() == [0, 1, 2, 3, 4]
+    assert found.labels.tolist() == [0, 1, 2, 0, 1]
+    human = load_source("dummy_unnamed:2.0.0", "train", unnamed, label_key="human")
+    assert human.labels.tolist() == [2] * 5
+    with pytest.raises(ValueError, match="no feature 'worse_label'"):
+        load_source("dummy_unnamed", "train", unnamed, label_key="worse_label")
+    with pytest.raises(FileNotFoundError, match="not prepared"):
+        load_source("dummy_unnamed:1.0.0", "train", unnamed)
+
+
+def test_newest_version_wins(unnamed, tmp_path):
+    for version in ("2.0.0", "10.0.0", "9.1.0", "10.0.0.incomplete1"):
+        shutil.copytree(unnamed / "dummy_unnamed" / "2.0.0", tmp_path / "dummy_unnamed" / version)
+    assert _prepared_dir("dummy_unnamed", tmp_path).name == "10.0.0"
+    assert _prepared_dir("dummy_unnamed:9.1.0", tmp_path).name == "9.1.0"
+
+
+def test_other_file_formats_say_how_to_convert(unnamed, tmp_path):
+    shutil.copytree(unnamed, tmp_path / "copy")
+    for path in (tmp_path / "copy").rglob("*.array_record*"):
+        path.rename(str(path).replace("array_record", "tfrecord"))
+    with pytest.raises(ValueError, match="tfds convert_format"):
+        load_source("dummy_unnamed", "train", tmp_path / "copy")
+
+
+def test_first_classes(data_dir):
+    found = first_classes(load_source("famus_digits", "test", data_dir), 3)
+    assert set(found.labels.tolist()) == {0, 1, 2}
+    assert (found.num_classes, found.class_names) == (3, ("0", "1", "2"))
+    assert len(found.ids) == len(found.images) == len(found.labels)
+    with pytest.raises(ValueError, match=r"num_classes = 11 must be in \[1, 10\]"):
+        first_classes(load_source("famus_digits", "test", data_dir), 11)
