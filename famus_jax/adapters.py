@@ -209,8 +209,8 @@ class NNXForward:
         del rng
         from flax import nnx
 
-        # copy=True: without it the merged module shares variables with the caller's state, which
-        # NNX refuses to write under jvp and linearize.
+        # copy=True: without it the merged module shares variables with the caller's state, and
+        # training would overwrite it (with tracers, inside a transformation).
         model = nnx.merge(self.graphdef, params, model_state, copy=True)
         if self.train:
             model.train()
