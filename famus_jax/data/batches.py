@@ -51,7 +51,7 @@ class Stream(Protocol):
         ...
 
 
-def finish_images(images, key_data, normaliser, *, augment, first_row):
+def finish_images(images, key_data, first_row, normaliser, *, augment):
     """Stored pixels to network input, traced: floats, augmentation, normalisation.
 
     Returns:
@@ -61,10 +61,10 @@ def finish_images(images, key_data, normaliser, *, augment, first_row):
     Args:
       images: [n, ...] as stored.
       key_data: uint32[2] of `order.augment_key_data`; unused without augmentation.
+      first_row: int32 scalar, the row of the global batch that ``images[0]`` is; row i gets its
+        own key, so that hosts together make the batch that one host would make.
       normaliser: `pixels.Normaliser` or None.
       augment: static, or None.
-      first_row: row of the global batch that ``images[0]`` is; row i gets its own key, so that
-        hosts together make the batch that one host would make.
     """
     batch = to_float(images)
     if augment is not None:
@@ -76,10 +76,10 @@ def finish_images(images, key_data, normaliser, *, augment, first_row):
     return {name: normalised(view, normaliser) for name, view in zip(names, views, strict=True)}
 
 
-@functools.partial(jax.jit, static_argnames=("augment", "first_row"))
-def _gather_batch(images, labels, index, key_data, normaliser, *, augment, first_row):
+@functools.partial(jax.jit, static_argnames=("augment",))
+def _gather_batch(images, labels, index, key_data, first_row, normaliser, *, augment):
     chosen = jnp.take(images, index, axis=0, mode="clip")
-    images = finish_images(chosen, key_data, normaliser, augment=augment, first_row=first_row)
+    images = finish_images(chosen, key_data, first_row, normaliser, augment=augment)
     return {**images, "label": jnp.take(labels, index, axis=0, mode="clip"), "index": index}
 
 
@@ -121,6 +121,7 @@ class InMemoryStream:
         self._images, self._labels, self._chosen = images, labels, chosen
         self._batch_size, self._seed = batch_size, seed
         self._augment, self._normaliser, self._rows = augment, normaliser, rows
+        self._first_row = jax.device_put(np.int32(rows[0]))
         # At most two epochs meet in a batch of n <= N; a memory of pure values, not of state.
         self._epoch = functools.lru_cache(maxsize=2)(epoch_indices)
 
@@ -146,9 +147,9 @@ class InMemoryStream:
             self._labels,
             index,
             key_data,
+            self._first_row,
             self._normaliser,
             augment=self._augment,
-            first_row=self._rows[0],
         )
 
 
@@ -232,9 +233,9 @@ class EvaluationBatches:
                 self._labels,
                 jax.device_put(index),
                 None,
+                None,
                 self._normaliser,
                 augment=None,
-                first_row=0,
             )
             yield {**batch, "mask": jax.device_put(mask)}
 

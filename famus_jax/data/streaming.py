@@ -34,7 +34,7 @@ HostTransform = Callable[[np.ndarray, np.ndarray], np.ndarray]
 HOST_NUMBERS = 16
 
 _recent_epoch = functools.lru_cache(maxsize=3)(epoch_indices)
-_finish = jax.jit(finish_images, static_argnames=("augment", "first_row"))
+_finish = jax.jit(finish_images, static_argnames=("augment",))
 
 
 class _Plan(NamedTuple):
@@ -124,6 +124,7 @@ class GrainStream:
     def __init__(self, plan, labels, augment, normaliser, workers, threads, ahead):
         self._plan, self._labels = plan, labels
         self._augment, self._normaliser = augment, normaliser
+        self._first_row = jax.device_put(np.int32(plan.rows[0]))
         self._workers, self._threads, self._ahead = workers, threads, ahead
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="famus_data")
         self._queue: collections.deque[tuple[int, Future]] = collections.deque()
@@ -169,9 +170,9 @@ class GrainStream:
         finished = _finish(
             images,
             key_data,
+            self._first_row,
             self._normaliser,
             augment=self._augment,
-            first_row=self._plan.rows[0],
         )
         return {**finished, "label": label, "index": index}
 
