@@ -1,0 +1,29 @@
+"""Strictness for every test: warnings are errors, ranks are never promoted silently."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the floors are those of the CPU; nothing needs more
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Third parties that we can't repair, each named as narrowly as the warning allows.
+ALLOWED = (
+    "ignore::DeprecationWarning:(tensorflow|tensorflow_datasets|google|etils|orbax|keras)",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "error")
+    for line in ALLOWED:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test: create every array inside it."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,180 @@
+"""What the compiled WideResNet-28-2 step may cost, against an honest plain step.
+
+FLOPs and temporary memory as XLA counts them on the CPU, batch 32, float32. XLA counts the body of
+a loop once and a conditional at its dearest branch, so that programs with either are refused.
+"""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import famus_jax
+from famus_jax import linen_forward, softmax_cross_entropy, train_step
+from famus_jax.models import build_model
+
+BATCH = 32
+RATE = 0.1
+LAST_BLOCK = 3  # groups: the two convolutions of the last residual block, and the head
+
+
+def shapes(n):
+    return {
+        "image": jax.ShapeDtypeStruct((n, 32, 32, 3), jnp.float32),
+        "label": jax.ShapeDtypeStruct((n,), jnp.int32),
+    }
+
+
+@functools.cache
+def network():
+    model = build_model("wrn_28_2", 10)
+    image = jnp.zeros((1, 32, 32, 3), jnp.float32)
+    variables = dict(jax.eval_shape(lambda key: model.init(key, image), jax.random.key(0)))
+    params = variables.pop("params")
+    return linen_forward(model), params, variables
+
+
+def optimizer():
+    return optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(RATE, momentum=0.9))
+
+
+@functools.cache
+def plain():
+    """Mean cross-entropy, BatchNorm's statistics, the same optax chain: nothing else."""
+    forward, params, model_state = network()
+    tx = optimizer()
+
+    def step(params, model_state, opt_state, key, batch):
+        def loss(params):
+            logits, new_state = forward(params, model_state, key, batch)
+            return softmax_cross_entropy(logits, batch).mean(), new_state
+
+        (value, new_state), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, new_opt_state = tx.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), new_state, new_opt_state, value
+
+    opt_state = jax.eval_shape(tx.init, params)
+    key = jax.eval_shape(jax.random.key, 0)
+    compiled = jax.jit(step, donate_argnums=(0, 1, 2)).lower(
+        params, model_state, opt_state, key, shapes(BATCH)
+    )
+    return measure(compiled.compile())
+
+
+@functools.cache
+def meta(estimator, meta_batch=BATCH):
+    forward, params, model_state = network()
+    batch, trusted = shapes(BATCH), shapes(meta_batch)
+    step = train_step(
+        forward,
+        famus_jax.mwnet(),
+        estimator,
+        optimizer(),
+        learning_rate=RATE,
+        params=params,
+        model_state=model_state,
+        batch=batch,
+    )
+    state = jax.eval_shape(
+        lambda params, model_state, batch, trusted: step.init(
+            jax.random.key(0), params, model_state, batch, trusted
+        ),
+        params,
+        model_state,
+        batch,
+        trusted,
+    )
+    return measure(step.lower(state, batch, trusted).compile())
+
+
+def measure(compiled):
+    """(FLOPs, bytes of temporary memory) of a program without loops and branches."""
+    text = compiled.as_text()
+    branching = re.findall(r"\b(while|conditional)\(", text)
+    assert not branching, f"no FLOP count of a program with {set(branching)}"
+    return compiled.cost_analysis()["flops"], compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_plain_step_is_honest():
+    """The denominator, counted by hand from the architecture.
+
+    Fails if the plain step did needless work (a gradient for the images, a second forward), which
+    would flatter every ratio. XLA counts a multiply-add as 2 and leaves out taps on the padding;
+    what isn't a convolution is estimated per activation, and is 2 % of the whole.
+    """
+
+    def convolution(c_in, c_out, size, kernel=3, stride=1):
+        # Pairs of output position and tap inside the image, along one side.
+        pairs = size if kernel == 1 else 3 * size - (2 if stride == 1 else 1)
+        return 2 * BATCH * c_in * c_out * pairs**2
+
+    stem = convolution(3, 16, 32)
+    layers, activations = [], []
+    c_in = 16
+    for c_out, size in ((32, 32), (64, 16), (128, 8)):
+        for block in range(4):
+            stride = 2 if c_out > 32 and block == 0 else 1
+            layers.append(convolution(c_in, c_out, size, stride=stride))
+            layers.append(convolution(c_out, c_out, size))
+            activations += [BATCH * c_in * (size * stride) ** 2, BATCH * c_out * size**2]
+            if block == 0:
+                layers.append(convolution(c_in, c_out, size, kernel=1))
+            c_in = c_out
+    activations.append(BATCH * 128 * 8**2)
+    head = 2 * BATCH * 128 * 10
+    products = 2 * stem + 3 * (sum(layers) + head)  # the images need no gradient
+    # Every activation is normalised and rectified once: about 10 operations forward (two moments,
+    # scale, shift, ReLU), 15 backward.
+    by_hand = products + 25 * sum(activations)
+    print(products, sum(activations), plain())
+    assert plain()[0] == pytest.approx(by_hand, rel=0.01)
+
+
+FULL = [
+    (famus_jax.exact(), 3.40, None),
+    (famus_jax.top_k(1), 2.03, None),
+    (famus_jax.top_k(LAST_BLOCK), 2.15, 1.20),
+    (famus_jax.top_k(1, lookahead="one_pass"), 1.36, None),
+    (famus_jax.top_k(LAST_BLOCK, lookahead="one_pass"), 1.48, 1.06),
+    (famus_jax.top_k(1, lookahead="active_only"), 1.36, 1.06),
+    (famus_jax.top_k(LAST_BLOCK, lookahead="active_only"), 1.53, None),
+]
+SMALL = [
+    (famus_jax.top_k(1, lookahead="active_only"), 1.11),
+    (famus_jax.top_k(LAST_BLOCK, lookahead="active_only"), 1.23),
+]
+
+
+@pytest.mark.parametrize(("estimator", "flops", "memory"), FULL, ids=lambda x: getattr(x, "label", ""))
+def test_full_meta_batch(estimator, flops, memory):
+    """Fails if a second forward is run (+0.33), if a mask multiplies instead of cutting (exact's
+    price), or if the meta backward pass runs to the bottom (+0.67)."""
+    measured, reference = meta(estimator), plain()
+    print(estimator.label, measured[0] / reference[0], measured[1] / reference[1])
+    assert measured[0] / reference[0] <= flops
+    if memory is not None:
+        assert measured[1] / reference[1] <= memory
+
+
+@pytest.mark.parametrize(("estimator", "flops"), SMALL, ids=lambda x: getattr(x, "label", ""))
+def test_small_meta_batch(estimator, flops):
+    """A quarter meta batch: fails if anything but the meta forward grows with the training batch."""
+    measured, reference = meta(estimator, 8), plain()
+    print(estimator.label, measured[0] / reference[0], measured[1] / reference[1])
+    assert measured[0] / reference[0] <= flops
+
+
+def test_last_block_is_three_groups():
+    """Fails if the groups that the floors are stated for are others than they claim to be."""
+    forward, params, model_state = network()
+    key = jax.eval_shape(jax.random.key, 0)
+    groups = famus_jax.layer_groups(forward, params, model_state, key, shapes(BATCH))
+    assert groups.names[-4:] == (
+        "stage3_block2/conv2",
+        "stage3_block3/conv1",
+        "stage3_block3/conv2",
+        "head",
+    )

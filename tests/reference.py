@@ -1,0 +1,298 @@
+"""Slow, readable definitions of the method, the oracle of the tests of the core.
+
+Written from the equations alone; nothing here imports the library, knows of linearisation, or
+cares about cost. Symbols as in the paper: w = network parameters, theta = meta-parameters, T = the
+training objective, l_val = the meta loss, w_hat = the look-ahead.
+
+Parameters are dicts {layer: {tensor: array}}, layers in the order of their names, so that "a group"
+is a key of the dict and a set of active groups is a set of keys.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# --- small networks: forward(params, model_state, rng, batch) -> (outputs, model_state) -----------
+
+
+def mlp_params(key, sizes=(3, 5, 4, 3), dtype=jnp.float64):
+    """{"layer0": {"w", "b"}, ...} with weights and biases of order one."""
+    params = {}
+    for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        key, key_w, key_b = jax.random.split(key, 3)
+        params[f"layer{i}"] = {
+            "b": 0.3 * jax.random.normal(key_b, (fan_out,), dtype),
+            "w": jax.random.normal(key_w, (fan_in, fan_out), dtype) / np.sqrt(fan_in),
+        }
+    return params
+
+
+def mlp(params, model_state, rng, batch):
+    """Tanh hidden layers, logits."""
+    del rng
+    h = batch["x"]
+    *hidden, head = sorted(params)
+    for name in hidden:
+        h = jnp.tanh(h @ params[name]["w"] + params[name]["b"][None, :])
+    return h @ params[head]["w"] + params[head]["b"][None, :], model_state
+
+
+def bn_params(key, sizes=(3, 5, 4, 3), dtype=jnp.float64):
+    """(params, model_state) of `bn_mlp`: hidden layers also own a scale and an offset."""
+    params, model_state = mlp_params(key, sizes, dtype), {}
+    *hidden, _ = sorted(params)
+    for i, name in enumerate(hidden):
+        width = params[name]["b"].shape[0]
+        noise = jax.random.normal(jax.random.fold_in(key, i), (2, width), dtype)
+        params[name]["scale"] = 1 + 0.2 * noise[0]
+        params[name]["offset"] = 0.2 * noise[1]
+        model_state[name] = {"mean": jnp.zeros(width, dtype), "var": jnp.ones(width, dtype)}
+    return params, model_state
+
+
+def bn_mlp(params, model_state, rng, batch):
+    """As `mlp`, normalised by the batch's own statistics; running statistics move by a tenth."""
+    del rng
+    h, new_state = batch["x"], {}
+    *hidden, head = sorted(params)
+    for name in hidden:
+        layer = params[name]
+        h = h @ layer["w"] + layer["b"][None, :]
+        mean, var = h.mean(0), ((h - h.mean(0, keepdims=True)) ** 2).mean(0)
+        new_state[name] = {
+            "mean": 0.9 * model_state[name]["mean"] + 0.1 * mean,
+            "var": 0.9 * model_state[name]["var"] + 0.1 * var,
+        }
+        h = (h - mean[None, :]) / jnp.sqrt(var + 1e-3)[None, :]
+        h = jnp.tanh(h * layer["scale"][None, :] + layer["offset"][None, :])
+    return h @ params[head]["w"] + params[head]["b"][None, :], new_state
+
+
+def dropout_mlp(params, model_state, rng, batch):
+    """As `mlp`, each hidden unit kept with probability 0.7."""
+    h = batch["x"]
+    *hidden, head = sorted(params)
+    for i, name in enumerate(hidden):
+        h = jnp.tanh(h @ params[name]["w"] + params[name]["b"][None, :])
+        keep = jax.random.bernoulli(jax.random.fold_in(rng, i), 0.7, h.shape)
+        h = jnp.where(keep, h / 0.7, 0)
+    return h @ params[head]["w"] + params[head]["b"][None, :], model_state
+
+
+def classification_batch(seed, n, dim=3, classes=3, dtype=jnp.float64):
+    """{"x": [n, dim], "label": [n]}."""
+    rng = np.random.default_rng(seed)
+    return {
+        "x": jnp.asarray(rng.normal(size=(n, dim)), dtype),
+        "label": jnp.asarray(rng.integers(0, classes, n), jnp.int32),
+    }
+
+
+# --- losses and objectives -------------------------------------------------------------------------
+
+
+def cross_entropy(logits, batch):
+    """-log softmax at the label, [n]."""
+    at_label = (logits * jax.nn.one_hot(batch["label"], logits.shape[1])).sum(1)
+    return jnp.log(jnp.exp(logits).sum(1)) - at_label
+
+
+def mean_loss(loss):
+    return lambda outputs, batch: loss(outputs, batch).sum() / loss(outputs, batch).shape[0]
+
+
+def mwnet_theta(key, hidden=7, dtype=jnp.float64):
+    """A weighting net 1-hidden-1 far from saturation and from its initialisation."""
+    keys = jax.random.split(key, 4)
+    return {
+        "kernel_1": jax.random.normal(keys[0], (1, hidden), dtype),
+        "bias_1": jax.random.normal(keys[1], (hidden,), dtype),
+        "kernel_2": 0.5 * jax.random.normal(keys[2], (hidden, 1), dtype),
+        "bias_2": 0.5 * jax.random.normal(keys[3], (1,), dtype),
+    }
+
+
+def mwnet_weights(theta, losses, normalise):
+    """V_i = sigmoid(MLP(l_i)), the loss entering as a number; over the sum of V, or over n."""
+
+    def net(x):
+        hidden = jnp.maximum(x * theta["kernel_1"][0] + theta["bias_1"], 0)
+        logit = (hidden * theta["kernel_2"][:, 0]).sum() + theta["bias_2"][0]
+        return 1 / (1 + jnp.exp(-logit))
+
+    weights = jax.vmap(net)(jax.lax.stop_gradient(losses))
+    return weights / weights.sum() if normalise == "sum" else weights / len(weights)
+
+
+def mwnet(normalise, loss=cross_entropy):
+    """T(theta, outputs, batch) = sum_i V_i l_i."""
+
+    def objective(theta, outputs, batch):
+        losses = loss(outputs, batch)
+        return (mwnet_weights(theta, losses, normalise) * losses).sum()
+
+    return objective
+
+
+def l2r(loss=cross_entropy):
+    """T(epsilon, outputs, batch) = sum_i epsilon_i l_i."""
+    return lambda epsilon, outputs, batch: (epsilon * loss(outputs, batch)).sum()
+
+
+def l2r_weights(epsilon_gradient):
+    """max(-g, 0) over its sum; zeros where nothing helps."""
+    positive = np.maximum(-np.asarray(epsilon_gradient), 0)
+    return positive / positive.sum() if positive.sum() > 0 else positive
+
+
+# --- the look-ahead and its derivative --------------------------------------------------------------
+
+
+def tree_map(f, *trees):
+    return jax.tree.map(f, *trees)
+
+
+def training_gradient(forward, objective, w, theta, model_state, rng, batch):
+    """g(theta) = gradient of T(f(w, X), theta) with respect to w."""
+
+    def loss(w):
+        outputs, _ = forward(w, model_state, rng, batch)
+        return objective(theta, outputs, batch)
+
+    return jax.grad(loss)(w)
+
+
+def look_ahead(w, gradient, alpha, active, kind, coast=None):
+    """w_hat(theta), with theta cut off from every group that isn't active.
+
+    `active` is {group: 1 or 0}, or a set of groups.
+
+    kind "full" (also the one of a one-pass step): w - alpha g everywhere (Eq. 3). "frozen": only
+    active groups move. "coast": all are moved by the optimiser's update at zero gradient, and the
+    active ones by -alpha g besides.
+    """
+    w_hat = {}
+    for group in w:
+        is_active = active[group] if isinstance(active, dict) else float(group in active)
+        step = tree_map(lambda g: -alpha * g, gradient[group])
+        closed = tree_map(lambda s: jax.lax.stop_gradient(s) * (kind == "full"), step)
+        step = tree_map(lambda a, b: is_active * a + (1 - is_active) * b, step, closed)
+        w_hat[group] = tree_map(jnp.add, w[group], step)
+        if kind == "coast":
+            w_hat[group] = tree_map(jnp.add, w_hat[group], coast[group])
+    return w_hat
+
+
+def l_val(
+    theta, forward, objective, meta_loss, w, model_state, rng, batch, meta_batch, alpha, active,
+    kind="full", coast=None,
+):  # fmt: skip
+    """The meta loss as a function of theta: virtual step, then the meta batch (Eq. 4)."""
+    gradient = training_gradient(forward, objective, w, theta, model_state, rng, batch)
+    w_hat = look_ahead(w, gradient, alpha, active, kind, coast)
+    outputs, _ = forward(w_hat, model_state, rng, meta_batch)
+    return meta_loss(outputs, meta_batch)
+
+
+def meta_gradient(theta, *args, **kwargs):
+    """Gradient of `l_val` with respect to theta, reverse mode over reverse mode."""
+    return jax.grad(l_val)(theta, *args, **kwargs)
+
+
+def validation_gradient(forward, meta_loss, w_hat, model_state, rng, meta_batch):
+    """v = gradient of the meta loss at w_hat."""
+
+    def loss(w):
+        outputs, _ = forward(w, model_state, rng, meta_batch)
+        return meta_loss(outputs, meta_batch)
+
+    return jax.grad(loss)(w_hat)
+
+
+# --- gradient samplers ------------------------------------------------------------------------------
+
+
+def pool(tensor, how, out_axis=-1):
+    """One number per output channel; vectors as they are. float64 numpy."""
+    tensor = np.asarray(tensor, np.float64)
+    if tensor.ndim > 1:
+        channels = [tensor.take(c, axis=out_axis) for c in range(tensor.shape[out_axis])]
+        tensor = np.array([c.sum() if how == "standardised_sum" else c.mean() for c in channels])
+    tensor = tensor.reshape(-1)
+    if how == "standardised_sum":
+        tensor = (tensor - tensor.mean()) / (tensor.std(ddof=1) + 1e-9)
+    return tensor
+
+
+def pool_group(tensors, how, out_axis=-1):
+    """The concatenation of a group's pooled tensors; "rms": over their root mean square."""
+    row = np.concatenate([pool(t, how, out_axis) for t in tensors])
+    return row / np.sqrt((row**2).mean()) if how == "rms" else row
+
+
+def sampler_logits(eta, group, pooled):
+    """Gamma_l: dense layers with PReLU between, on the group's own (unpadded) input."""
+    h = jnp.asarray(pooled)
+    for i, (kernel, bias) in enumerate(zip(eta["kernels"], eta["biases"], strict=True)):
+        h = h @ kernel[group, : h.shape[0]] + bias[group]
+        if i < len(eta["kernels"]) - 1:
+            h = jnp.maximum(h, 0) + eta["slopes"][i][group] * jnp.minimum(h, 0)
+    return h
+
+
+def soft_gate(logits, uniform, temperature):
+    """The second component of softmax((logits + Gumbel noise) / temperature)."""
+    gumbel = -jnp.log(-jnp.log(uniform))
+    z = (logits + gumbel) / temperature
+    return jnp.exp(z[1]) / (jnp.exp(z[0]) + jnp.exp(z[1]))
+
+
+def straight_through(soft):
+    """1 if soft > 1/2 else 0, with the derivative of soft."""
+    return jax.lax.stop_gradient(jnp.where(soft > 0.5, 1.0, 0.0) - soft) + soft
+
+
+def gate_slopes(v, g, alpha):
+    """dL_c/dr_l of w_hat_l = w_l - alpha r_l g_l: -alpha <v_l, g_l>, a dict."""
+    return {
+        group: -alpha * sum(float(jnp.vdot(a, b)) for a, b in zip(v[group].values(), g[group].values(), strict=True))
+        for group in v
+    }  # fmt: skip
+
+
+def matching_mean(train, val):
+    """L_g (Eq. 11) of two last-layer gradients {"w": [in, out], "b": [out]}; val is a constant."""
+    val = jax.lax.stop_gradient(val)
+    return ((train["w"].mean(0) - val["w"].mean(0)) ** 2).sum() + ((train["b"] - val["b"]) ** 2).sum()
+
+
+def step_cost(lookahead, share, rho, stationary=False):
+    """Passes of a step over those of a plain one (3), added up one by one."""
+    passes = [1.0]  # training batch, forward
+    if not stationary:
+        passes.append({"full": 2.0, "one_pass": 2.0, "active_only": 2 * share}[lookahead])
+    passes.append(rho)  # meta batch, forward
+    passes.append(2 * rho * share)  # and back, down to the lowest active group
+    passes.append(2 * share)  # J v: as many products as a backward pass
+    if lookahead != "one_pass" or stationary:
+        passes.append(2.0)  # actual step, backward
+    return sum(passes) / 3
+
+
+def expected_cost(probability, gated, cuts, costs, num_groups):
+    """The mean cost over all patterns of gates, each weighed by its probability.
+
+    A step costs what the highest cut costs that lies below none of the open groups.
+    """
+    total = 0.0
+    for pattern in itertools.product((0, 1), repeat=num_groups):
+        weight, lowest = 1.0, num_groups
+        for group, is_open in enumerate(pattern):
+            p = probability[group] if gated[group] else 0.0
+            weight *= p if is_open else 1 - p
+            if is_open:
+                lowest = min(lowest, group)
+        total += weight * max((c, cost) for c, cost in zip(cuts, costs, strict=True) if c <= lowest)[1]
+    return total
