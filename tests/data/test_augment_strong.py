@@ -126,6 +126,14 @@ def test_resized_crop_of_a_ramp_is_a_part_of_it():
     whole = (h > 0.99) | (w > 0.99)
     assert ((ratio > 0.74) & (ratio < 1.34))[~whole].all()
     assert np.ptp(h) > 0.2
+    # A quarter of the area: the corners are uniform over the free half of each side.
+    quarter = run(
+        RandomResizedCrop(scale=(0.25, 0.25), ratio=(1.5, 1.5)), KEY, images[:1].repeat(200, 0)
+    )
+    start = np.asarray(quarter)[:, 4, 4] - 4.5 / np.array([2 * height, 2 * width])
+    assert (start.min(0) < 0.03).all()
+    assert (start.max(0) > 0.45).all()
+    np.testing.assert_allclose(start.mean(0), 0.25, atol=0.05)
     everything = run(RandomResizedCrop(scale=(1.0, 1.0), ratio=(1.5, 1.5)), KEY, images)
     np.testing.assert_allclose(everything, images, atol=1e-5)
 
@@ -140,6 +148,26 @@ def test_warp_by_hand():
     quarter = jnp.asarray([[[0.0, -1, 0], [1, 0, 0]]])
     turned = np.asarray(warp(square, quarter))[0, ..., 0]
     np.testing.assert_array_equal(turned, np.rot90(np.arange(9).reshape(3, 3)))
+
+
+def test_directions_are_pillows():
+    # Rotation turns left for a positive angle, translation goes right and down.
+    square = np.random.default_rng(1).integers(0, 256, (25, 25, 3)).astype(np.uint8)
+    images = jnp.asarray(square[None].repeat(3, 0) / 255.0, jnp.float32)
+    picture = Image.fromarray(square)
+    for strength in (1.0, -0.4):
+        turned = np.asarray(
+            one_round(images, full(OPERATIONS.index("rotate"), jnp.int32), full(strength))
+        )
+        expected = np.asarray(picture.rotate(30 * strength, Image.Resampling.NEAREST))
+        same = (np.rint(turned[0] * 255) == expected).all(-1)
+        assert same.mean() > 0.97  # ties of "nearest" may fall either way
+    moved = np.asarray(
+        one_round(images, full(OPERATIONS.index("translate_y"), jnp.int32), full(0.4))
+    )
+    pixels = int(0.4 * 25 * 150 / 331)
+    np.testing.assert_allclose(moved[0][pixels:], images[0][:-pixels], atol=1e-6)
+    assert (moved[0][:pixels] == 0).all()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

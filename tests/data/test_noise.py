@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from famus_jax.data import hashing
-from famus_jax.data.noise import corrupt_labels, expected_rate, flip_next, symmetric
+from famus_jax.data.noise import (
+    corrupt_labels,
+    draw_from_rows,
+    expected_rate,
+    flip_next,
+    symmetric,
+)
 
 IDS = [f"train_{i:05d}" for i in range(10_000)]
 LABELS = np.arange(10_000) % 10
@@ -90,9 +96,14 @@ def test_flip_next_goes_up_and_wraps():
 
 
 def test_impossible_labels_are_never_drawn():
-    # Fails if the last class absorbs rounding: three thirds sum to less than 1.
-    matrix = np.tile(np.array([1 / 3, 1 / 3, 1 / 3, 0.0]), (4, 1))
-    assert corrupt_labels(LABELS % 4, IDS, matrix, 0).labels.max() == 2
+    # Fails if the last class absorbs rounding: ten tenths sum to less than the largest u.
+    row = np.array([[0.1] * 10 + [0.0]])
+    largest = np.nextafter(1.0, 0.0)
+    assert np.cumsum(row)[-1] <= largest
+    assert draw_from_rows(row, np.zeros(1, int), np.array([largest])).tolist() == [9]
+    # the edges belong to the next class: u < 0.5 is class 1, u = 0.5 is class 3
+    row, u = np.array([[0.0, 0.5, 0.0, 0.5]]), np.array([0.0, np.nextafter(0.5, 0), 0.5, 0.75])
+    assert draw_from_rows(row, np.zeros(4, int), u).tolist() == [1, 1, 3, 3]
     assert corrupt_labels(LABELS, IDS, np.eye(10), 0).realised_rate == 0
 
 

@@ -139,10 +139,12 @@ def test_published_table():
 
 @pytest.mark.parametrize("rate", [0.29, 0.3, 1.0, 0.0])
 def test_exact_counts(rate):
-    # Exclusive redraws, so wrong = redrawn. Fails if 0.29 * 100 is floored to 28.
+    # Exclusive redraws, so wrong = redrawn. Fails if 0.29 * 100 = 28.999… is floored to 28.
     redraw = kinds.uniform_redraw(10, inclusive=False)
     noisy = apply_noise(NoiseSpec("x", redraw, rate, "all"), LABELS10, IDS, 2)
     assert (noisy.labels != LABELS10).sum() == round(rate * N)
+    few = apply_noise(NoiseSpec("x", redraw, rate, "all"), LABELS10[:100], IDS[:100], 2)
+    assert (few.labels != LABELS10[:100]).sum() == round(rate * 100)
     by_class = apply_noise(NoiseSpec("x", redraw, rate, "class"), LABELS10, IDS, 2)
     np.testing.assert_allclose(np.diagonal(by_class.realised_transition), 1 - rate, atol=1e-12)
     assert rate in (0.0, 1.0) or noisy.digest != by_class.digest
@@ -181,12 +183,12 @@ def test_instance_dependent_by_the_definition():
     # The probabilities with plain loops, checked by which label u selects.
     from famus_jax.data import hashing, noise_instance
 
-    x = np.array([[0.3, -1.2], [2.0, 0.5], [0.1, 0.1]])
-    labels, ids = np.array([2, 0, 1]), ["a", "b", "c"]
+    x = np.random.default_rng(5).normal(size=(80, 2))
+    labels, ids = np.arange(80) % 3, [f"{i}" for i in range(80)]
     noisy = instance_dependent(x, labels, ids, 0.5, 4, num_classes=3).labels
     q = flip_chances(ids, 0.5, 4)
     u = hashing.uniform(4, "label_noise", ids)
-    for i in range(3):
+    for i in range(80):
         w = noise_instance._normal(4, f"instance_weights/{labels[i]}", 6).reshape(2, 3)
         e = [np.exp(x[i] @ w[:, k]) if k != labels[i] else 0.0 for k in range(3)]
         p = [q[i] * v / sum(e) for v in e]

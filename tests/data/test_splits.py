@@ -27,6 +27,7 @@ def test_independent_of_order():
     second = split_examples(LABELS[order], IDS[order], seed=4, **ASK)
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(IDS[a], IDS[order][b])
+        assert sorted(IDS[a].tolist()) == IDS[a].tolist()  # the documented order
 
 
 def test_larger_trusted_set_contains_the_smaller():
