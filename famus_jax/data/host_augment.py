@@ -11,10 +11,12 @@ import math
 
 import numpy as np
 
-from famus_jax.data.images import checked_size
+from famus_jax.data.images import required_size
 
 
-def _resize_box(image: np.ndarray, box: tuple[float, ...], size: tuple[int, int]) -> np.ndarray:
+def _resize_box(
+    image: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]
+) -> np.ndarray:
     from PIL import Image
 
     grey = image.shape[-1] == 1
@@ -38,7 +40,7 @@ class RandomResizedCrop:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
     def __post_init__(self):
-        checked_size(self.size)
+        required_size(self.size)
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"scale = {self.scale!r} must be 0 < least <= most <= 1")
         if not 0 < self.ratio[0] <= self.ratio[1]:
@@ -64,8 +66,7 @@ class RandomResizedCrop:
     def __call__(self, image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Crop and scale: see the class."""
         height, width, _ = image.shape
-        pair = checked_size(self.size)
-        return _resize_box(image, self.box(height, width, numbers), pair)
+        return _resize_box(image, self.box(height, width, numbers), required_size(self.size))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,14 @@ def checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return int(pair[0]), int(pair[1])
 
 
+def required_size(size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """As `checked_size`, but None is a `ValueError` too."""
+    pair = checked_size(size)
+    if pair is None:
+        raise ValueError("size = None; give pixels, 32, or (height, width)")
+    return pair
+
+
 def fit(image, size: tuple[int, int]):
     """Scale a Pillow image to cover ``size`` and cut the middle out: no distortion, no borders."""
     from PIL import Image, ImageOps

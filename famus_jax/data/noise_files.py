@@ -184,6 +184,7 @@ def _from_csv(path: Path, order: Order, prefix: str, key: str | None) -> LabelTa
 
 
 def _from_numpy(path: Path, order: Order, prefix: str, key: str | None) -> LabelTable:
+    names: list[str] = []
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):

@@ -41,7 +41,7 @@ def flip_chances(ids: Sequence[str], rate: float, seed: int, spread: float = 0.1
         open_rows = np.flatnonzero(np.isnan(chances))
         if open_rows.size == 0:
             return chances
-        names = [ids[row] for row in open_rows]
+        names = [ids[row] for row in open_rows.tolist()]
         u1 = 1.0 - hashing.uniform(seed, f"instance_rate/{attempt}/a", names)
         u2 = hashing.uniform(seed, f"instance_rate/{attempt}/b", names)
         drawn = rate + spread * np.sqrt(-2.0 * np.log(u1)) * np.cos(2.0 * np.pi * u2)

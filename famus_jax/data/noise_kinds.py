@@ -71,7 +71,7 @@ def uniform_but_last_redraw(num_classes: int) -> np.ndarray:
     return redraw
 
 
-def map_redraw(targets: Sequence[int]) -> np.ndarray:
+def map_redraw(targets: Sequence[int] | np.ndarray) -> np.ndarray:
     """Class c always becomes ``targets[c]``; float64[C, C].
 
     >>> map_redraw([0, 0]).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ def _load_array(path: Path, key: str | None = None) -> np.ndarray:
 def from_arrays(
     images: np.ndarray,
     labels: np.ndarray,
-    ids: np.ndarray | None = None,
+    ids: Sequence[str] | np.ndarray | None = None,
     *,
     name: str,
     num_classes: int | None = None,

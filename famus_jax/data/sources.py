@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,7 +84,7 @@ def _how_to_prepare(name: str, root: Path) -> str:
     )
 
 
-def open_builder(name: str, data_dir: str | os.PathLike | None = None):
+def open_builder(name: str, data_dir: str | os.PathLike | None = None) -> Any:
     """The tfds builder of a prepared set, opened from its files (its code is not imported).
 
     Args:
@@ -237,7 +237,7 @@ def load_column(
     )
 
 
-def _builder_with(name: str, split: str, data_dir, keys: tuple[str, ...]):
+def _builder_with(name: str, split: str, data_dir, keys: tuple[str, ...]) -> Any:
     builder = open_builder(name, data_dir)
     splits = sorted(builder.info.splits)
     if split not in splits:

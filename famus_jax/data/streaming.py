@@ -56,8 +56,8 @@ class _Positions:
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, position: int) -> int:
-        return self._first + int(position)
+    def __getitem__(self, index: int) -> int:
+        return self._first + int(index)
 
 
 @functools.lru_cache(maxsize=8)

@@ -16,6 +16,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from famus_jax.data.images import checked_size, decode
 from famus_jax.data.own_data import from_arrays
 from famus_jax.data.types import Examples
 
-Value = list[bytes] | list[int] | list[float]
+Value = list[Any]  # of bytes, int or float
 
 
 def records(path: str | os.PathLike) -> Iterator[bytes]:
@@ -58,7 +59,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview | int]]:
+def _fields(data: memoryview) -> Iterator[tuple[int, int, Any]]:
     # (field number, wire type, payload) of one protobuf message
     at = 0
     while at < len(data):
