@@ -1,4 +1,7 @@
-"""Trains what a config describes:  python experiments/train.py --config=configs/quickstart.py --workdir=DIR"""
+"""Trains what a config describes.
+
+    python experiments/train.py --config=configs/quickstart.py --workdir=runs/quickstart
+"""
 
 import sys
 

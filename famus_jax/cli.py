@@ -1,4 +1,4 @@
-"""The command `famus`: train, benchmark, noise. Each has the flags that `famus COMMAND --help` shows."""
+"""The command `famus`: train, benchmark, noise. `famus COMMAND --help` shows the flags."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ famus COMMAND --help lists a command's flags."""
 
 def train(argv: list[str]) -> int:
     """`famus train`: runs the experiment of a config file in a work directory, or resumes it."""
-    from absl import app, flags
+    from absl import flags
     from ml_collections import config_flags
 
     values = flags.FlagValues()
-    config = config_flags.DEFINE_config_file("config", None, "A config file.", flag_values=values)
+    config = config_flags.DEFINE_config_file(
+        "config", None, "A config file.", flag_values=values, sys_argv=argv
+    )
     workdir = flags.DEFINE_string(
         "workdir", None, "The experiment's own folder.", flag_values=values
     )
     flags.mark_flags_as_required([config.name, workdir.name], flag_values=values)
     try:
         values(argv)
+        settings = config.value.to_dict()
     except (flags.Error, OSError) as error:
         print(f"famus train: {error}", file=sys.stderr)
         return 2
-    del app
     from famus_jax.train.experiment import run_experiment
 
     try:
-        run_experiment(config.value, workdir.value, command=argv)
+        run_experiment(settings, str(workdir.value), command=argv)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"famus train: {error}", file=sys.stderr)
         return 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import path_name
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def check_estimator(problem: Problem, estimator: Estimator) -> None:
       ValueError: for groups that are not there, or a pairing that has no meaning.
     """
     objective, active = problem.objective, estimator.active
-    if hasattr(active, "cuts"):
+    if isinstance(active, LearnedGates):
         active.cuts(problem.groups)
         if objective.stationary and active.lag == 0:
             raise ValueError(

@@ -44,7 +44,11 @@ class GateState(NamedTuple):
 
 
 def init_gates(
-    spec: LearnedGates, key: jax.Array, groups: LayerGroups, widths: Sequence[int], probability: float
+    spec: LearnedGates,
+    key: jax.Array,
+    groups: LayerGroups,
+    widths: Sequence[int],
+    probability: float,
 ) -> GateState:
     """Samplers at their start; the queue is filled with draws that have seen no gradient."""
     key_eta, key_queue = jax.random.split(key)

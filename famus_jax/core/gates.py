@@ -86,7 +86,7 @@ class LearnedGates:
         """The samplers' optimiser."""
         return optax.sgd(self.learning_rate, self.momentum, nesterov=self.nesterov)
 
-    def lambdas(self, alpha: jax.Array) -> tuple[jax.Array | float, jax.Array | float]:
+    def lambdas(self, alpha: jax.Array | float) -> tuple[jax.Array | float, jax.Array | float]:
         """λ1 and λ2 at the learning rate α."""
         scale = alpha if self.scale_with_alpha else 1.0
         return self.lambda_r * scale, self.lambda_g * scale
@@ -104,7 +104,8 @@ class LearnedGates:
             )
         if self.max_variants < 2 or self.lag < 0:
             raise ValueError(
-                f"max_variants must be at least 2 and lag at least 0; got {self.max_variants}, {self.lag}"
+                f"max_variants must be at least 2 and lag at least 0; got {self.max_variants} and "
+                f"{self.lag}"
             )
         if self.penalty == "count" and not 0 <= self.target <= len(groups):
             raise ValueError(
@@ -157,9 +158,7 @@ class LearnedGates:
             expected += (costs[i] - costs[i + 1]) * any_open
         return expected
 
-    def regularizer(
-        self, draw: GateDraw, groups: LayerGroups, costs: Sequence[float]
-    ) -> jax.Array:
+    def regularizer(self, draw: GateDraw, groups: LayerGroups, costs: Sequence[float]) -> jax.Array:
         """L_r; see `penalty`. Raises `ValueError` if no cut meets the budget."""
         if self.penalty == "count":
             return (self.mask(draw.hard, groups).sum() - self.target) ** 2
@@ -186,7 +185,9 @@ class LearnedGates:
         for _ in range(40):
             middle = (low + high) / 2
             with jax.ensure_compile_time_eval():
-                cost = float(self.expected_cost(jnp.full(len(groups), middle, jnp.float32), groups, costs))
+                cost = float(
+                    self.expected_cost(jnp.full(len(groups), middle, jnp.float32), groups, costs)
+                )
             low, high = (middle, high) if cost < self.target else (low, middle)
         return (low + high) / 2
 

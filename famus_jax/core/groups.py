@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -140,13 +141,13 @@ def group_by(
     """
     paths_and_leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
     paths = [path_name(path) for path, _ in paths_and_leaves]
-    if callable(groups):
-        index = tuple(int(groups(path)) for path in paths)
+    if isinstance(groups, Callable):
+        index = tuple(operator.index(groups(path)) for path in paths)
     else:
         values, given = jax.tree.flatten(groups)
         if given != treedef:
             raise ValueError(f"groups must be shaped like the parameters {treedef}; got {given}")
-        index = tuple(int(value) for value in values)
+        index = tuple(operator.index(value) for value in values)
     size = max(index, default=-1) + 1
     if names is None:
         names = unique_names(

@@ -17,20 +17,14 @@ from famus_jax.core import gate_state as gs
 from famus_jax.core.checks import check_batches, check_estimator, check_forward, check_params
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
-from famus_jax.core.groups import Part
 from famus_jax.core.meta_gradient import (
     Point,
     Problem,
-    judge,
-    layer_products,
     linearize_training,
-    look_ahead,
-    pull_to_theta,
-    scale,
-    second_order_meta_gradient,
     training_cotangent,
 )
-from famus_jax.core.pooling import gradient_matching, group_widths, pool_groups
+from famus_jax.core.pooling import group_widths, pool_groups
+from famus_jax.core.share import Known, active_share, gate_slopes, gated_share
 
 PyTree = Any
 
@@ -176,13 +170,13 @@ def meta_update(
     virtual = None
     if estimator.lookahead != "active_only" and not objective.stationary:
         virtual = lin.pull(cotangent)
-    args = (problem, estimator, theta, point, lin, cotangent, virtual)
+    known = Known(problem, estimator, theta, point, lin, cotangent, virtual)
     if isinstance(spec, LearnedGates):
         draw = _gates_of_this_step(spec, state, key, virtual, problem)
-        share, slopes, v = _on_cut(spec, draw, branch, args)
+        share = gated_share(known, spec, draw, branch)
     else:
-        draw = slopes = v = None
-        share = _share(*args, spec.groups(problem.groups), None)[0]
+        draw = None
+        share = active_share(known, spec.groups(problem.groups))
 
     theta_gradient = jax.tree.map(jnp.add, share.gradient_c, share.gradient_g)
     updates, opt_state = objective.meta_optimizer.update(theta_gradient, opt_state, theta)
@@ -195,9 +189,10 @@ def meta_update(
         gradient = lin.pull(cotangent)
 
     gates, gate_info = state.gates, _no_gate_info(spec, problem)
-    if isinstance(spec, LearnedGates):
+    if isinstance(spec, LearnedGates) and draw is not None:
+        slopes = share.slopes
         if objective.stationary:  # no virtual gradient: judge the groups by the actual one
-            slopes = _slopes(problem, spec, problem.groups.all, gradient, v, draw.mask, point.alpha)
+            slopes = gate_slopes(known, spec, problem.groups.all, gradient, share.v, draw.mask)
         costs = _cut_costs(problem, estimator, n, m)
         gates, gate_info = _train_samplers(spec, state, draw, slopes, point.alpha, problem, costs)
         if spec.lag:
@@ -223,66 +218,6 @@ def meta_update(
     return MetaUpdate(gradient, new_state, lin.model_state, lin.outputs, info)
 
 
-class _Share(NamedTuple):
-    """What the active groups say: θ-gradients of L_c and λ2 L_g, and L_val."""
-
-    gradient_c: PyTree
-    gradient_g: PyTree
-    meta_loss: jax.Array
-
-
-def _share(problem, estimator, theta, point, lin, cotangent, virtual, active, mask):
-    """The meta gradient of the groups `active`; `mask` [L] closes some of them, None none.
-
-    Returns `(_Share, g_S, v_S)`, g_S being None where the virtual step does not move.
-    """
-    groups, owner = problem.groups, problem.groups.part_index(active)
-    if estimator.route == "second_order":
-        value, gradient = second_order_meta_gradient(
-            problem, theta, point, active=active, lookahead=estimator.lookahead
-        )
-        return _Share(gradient, _zeros(theta), value), None, None
-
-    part, ahead_gradient = None, virtual
-    if virtual is not None:
-        part = groups.part(virtual, active)
-    elif not problem.objective.stationary:
-        part = lin.pull_part(cotangent, active)
-        ahead_gradient = part if mask is None else _gated(part, owner, mask)
-    ahead = look_ahead(problem, point, ahead_gradient, active, estimator.lookahead)
-    value, v = judge(problem, point, ahead, active)
-    direction = scale(v if mask is None else _gated(v, owner, mask), -point.alpha)
-
-    if estimator.route == "vjp":
-        parts = layer_products(problem, theta, point, lin, v, active)
-        gradient_c = jax.tree.map(lambda *x: sum(x), *parts.values())
-    else:
-        jv = lin.push(direction, active)
-        gradient_c = pull_to_theta(problem, theta, lin, point.batch, jv)
-    gradient_g = _zeros(theta)
-    if isinstance(spec := estimator.active, LearnedGates) and spec.lambda_g:
-        gradient_g = _matching_gradient(spec, problem, theta, point, lin, part, v, active)
-    return _Share(gradient_c, gradient_g, value), part, v
-
-
-def _matching_gradient(spec, problem, theta, point, lin, part, v, active):
-    """∇_θ λ2 L_g: L_g's gradient is one more direction, on the last layer's gradient."""
-    groups = problem.groups
-    head = groups.all[len(groups) - spec.head_groups :]
-    in_head = [g in head for g in groups.part_index(active)]
-    v_head = tuple(x for x, h in zip(v, in_head) if h)
-    if part is None:
-        g_head = tuple(jnp.zeros_like(x) for x in v_head)
-    else:
-        g_head = tuple(x for x, h in zip(part, in_head) if h)
-    _, lambda_g = spec.lambdas(point.alpha)
-
-    def l_g(train: Part) -> jax.Array:
-        return lambda_g * gradient_matching(train, v_head, spec.matching, spec.out_axis)
-
-    return pull_to_theta(problem, theta, lin, point.batch, lin.push(jax.grad(l_g)(g_head), head))
-
-
 def _gates_of_this_step(spec, state, key, virtual, problem):
     if spec.lag:
         return gs.queued(state.gates)
@@ -295,41 +230,6 @@ def _pooled(spec, gradient, gates, problem):
     width = gates.eta["kernels"][0].shape[1]
     part = groups.part(gradient, groups.all)
     return pool_groups(part, groups.all, groups, width, spec.pooling, spec.out_axis)
-
-
-def _on_cut(spec, draw, branch, args):
-    """The open groups' share, on the compiled variant with the right cut."""
-    problem, point = args[0], args[3]
-    groups = problem.groups
-    keep_v = problem.objective.stationary
-
-    def variant(cut):
-        active = groups.all[cut:]
-
-        def run(mask):
-            share, part, v = _share(*args, active, mask)
-            if keep_v:
-                zeros = jax.tree.map(jnp.zeros_like, point.params)
-                return share, jnp.zeros(len(groups), jnp.float32), groups.place(v, zeros, active)
-            return share, _slopes(problem, spec, active, part, v, mask, point.alpha), ()
-
-        return run
-
-    variants = [variant(cut) for cut in spec.cuts(groups)]
-    if branch is not None:
-        return variants[branch](draw.mask)
-    return jax.lax.switch(draw.branch, variants, draw.mask)
-
-
-def _slopes(problem, spec, active, part, v, mask, alpha):
-    """∂L_c/∂r_l = −α⟨v_l, g_l⟩, read as ŵ_l = w_l − α r_l g_l; 0 below the cut. float32 [L]."""
-    groups = problem.groups
-    part, v = jax.tree.leaves(part), jax.tree.leaves(v)
-    sums = [jnp.zeros(()) for _ in groups.names]
-    for g, x, group in zip(part, v, groups.part_index(active), strict=True):
-        sums[group] += jnp.vdot(x.astype(jnp.float32), g.astype(jnp.float32))
-    sign = jnp.where(mask > 0, 1, spec.closed_sign)
-    return (-alpha * sign * jnp.stack(sums)).astype(jnp.float32)
 
 
 def _train_samplers(spec, state, draw, slopes, alpha, problem, costs):
@@ -350,14 +250,6 @@ def _draw_ahead(spec, gates, step, key, gradient, problem):
     inputs = _pooled(spec, gradient, gates, problem)
     draw = gs.draw_now(spec, gates, key, inputs, step + spec.lag, problem.groups)
     return gs.enqueue(gates, draw), draw.branch
-
-
-def _gated(part: Part, owner, mask) -> Part:
-    return tuple(x * mask[g].astype(x.dtype) for x, g in zip(part, owner))
-
-
-def _zeros(tree: PyTree) -> PyTree:
-    return jax.tree.map(jnp.zeros_like, tree)
 
 
 def _cut_costs(problem, estimator, n, m):

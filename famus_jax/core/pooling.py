@@ -103,8 +103,11 @@ def gradient_matching(
     """
     val = jax.lax.stop_gradient(tuple(val))
     if how == "mean":
-        pairs = [(pool_tensor(t, how, out_axis), pool_tensor(v, how, out_axis)) for t, v in zip(train, val)]
-        return sum(((t - v) ** 2).sum() for t, v in pairs)
+        pairs = [
+            (pool_tensor(t, how, out_axis), pool_tensor(v, how, out_axis))
+            for t, v in zip(train, val)
+        ]
+        return sum((((t - v) ** 2).sum() for t, v in pairs), start=jnp.float32(0))
     total = jnp.float32(0)
     for t, v in zip(train, val, strict=True):
         t, v = _rows(t, out_axis), _rows(v, out_axis)

@@ -19,7 +19,7 @@ from famus_jax.core.objectives import Objective
 from famus_jax.core.tracing import layer_groups
 
 PyTree = Any
-LearningRate = float | jax.Array | Callable[[jax.Array], jax.Array | float]
+LearningRate = float | jax.Array | Callable[[jax.Array], Any]
 
 
 def learning_rate_at(learning_rate: LearningRate, step: jax.Array) -> jax.Array | float:
@@ -126,6 +126,4 @@ def reweighter(
       A `Reweighter` r; `r.init(...)` makes the state and `r(...)` returns
       `(weights, state, info)`. Call it inside your own `jax.jit`.
     """
-    return Reweighter(
-        forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward
-    )
+    return Reweighter(forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward)

@@ -77,9 +77,7 @@ def sampler_logits(eta: PyTree, inputs: jax.Array) -> jax.Array:
     return h
 
 
-def draw_gates(
-    eta: PyTree, inputs: jax.Array, uniforms: jax.Array, temperature: float
-) -> GateDraw:
+def draw_gates(eta: PyTree, inputs: jax.Array, uniforms: jax.Array, temperature: float) -> GateDraw:
     """Straight-through Gumbel-softmax gates.
 
     Args:

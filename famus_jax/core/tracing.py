@@ -137,9 +137,7 @@ def _owner(leaves: Sequence[int], owners: Sequence[tuple[str, ...]]) -> tuple[st
     return tuple(common_prefix(["/".join(owners[i]) for i in leaves]).split("/"))
 
 
-def _name(
-    run: Sequence[int], owners: Sequence[tuple[str, ...]], is_vector: Sequence[bool]
-) -> str:
+def _name(run: Sequence[int], owners: Sequence[tuple[str, ...]], is_vector: Sequence[bool]) -> str:
     """A group is named after the layer it is about, not after the norms that joined it."""
     return "/".join(_owner([i for i in run if not is_vector[i]] or list(run), owners))
 
@@ -149,11 +147,10 @@ def _costs(starts: Sequence[int], flops: dict[int, float]) -> tuple[float, ...]:
     total = sum(flops.values())
     if not total:
         return (1 / len(starts),) * len(starts)
-    ends = [*starts[1:], math.inf]
-    starts = [-math.inf, *starts[1:]]
+    bounds = [-math.inf, *starts[1:], math.inf]
     shares = [
         sum(cost for position, cost in flops.items() if start <= position < end)
-        for start, end in zip(starts, ends)
+        for start, end in zip(bounds, bounds[1:])
     ]
     return tuple(share / total for share in shares)
 

@@ -66,8 +66,9 @@ class TrainStep:
         self.problem, self.estimator = problem, estimator
         self._optimizer = optax.with_extra_args_support(optimizer)
         self._learning_rate, self._metrics = learning_rate, metrics
-        self._gated = isinstance(estimator.active, LearnedGates) and problem.objective.learns
-        if self._gated and estimator.active.lag == 0:
+        active = estimator.active
+        self._gated = isinstance(active, LearnedGates) and problem.objective.learns
+        if self._gated and isinstance(active, LearnedGates) and active.lag == 0:
             raise ValueError(
                 "train_step needs gates that are known before the step is dispatched: use "
                 "learned_gates(..., lag=2) (or lag=1, which makes the host wait for each step)"
@@ -127,9 +128,7 @@ class TrainStep:
         updates, opt_state = self._optimizer.update(new.gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = self._metrics(new.outputs, batch) if self._metrics else {}
-        state = TrainState(
-            state.step + 1, params, new.model_state, opt_state, new.state, state.key
-        )
+        state = TrainState(state.step + 1, params, new.model_state, opt_state, new.state, state.key)
         return state, new.info, metrics
 
 

@@ -140,7 +140,7 @@ def meta_reweight(
         new = meta_update(problem_for(params, model_state), estimator, state.meta, point)
         return new.gradient, MetaReweightState(new.state, new.model_state, new.info)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type]
 
 
 def _shape(x: Any) -> jax.ShapeDtypeStruct:

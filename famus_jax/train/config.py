@@ -1,4 +1,4 @@
-"""Experiment configs: data in (an `ml_collections.ConfigDict`), typed and validated values out.
+"""Experiment configs: data in (nested dicts), typed and validated values out.
 
 This is the one place where a config becomes arguments. A config file holds plain values; everything
 that can be wrong with them is found here, before any data is read or anything is compiled.
@@ -139,13 +139,12 @@ class ExperimentConfig:
 
 
 def parse_config(config: Mapping[str, Any]) -> ExperimentConfig:
-    """A `ConfigDict` (or nested dict) as an `ExperimentConfig`.
+    """A nested dict (`ConfigDict.to_dict()`) as an `ExperimentConfig`.
 
     Raises:
       ValueError: for an unknown key, method, estimator, noise, decay, ..., naming it and what there
         is; for counts or rates that make no sense.
     """
-    config = config.to_dict() if hasattr(config, "to_dict") else dict(config)  # type: ignore
     known = [field.name for field in dataclasses.fields(ExperimentConfig)]
     _refuse_unknown(config, known, "config")
     runs = tuple(_build(RunConfig, run, f"runs[{i}]") for i, run in enumerate(config["runs"]))

@@ -130,7 +130,9 @@ def meta_stream(
 ) -> data.Stream:
     """The meta batches: trusted examples, augmented like the training batches."""
     trusted = seeded.splits.trusted
-    return _stream(seeded, trusted, config, schedule.meta_batch_size, seed + 1_000_003, seeded.clean)
+    return _stream(
+        seeded, trusted, config, schedule.meta_batch_size, seed + 1_000_003, seeded.clean
+    )
 
 
 def evaluation_sets(sources: Sources, seeded: SeedData) -> dict[str, data.EvaluationBatches]:

@@ -47,7 +47,7 @@ def run_experiment(
     """Runs (or resumes) the experiment that `config` describes.
 
     Args:
-      config: an `ml_collections.ConfigDict` or nested dict; see `famus_jax.train.config`.
+      config: a nested dict (`ConfigDict.to_dict()`); see `famus_jax.train.config`.
       workdir: an own folder for this experiment.
       command: what to record as the command; by default `sys.argv`.
       show: prints the table.
@@ -125,9 +125,14 @@ class _Experiment:
             for run in ordered:  # all seeds of a method share its compiled step
                 for seed in config.seeds:
                     bar.set_description(f"{run.name} seed {seed}")
-                    results[run.name, seed] = self._one(run, seed, seeded[seed], evaluated[seed], bar, results)
+                    results[run.name, seed] = self._one(
+                        run, seed, seeded[seed], evaluated[seed], bar, results
+                    )
         rows = [results[r.name, s]["row"] for r in config.runs for s in config.seeds]
-        return rows, [self._curve(run, seeded, results) for run in config.runs]
+        drawn = [
+            run for run in config.runs if not METHODS[run.method].early_stop
+        ]  # part of another
+        return rows, [self._curve(run, seeded, results) for run in drawn]
 
     def _length(self, run: RunConfig) -> int:
         method, schedule = METHODS[run.method], self.config.schedule
@@ -173,7 +178,9 @@ class _Experiment:
 
         def evaluate(state) -> dict[str, float]:
             return {
-                f"{name}_accuracy": self.evaluator.accuracy(state.params, state.model_state, batches)
+                f"{name}_accuracy": self.evaluator.accuracy(
+                    state.params, state.model_state, batches
+                )
                 for name, batches in evaluated.items()
             }
 
@@ -199,7 +206,9 @@ class _Experiment:
             on_progress,
         )
         if done.weights is not None:
-            np.savez(folder / "weights.npz", weights=done.weights, ids=np.asarray(self.sources.train.ids))
+            np.savez(
+                folder / "weights.npz", weights=done.weights, ids=np.asarray(self.sources.train.ids)
+            )
         row = summary.make_row(
             run.method,
             run.estimator_label,
@@ -271,7 +280,8 @@ class _Experiment:
             drawn = [(w[np.isfinite(w)], bad[np.isfinite(w)]) for w, bad in parts]
             clean = np.concatenate([w[~bad] for w, bad in drawn])
             wrong = np.concatenate([w[bad] for w, bad in drawn])
-        return pictures.Curve(run.method, run.estimator_label, histories, clean, wrong)
+        offset = self.config.schedule.steps if METHODS[run.method].needs else 0
+        return pictures.Curve(run.method, run.estimator_label, histories, offset, clean, wrong)
 
 
 def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[str, Any]:

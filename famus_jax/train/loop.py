@@ -61,8 +61,9 @@ class Finished(NamedTuple):
       state: the state after the last step.
       history: one dict per evaluation.
       seconds: time spent in steps, over all sessions; compilation and evaluation not counted.
-      weights: float64 [N], each example's weight times n, averaged over the second half of the run
-        (1 = as much as in plain training; NaN = never drawn); None without a meta-model.
+      weights: float64 [N], each example's weight times n, averaged over the evaluation periods that
+        reach into the second half of the run (1 = as much as in plain training; NaN = never
+        drawn); None without a meta-model.
     """
 
     state: TrainState
@@ -114,7 +115,7 @@ def train(run: Run, folder: Path, on_progress: Callable[[int, dict], None]) -> F
 
 def _steps(run: Run, state: TrainState, first: int, last: int):
     """Dispatches steps without reading anything back, then waits for them."""
-    window, spent = [], 0.0
+    window, spent, compiled = [], 0.0, 0.0
     for t in range(first, last):
         start = time.perf_counter()
         batch = run.stream.batch(t)
@@ -144,7 +145,9 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
             "schedule.learning_rate (or the meta-model's meta.learning_rate); the last checkpoint "
             "is from before this step"
         )
-    measured = {k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]}
+    measured: dict[str, float | None] = {
+        k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]
+    }
     if run.meta_stream is None:
         return {"loss": float(losses.mean()), **measured}
     for name in _INFO_SCALARS:
@@ -154,7 +157,7 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
     wrong = run.wrong[index]
     measured["weight_clean"] = _mean(weights[~wrong])
     measured["weight_wrong"] = _mean(weights[wrong])
-    if first >= run.steps // 2:
+    if last > run.steps // 2:
         np.add.at(sums[0], index, weights)
         np.add.at(sums[1], index, 1)
     return measured

@@ -28,7 +28,9 @@ class Method(NamedTuple):
 
 METHODS: dict[str, Method] = {
     "ce": Method("cross-entropy", "noisy"),
-    "ce_early_stop": Method("CE, stopped on noisy validation", "noisy", needs="ce", early_stop=True),
+    "ce_early_stop": Method(
+        "CE, stopped on noisy validation", "noisy", needs="ce", early_stop=True
+    ),
     "trusted_only": Method("trusted set only", "trusted"),
     "noisy_plus_trusted": Method("noisy + trusted (oversampled)", "noisy+trusted"),
     "finetune": Method("CE, fine-tuned on trusted", "trusted", needs="ce"),

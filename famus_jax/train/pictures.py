@@ -16,6 +16,7 @@ from famus_jax.train.methods import METHODS
 class Curve(NamedTuple):
     """One method: its estimator, every seed's history, and the weights by label quality.
 
+    `offset` is where the curve starts, in steps: a run that continues another is drawn behind it.
     `clean` and `wrong` hold the mean weights (1 = plain training) of examples with right and with
     wrong labels, of all seeds together; None for methods without weights.
     """
@@ -23,6 +24,7 @@ class Curve(NamedTuple):
     method: str
     estimator: str
     histories: Sequence[Sequence[dict[str, Any]]]
+    offset: int = 0
     clean: np.ndarray | None = None
     wrong: np.ndarray | None = None
 
@@ -42,25 +44,31 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
 
     weighted = [c for c in curves if c.clean is not None]
     figure, axes = plt.subplots(
-        1, 1 + len(weighted), figsize=(7 + 2.7 * len(weighted), 4.2), layout="constrained",
-        width_ratios=[7, *[2.7] * len(weighted)], squeeze=False,
-    )  # fmt: skip
-    colours = plt.get_cmap("tab10").colors
-    _accuracies(axes[0, 0], curves, colours)
+        1,
+        1 + len(weighted),
+        figsize=(7 + 2.2 * len(weighted), 4.6),
+        layout="constrained",
+        width_ratios=[7, *[2.2] * len(weighted)],
+        squeeze=False,
+    )
+    _accuracies(axes[0, 0], curves, [f"C{i}" for i in range(10)])
     for axis, curve in zip(axes[0, 1:], weighted):
         _weights(axis, curve)
     if weighted:
         axes[0, 1].set_ylabel("weight (1 = plain training)")
-        axes[0, 1].legend(loc="upper right", fontsize=8, frameon=False)
+        handles, labels = axes[0, 1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower right", ncols=2, frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=3,
+                  fontsize=8, frameon=False)  # fmt: skip
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=130)
+    figure.savefig(content, format="png", dpi=110)
     plt.close(figure)
     write_atomically(path, content.getvalue())
 
 
 def _accuracies(axis, curves: Sequence[Curve], colours) -> None:
     for i, curve in enumerate(curves):
-        steps = [record["step"] for record in curve.histories[0]]
+        steps = [curve.offset + record["step"] for record in curve.histories[0]]
         values = 100 * np.array(
             [[record["test_accuracy"] for record in history] for history in curve.histories]
         )
@@ -72,12 +80,14 @@ def _accuracies(axis, curves: Sequence[Curve], colours) -> None:
             axis.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
     axis.set(xlabel="step", ylabel="test accuracy (%)", title="Accuracy on clean test labels")
     axis.grid(alpha=0.25)
-    axis.legend(fontsize=7, loc="lower right", frameon=False)
 
 
 def _weights(axis, curve: Curve) -> None:
     """Two half violins of one histogram range: clean labels on the left, wrong on the right."""
-    assert curve.clean is not None and curve.wrong is not None
+    if curve.clean is None or curve.wrong is None:
+        return
+    if not len(curve.clean) + len(curve.wrong):
+        return
     top = np.quantile(np.concatenate([curve.clean, curve.wrong]), 0.99) * 1.05 + 1e-9
     edges = np.linspace(0, top, 40)
     centres = (edges[1:] + edges[:-1]) / 2
@@ -85,8 +95,11 @@ def _weights(axis, curve: Curve) -> None:
         (curve.clean, -1, "tab:green", "right label"),
         (curve.wrong, 1, "tab:red", "wrong label"),
     ):
+        if not len(values):  # no wrong label at all, say
+            continue
         counts, _ = np.histogram(np.minimum(values, top), edges)
-        axis.fill_betweenx(centres, 0, side * counts / max(counts.max(), 1), color=colour, alpha=0.7, label=label)
+        width = side * counts / max(counts.max(), 1)
+        axis.fill_betweenx(centres, 0, width, color=colour, alpha=0.7, label=label)
         axis.hlines(values.mean(), *sorted((0, side)), color=colour, linewidth=2)
     axis.axvline(0, color="black", linewidth=0.6)
     axis.axhline(1, color="grey", linewidth=0.6, linestyle=":")

@@ -67,7 +67,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         seconds = np.mean([row["seconds"] for row in group])
         lines.append(
             f"{METHODS[method].title:32s} {estimator:30s} "
-            + " ".join(f"{_spread(group, key):>12s}" for key in ("acc_best", "acc_last", "acc_selected"))
+            + " ".join(
+                f"{_spread(group, key):>12s}" for key in ("acc_best", "acc_last", "acc_selected")
+            )
             + f" {noise:6.1%} {seconds:8.2f} {group[0]['step_cost']:6.2f}"
         )
     seeds = len({row["seed"] for row in rows})

@@ -1,0 +1,70 @@
+"""Configs are refused before any work, with the value and the way out in the message."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from famus_jax.train.config import build_schedule, parse_config
+
+GOOD = {
+    "data": {"noise": "flip_next", "noise_rate": 0.4},
+    "schedule": {"steps": 20, "eval_every": 10, "checkpoint_every": 10},
+    "runs": [{"method": "ce"}, {"method": "l2r", "estimator": {"kind": "top_k", "k": 1}}],
+    "seeds": [0, 1],
+}
+
+
+def changed(path, value):
+    config = copy.deepcopy(GOOD)
+    *parents, last = path
+    inner = config
+    for key in parents:
+        inner = inner[key]
+    inner[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("data", "noise"), "flipnext", ["data.noise", "'flipnext'", "flip_next"]),
+        (("data", "noise_rate"), 40, ["data.noise_rate", "[0, 1]", "40"]),
+        (("data", "trusted_per_class"), 0, ["trusted_per_class", "at least 1"]),
+        (("data", "nois"), "x", ["data", "'nois'", "did you mean 'noise'"]),
+        (("schedule", "checkpoint_every"), 15, ["15", "multiple", "10"]),
+        (("schedule", "batch_size"), 0, ["schedule.batch_size", "0"]),
+        (("schedule", "decay"), "cos", ["schedule.decay", "'cos'", "cosine"]),
+        (("runs",), [{"method": "mwnt"}], ["'mwnt'", "did you mean 'mwnet'"]),
+        (("runs",), [{"method": "mwnet"}], ["mwnet", "estimator", "top_k"]),
+        (("runs",), [{"method": "ce", "estimator": {"kind": "exact"}}], ["'ce'", "no meta-model"]),
+        (("runs",), [{"method": "finetune"}], ["'finetune'", "'ce'", "add that run"]),
+        (("runs",), [{"method": "ce"}, {"method": "ce"}], ["same method and estimator"]),
+        (("runs",), [{"method": "l2r", "estimator": {"kind": "topk"}}], ["'topk'", "top_k"]),
+        (("runs",), [{"method": "l2r", "estimator": {"kind": "top_k"}}], ["top_k", "'k'"]),
+        (("seeds",), [], ["at least one run and one seed"]),
+        (("sedes",), [0], ["'sedes'", "did you mean 'seeds'"]),
+    ],
+)
+def test_bad_value_is_named(path, value, words):
+    with pytest.raises(ValueError) as error:
+        parse_config(changed(path, value))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_equal_configs_share_a_digest_and_others_do_not():
+    """Fails if a field is left out of the digest (a resumed run would mix two experiments)."""
+    assert parse_config(GOOD).digest() == parse_config(copy.deepcopy(GOOD)).digest()
+    assert (
+        parse_config(GOOD).digest() != parse_config(changed(("data", "noise_rate"), 0.41)).digest()
+    )
+
+
+def test_schedules_by_hand():
+    """Fails if a milestone divides by another factor, or cosine does not end at 0."""
+    config = changed(("schedule",), {"steps": 100, "decay": "step", "milestones": [50, 80]})
+    rate = build_schedule(parse_config(config).schedule)
+    np.testing.assert_allclose([rate(0), rate(51), rate(99)], [0.1, 0.01, 0.001], rtol=1e-6)
+    cosine = build_schedule(parse_config(changed(("schedule",), {"steps": 100})).schedule)
+    np.testing.assert_allclose([cosine(0), cosine(50), cosine(100)], [0.1, 0.05, 0], atol=1e-8)

@@ -1,0 +1,243 @@
+"""A tiny experiment end to end: what it leaves behind, and that interruptions leave no trace."""
+
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from famus_jax.train import experiment as experiment_module
+from famus_jax.train import loop
+from famus_jax.train.experiment import run_experiment
+
+GATES = {"kind": "learned_gates", "preset": "paper", "target": 2.0, "lag": 2, "max_variants": 2}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("tfds"))
+
+
+def tiny(data_dir, *runs, steps=8, **schedule):
+    return {
+        "data": {
+            "noise": "flip_next",
+            "trusted_per_class": 2,
+            "validation_per_class": 5,
+            "data_dir": data_dir,
+            "max_test": 100,
+            "augment": "shift",
+        },
+        "model": {"name": "mlp", "overrides": {"hidden": (16, 16)}},
+        "schedule": {
+            "steps": steps,
+            "batch_size": 16,
+            "meta_batch_size": 8,
+            "finetune_steps": 4,
+            "eval_every": 2,
+            "checkpoint_every": 4,
+            **schedule,
+        },
+        "runs": list(runs),
+        "seeds": [0, 1],
+    }
+
+
+ALL = (
+    {"method": "ce"},
+    {"method": "ce_early_stop"},
+    {"method": "trusted_only"},
+    {"method": "noisy_plus_trusted"},
+    {"method": "finetune"},
+    {"method": "mwnet", "estimator": {"kind": "exact"}},
+    {"method": "l2r", "estimator": {"kind": "top_k", "k": 1, "lookahead": "active_only"}},
+    {"method": "clean"},
+)
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("work")
+    shown = []
+    result = run_experiment(tiny(data_dir, *ALL), workdir, show=shown.append)
+    return workdir, result, "\n".join(shown)
+
+
+def test_summary_has_a_row_per_run_and_seed(finished):
+    workdir, result, _ = finished
+    rows = json.loads((workdir / "summary.json").read_text())["rows"]
+    assert rows == json.loads(json.dumps(result["rows"]))
+    assert [(r["method"], r["seed"]) for r in rows] == [
+        (run["method"], seed) for run in ALL for seed in (0, 1)
+    ]
+    for row in rows:
+        assert 0 <= row["acc_last"] <= row["acc_best"] <= 1
+        assert 0 <= row["acc_selected"] <= row["acc_best"]
+        assert 0.3 < row["noise_rate_realised"] < 0.5
+        assert row["seconds"] > 0
+        assert ("famus" in row["estimator"]) == (row["method"] == "l2r")
+    assert result["provenance"]["versions"]["jax"] == jax.__version__
+
+
+def test_rows_follow_from_the_histories(finished):
+    """Fails if `selected` reads the test set, or early stopping keeps later evaluations."""
+    workdir, result, _ = finished
+    rows = {(r["method"], r["seed"]): r for r in result["rows"]}
+    for seed in (0, 1):
+        lines = (workdir / "runs" / "ce" / f"seed_{seed}" / "metrics.jsonl").read_text()
+        history = [json.loads(line) for line in lines.splitlines()]
+        assert [record["step"] for record in history] == [2, 4, 6, 8]
+        test = [record["test_accuracy"] for record in history]
+        validation = [record["validation_accuracy"] for record in history]
+        best = validation.index(max(validation))
+        assert rows["ce", seed]["acc_last"] == test[-1]
+        assert rows["ce", seed]["acc_best"] == max(test)
+        assert rows["ce", seed]["acc_selected"] == test[best]
+        assert rows["ce_early_stop", seed]["acc_last"] == test[best]
+        assert rows["ce_early_stop", seed]["acc_best"] == max(test[: best + 1])
+
+
+def test_same_noise_for_every_method_of_a_seed(finished):
+    _, result, _ = finished
+    for seed in (0, 1):
+        digests = {r["noise_digest"] for r in result["rows"] if r["seed"] == seed}
+        assert len(digests) == 1
+    assert len({r["noise_digest"] for r in result["rows"]}) == 2
+
+
+def test_table_picture_and_events_are_there(finished):
+    workdir, _, shown = finished
+    assert "L2R" in shown
+    assert "±" in shown
+    assert (workdir / "summary.png").read_bytes().startswith(b"\x89PNG")
+    assert list((workdir / "runs" / "ce" / "seed_0" / "tensorboard").glob("events*"))
+    assert not list(workdir.rglob("*.part"))
+
+
+def test_finished_runs_are_not_trained_again(finished, data_dir, monkeypatch):
+    workdir, result, _ = finished
+    monkeypatch.setattr(loop, "train", lambda *a, **k: pytest.fail("trained again"))
+    again = run_experiment(tiny(data_dir, *ALL), workdir, show=lambda text: None)
+    assert again["rows"] == result["rows"]
+
+
+def test_a_work_directory_belongs_to_one_experiment(finished, data_dir):
+    workdir, _, _ = finished
+    with pytest.raises(ValueError, match="differs in schedule.*--workdir"):
+        run_experiment(tiny(data_dir, *ALL, steps=6), workdir)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
+    """Interrupted after step 6 (the checkpoint is of step 4) and resumed: the same bits.
+
+    Fails if any of parameters, momentum, θ, samplers, gates under way, keys or the position in the
+    data is not restored.
+    """
+    run = {"method": "mwnet", "estimator": GATES}
+    steps = []  # the three runs share one compiled step, to save time
+    make = experiment_module.train_step
+    monkeypatch.setattr(
+        experiment_module,
+        "train_step",
+        lambda *a, **k: (steps or ([steps.append(make(*a, **k))] and steps))[0],
+    )
+    kept = {}
+    train = loop.train
+
+    def keep(run, folder, on_progress):
+        kept[folder.parent.parent.parent.name, folder.name] = done = train(run, folder, on_progress)
+        return done
+
+    monkeypatch.setattr(loop, "train", keep)
+    config = tiny(data_dir, run)
+    config["seeds"] = [0]
+    run_experiment(config, tmp_path / "whole", show=lambda text: None)
+
+    def interrupt(run, folder, on_progress):
+        taken = []
+
+        def stop(count, newest):
+            taken.append(count)
+            if sum(taken) == 6:
+                raise Interrupted
+
+        return train(run, folder, stop)
+
+    monkeypatch.setattr(loop, "train", interrupt)
+    with pytest.raises(Interrupted):
+        run_experiment(config, tmp_path / "parts", show=lambda text: None)
+    assert not (tmp_path / "parts" / "summary.json").exists()
+    monkeypatch.setattr(loop, "train", keep)
+    run_experiment(config, tmp_path / "parts", show=lambda text: None)
+
+    whole, parts = (
+        jax.tree.leaves(
+            jax.tree.map(
+                lambda x: (
+                    jax.random.key_data(x)
+                    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+                    else x
+                ),
+                kept[name, "seed_0"].state,
+            )
+        )
+        for name in ("whole", "parts")
+    )
+    for a, b in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    np.testing.assert_array_equal(kept["whole", "seed_0"].weights, kept["parts", "seed_0"].weights)
+    name = next(path.name for path in (tmp_path / "whole" / "runs").iterdir())
+    texts = [
+        (tmp_path / w / "runs" / name / "seed_0" / "metrics.jsonl").read_text()
+        for w in ("whole", "parts")
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_weights_average_to_one(finished):
+    """Sum-normalised weights times n average to 1 in every batch. Fails if n is the wrong one."""
+    workdir, _, _ = finished
+    lines = (workdir / "runs" / "mwnet-exact" / "seed_0" / "metrics.jsonl").read_text()
+    last = json.loads(lines.splitlines()[-1])
+    assert math.isclose(0.6 * last["weight_clean"] + 0.4 * last["weight_wrong"], 1, abs_tol=0.1)
+
+
+def test_non_finite_loss_stops_with_a_message(data_dir, tmp_path):
+    config = tiny(data_dir, {"method": "ce"}, learning_rate=1e30, steps=16)
+    with pytest.raises(FloatingPointError, match=r"ce seed 0: the loss is .* at step .*Lower"):
+        run_experiment(config, tmp_path, show=lambda text: None)
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_checkpoint_of_another_network_is_refused(data_dir, tmp_path):
+    config = tiny(data_dir, {"method": "ce"}, steps=4)
+    config["seeds"] = [0]
+    run_experiment(config, tmp_path, show=lambda text: None)
+    (tmp_path / "runs" / "ce" / "seed_0" / "result.json").unlink()
+    (tmp_path / "config.json").unlink()
+    config["model"]["overrides"]["hidden"] = (16, 17)
+    with pytest.raises(ValueError, match="another network"):
+        run_experiment(config, tmp_path, show=lambda text: None)
+
+
+def test_one_compilation_per_method(data_dir, tmp_path, monkeypatch):
+    """Two seeds share the compiled step; plain methods with equal batches share one."""
+    made = []
+    original = experiment_module.train_step
+    monkeypatch.setattr(
+        experiment_module,
+        "train_step",
+        lambda *a, **k: made.append(original(*a, **k)) or made[-1],
+    )
+    runs = (
+        {"method": "ce"},
+        {"method": "clean"},
+        {"method": "l2r", "estimator": {"kind": "top_k", "k": 1}},
+    )
+    run_experiment(tiny(data_dir, *runs, steps=2), tmp_path, show=lambda text: None)
+    assert [step._compiled._cache_size() for step in made] == [1, 1]
