@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+# By content, whatever the name says. Not among them: EPS, which Pillow hands to Ghostscript, a
+# program that runs what the file says.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
@@ -63,7 +66,7 @@ def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.n
     """
     from PIL import Image
 
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         image = image.convert("RGB" if channels == 3 else "L")
         if size is not None:
             image = fit(image, size)

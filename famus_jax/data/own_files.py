@@ -103,6 +103,11 @@ def read_columns(path: Path, columns: Iterable[str]) -> dict[str, list]:
             raise ModuleNotFoundError(
                 "reading Parquet needs pyarrow: pip install pyarrow (or save the table as .csv)"
             ) from error
+        if int(pyarrow.__version__.partition(".")[0]) < 15:
+            raise ModuleNotFoundError(
+                f"pyarrow {pyarrow.__version__} can be made to run code by a Parquet file "
+                "(CVE-2023-47248): pip install 'pyarrow>=15'"
+            )
         present = list(pyarrow.parquet.read_schema(path).names)
         kept = [c for c in wanted if c in present]
         table = pyarrow.parquet.read_table(path, columns=kept).to_pydict()

@@ -1,6 +1,7 @@
 """The user's own data: folders, tables, arrays, features; what can't be read is named."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -195,3 +196,22 @@ def test_bad_input_is_named(tmp_path, call, error, words):
     np.savez(tmp_path / "q.npz", images=PIXELS)
     with pytest.raises(error, match=words):
         call(tmp_path)
+
+
+def test_postscript_is_never_run(tmp_path):
+    # Pillow recognises files by content and gives EPS to Ghostscript, which executes it.
+    save_images(tmp_path)
+    with Image.open(tmp_path / "cat" / "0.png") as picture:
+        picture.save(tmp_path / "cat" / "1.png", format="EPS")
+    with pytest.raises(
+        ValueError, match=r"1 of 12 images(.|\n)*cat/1\.png: UnidentifiedImageError"
+    ):
+        load_source(str(tmp_path), "all")
+
+
+def test_missing_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "t.parquet").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install pyarrow"):
+        load_source(str(tmp_path / "t.parquet"), "all")

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -131,3 +132,12 @@ def test_bad_input_is_named(change, words):
     good = {"source": ArraySource(IMAGES), "labels": LABELS, "batch_size": 8, "seed": 0}
     with pytest.raises(ValueError, match=words):
         streaming(**{**good, **change})
+
+
+def test_missing_grain_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with (
+        streaming(ArraySource(IMAGES), LABELS, 8, seed=0) as stream,
+        pytest.raises(ModuleNotFoundError, match="pip install grain"),
+    ):
+        stream.batch(0)
