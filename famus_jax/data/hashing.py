@@ -98,6 +98,14 @@ def hash_order(seed: int, purpose: str, ids: Sequence[str] | np.ndarray) -> np.n
     return np.lexsort((values, words)).astype(np.int64)
 
 
+def in_id_order(positions: np.ndarray, ids: list[str]) -> np.ndarray:
+    """The positions sorted by the ids of their examples, int64[M].
+
+    An order that does not depend on how the examples are stored.
+    """
+    return np.asarray(sorted(positions.tolist(), key=lambda row: ids[row]), np.int64)
+
+
 def bit_generator(seed: int, *purpose: str | int) -> np.random.Philox:
     """A counter-based stream of raw bits for (seed, purpose): for shuffles, not for noise.
 

@@ -116,15 +116,13 @@ def long_tail(
             "the set first"
         )
     order = hashing.hash_order(seed, "long_tail", names)
-    rank = np.argsort(np.argsort(np.asarray(names), kind="stable"), kind="stable")
     trusted, train = [], []
     for c, count in enumerate(counts):
         mine = order[clean[order] == c]
         trusted.append(mine[:meta_per_class])
         train.append(mine[meta_per_class : meta_per_class + count])
-
-    def by_id(parts: list[np.ndarray]) -> np.ndarray:
-        positions = np.concatenate(parts).astype(np.int64)
-        return positions[np.argsort(rank[positions], kind="stable")]
-
-    return LongTail(by_id(train), by_id(trusted), counts)
+    return LongTail(
+        hashing.in_id_order(np.concatenate(train), names),
+        hashing.in_id_order(np.concatenate(trusted), names),
+        counts,
+    )

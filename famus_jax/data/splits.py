@@ -92,15 +92,8 @@ def split_examples(
         parts["trusted"].append(mine[:trusted_per_class])
         parts["validation"].append(mine[trusted_per_class:wanted])
         parts["train"].append(mine[wanted:])
-    rank = np.empty(len(names), np.int64)
-    rank[np.argsort(np.asarray(names), kind="stable")] = np.arange(len(names))
-
-    def by_id(chunks: list[np.ndarray]) -> np.ndarray:
-        positions = np.concatenate(chunks).astype(np.int64)
-        return positions[np.argsort(rank[positions], kind="stable")]
-
-    return Splits(
-        by_id(parts["train"]),
-        by_id(parts["validation"]),
-        by_id(parts["trusted"]),
+    train, validation, trusted = (
+        hashing.in_id_order(np.concatenate(parts[name]), names)
+        for name in ("train", "validation", "trusted")
     )
+    return Splits(train, validation, trusted)
