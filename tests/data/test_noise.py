@@ -42,17 +42,22 @@ def test_golden_digests(transition, seed, digest):
     assert corrupt_labels(LABELS, IDS, transition, seed).digest == digest
 
 
-def test_same_table_in_another_process_and_hash_seed():
+def test_same_table_in_another_process_without_data_libraries():
+    # One process for both: another hash seed, and nothing heavy imported by famus_jax.data.
     code = (
-        "import numpy as np; from famus_jax.data import corrupt_labels, flip_next;"
+        "import sys, numpy as np; from famus_jax.data import corrupt_labels, flip_next;"
         "ids=[f'train_{i:05d}' for i in range(10000)];"
-        "print(corrupt_labels(np.arange(10000)%10, ids, flip_next(10,0.4), 0).digest)"
+        "print(corrupt_labels(np.arange(10000)%10, ids, flip_next(10,0.4), 0).digest);"
+        "heavy = ('tensorflow', 'tensorflow_datasets', 'sklearn', 'PIL', 'grain', 'pyarrow');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     env = {**os.environ, "PYTHONHASHSEED": "12345"}
     out = subprocess.run(
         [sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True
     )
-    assert out.stdout.strip() == corrupt_labels(LABELS, IDS, flip_next(10, 0.4), 0).digest
+    digest, heavy = out.stdout.split("\n")[:2]
+    assert digest == corrupt_labels(LABELS, IDS, flip_next(10, 0.4), 0).digest
+    assert heavy == "[]"
 
 
 def test_order_and_subset_do_not_matter():

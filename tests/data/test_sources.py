@@ -68,16 +68,6 @@ def test_two_processes_prepare_at_once(tmp_path):
     assert [p.name for p in (tmp_path / "famus_digits").iterdir()] == ["1.0.0"]
 
 
-def test_import_pulls_in_no_data_library():
-    code = (
-        "import sys, famus_jax.data;"
-        "print([m for m in ('tensorflow', 'tensorflow_datasets', 'sklearn', 'PIL', 'grain')"
-        " if m in sys.modules])"
-    )
-    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert out.stdout.strip() == "[]"
-
-
 def test_environment_names_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "here"))
     load_source("famus_digits", "test")
