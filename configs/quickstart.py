@@ -7,16 +7,19 @@ Which methods still learn, given two trusted images per class? A small CNN, one 
 
 from ml_collections import ConfigDict
 
+from famus_jax.train.config import default_config
+
 
 def get_config() -> ConfigDict:
     """The config; every value can be changed on the command line: --config.schedule.steps=100."""
     head = {"kind": "top_k", "k": 1}
-    return ConfigDict(
+    config = default_config()
+    config.update(
         {
             "data": {
                 "source": "famus_digits",
                 "data_dir": "",
-                "noise": "flip_next",
+                "noise": "pair_flip",
                 "noise_rate": 0.4,
                 "trusted_per_class": 2,
                 "validation_per_class": 20,
@@ -24,17 +27,17 @@ def get_config() -> ConfigDict:
             },
             "model": {"name": "cnn", "overrides": {"widths": (16, 32)}},
             "schedule": {
-                "steps": 1000,
-                "batch_size": 64,
+                "steps": 800,
+                "batch_size": 100,
                 "meta_batch_size": 20,
                 "learning_rate": 0.1,
                 "decay": "cosine",
                 "momentum": 0.9,
                 "weight_decay": 5e-4,
-                "finetune_steps": 100,
+                "finetune_steps": 300,
                 "finetune_learning_rate": 0.01,
                 "eval_every": 50,
-                "checkpoint_every": 500,
+                "checkpoint_every": 400,
             },
             "meta": {"hidden": 100, "learning_rate": 1e-3, "optimizer": "adam"},
             "runs": (
@@ -52,3 +55,4 @@ def get_config() -> ConfigDict:
             "seeds": (0, 1, 2),
         }
     )
+    return config

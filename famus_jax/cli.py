@@ -30,7 +30,7 @@ def train(argv: list[str]) -> int:
     try:
         values(argv)
         settings = config.value.to_dict()
-    except (flags.Error, OSError) as error:
+    except (flags.Error, OSError, AttributeError, TypeError) as error:
         print(f"famus train: {error}", file=sys.stderr)
         return 2
     from famus_jax.train.experiment import run_experiment

@@ -25,6 +25,12 @@ def test_train_names_a_missing_flag_and_a_missing_config(capsys, tmp_path):
     assert "nowhere.py" in capsys.readouterr().err
 
 
+def test_train_names_an_unknown_field(capsys, tmp_path):
+    arguments = ["--config=configs/quickstart.py", f"--workdir={tmp_path}"]
+    assert main(["famus", "train", *arguments, "--config.schedule.stps=3"]) == 2
+    assert "stps" in capsys.readouterr().err
+
+
 def test_train_names_a_bad_value(capsys, tmp_path):
     status = main(
         [

@@ -18,6 +18,7 @@ import optax
 from famus_jax.core import estimators
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.objectives import Objective, cross_entropy, l2r, mwnet
+from famus_jax.data.noise_presets import all_names
 from famus_jax.train.methods import METHODS
 
 
@@ -26,12 +27,16 @@ class DataConfig:
     """What is trained on. Counts are per class; rates and shares lie in [0, 1].
 
     Attributes:
-      source: a name that `famus_jax.data.load_source` knows.
+      source: a name that `famus_jax.data.load_source` knows, or the path of your own data: a folder
+        with a folder of images per class, a table of paths and labels, or an `.npz`.
       data_dir: where prepared data lies; empty for tfds's default.
-      noise: `"symmetric"` (redrawn among all classes), `"symmetric_exclusive"` (among the others) or
-        `"flip_next"` (class c becomes c + 1).
+      image_size: fit images to this height and width in pixels; 0 keeps theirs.
+      noise: a kind that `famus noise kinds` lists, or `"none"` for data that are noisy already.
       noise_rate: r of that noise.
-      trusted_per_class: clean examples that the meta batch is drawn from.
+      noise_table: a file of labels to use instead, by example id (`famus noise write` makes one).
+      trusted_source: the path of trusted data, with the same classes; empty to set aside examples of
+        `source` with the labels they came with.
+      trusted_per_class: how many to set aside for the meta batches.
       validation_per_class: examples with *noisy* labels, held out for model selection.
       max_train: use at most so many training examples (0: all).
       max_test: evaluate on at most so many test examples (0: all).
@@ -40,8 +45,11 @@ class DataConfig:
 
     source: str = "famus_digits"
     data_dir: str = ""
+    image_size: int = 0
     noise: str = "symmetric"
     noise_rate: float = 0.4
+    noise_table: str = ""
+    trusted_source: str = ""
     trusted_per_class: int = 2
     validation_per_class: int = 20
     max_train: int = 0
@@ -136,6 +144,20 @@ class ExperimentConfig:
         """A hash of every value: two equal digests are one experiment."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def default_config() -> Any:
+    """Every field with its default, as an `ml_collections.ConfigDict` for config files to update.
+
+    Fields that a config file leaves alone can then be changed on the command line too.
+    """
+    from ml_collections import ConfigDict
+
+    parts = {"data": DataConfig(), "schedule": ScheduleConfig(), "meta": MetaConfig()}
+    values = {name: dataclasses.asdict(part) for name, part in parts.items()}
+    return ConfigDict(
+        {**values, "model": dataclasses.asdict(ModelConfig()), "runs": (), "seeds": (0,)}
+    )
 
 
 def parse_config(config: Mapping[str, Any]) -> ExperimentConfig:
@@ -239,7 +261,7 @@ def _one_of(value: Any, known: Any, where: str) -> None:
 
 def _check(config: ExperimentConfig) -> None:
     data, schedule = config.data, config.schedule
-    _one_of(data.noise, ("symmetric", "symmetric_exclusive", "flip_next"), "data.noise")
+    _one_of(data.noise, ("none", *all_names()), "data.noise")
     _one_of(data.augment, ("none", "shift", "pad_crop_flip"), "data.augment")
     _one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
     _one_of(config.meta.optimizer, ("sgd", "adam"), "meta.optimizer")

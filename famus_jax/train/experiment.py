@@ -7,6 +7,7 @@ interruption and it goes on where it was.
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from famus_jax.train.config import (
     parse_config,
 )
 from famus_jax.train.evaluation import Evaluator, training_accuracy
-from famus_jax.train.files import read_json, write_json
+from famus_jax.train.files import read_json, write_atomically, write_json
 from famus_jax.train.methods import METHODS
 
 PyTree = Any
@@ -206,9 +207,9 @@ class _Experiment:
             on_progress,
         )
         if done.weights is not None:
-            np.savez(
-                folder / "weights.npz", weights=done.weights, ids=np.asarray(self.sources.train.ids)
-            )
+            content = io.BytesIO()
+            np.savez(content, weights=done.weights, ids=self.sources.train.ids)
+            write_atomically(folder / "weights.npz", content.getvalue())
         row = summary.make_row(
             run.method,
             run.estimator_label,

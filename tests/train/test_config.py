@@ -8,7 +8,7 @@ import pytest
 from famus_jax.train.config import build_schedule, parse_config
 
 GOOD = {
-    "data": {"noise": "flip_next", "noise_rate": 0.4},
+    "data": {"noise": "pair_flip", "noise_rate": 0.4},
     "schedule": {"steps": 20, "eval_every": 10, "checkpoint_every": 10},
     "runs": [{"method": "ce"}, {"method": "l2r", "estimator": {"kind": "top_k", "k": 1}}],
     "seeds": [0, 1],
@@ -28,7 +28,7 @@ def changed(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("data", "noise"), "flipnext", ["data.noise", "'flipnext'", "flip_next"]),
+        (("data", "noise"), "pairflip", ["data.noise", "'pairflip'", "pair_flip"]),
         (("data", "noise_rate"), 40, ["data.noise_rate", "[0, 1]", "40"]),
         (("data", "trusted_per_class"), 0, ["trusted_per_class", "at least 1"]),
         (("data", "nois"), "x", ["data", "'nois'", "did you mean 'noise'"]),

@@ -22,7 +22,7 @@ def data_dir(tmp_path_factory):
 def tiny(data_dir, *runs, steps=8, **schedule):
     return {
         "data": {
-            "noise": "flip_next",
+            "noise": "pair_flip",
             "trusted_per_class": 2,
             "validation_per_class": 5,
             "data_dir": data_dir,
