@@ -22,8 +22,6 @@ from famus_jax.core.groups import LayerGroups, group_by
 from famus_jax.core.linearize import Linearized, linearize
 from famus_jax.core.losses import mean_of, softmax_cross_entropy
 from famus_jax.core.meta_gradient import (
-    Point,
-    Problem,
     fused_meta_gradient,
     layerwise_meta_gradient,
     second_order_meta_gradient,
@@ -36,6 +34,7 @@ from famus_jax.core.meta_update import (
     meta_update,
 )
 from famus_jax.core.objectives import Objective, cross_entropy, l2r, mwnet, mwnet_weight
+from famus_jax.core.problem import Point, Problem
 from famus_jax.core.reweighter import Reweighter, reweighter
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step

@@ -4,17 +4,15 @@ that is wrong and the way out."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import path_name
-
-if TYPE_CHECKING:
-    from famus_jax.core.estimators import Estimator
-    from famus_jax.core.meta_gradient import Point, Problem
+from famus_jax.core.problem import Point, Problem
 
 PyTree = Any
 

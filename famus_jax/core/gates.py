@@ -126,7 +126,7 @@ class LearnedGates:
         """The open groups, from the gates: closed below the candidates, open at an open head."""
         head = len(groups) - self.head_groups
         always = jnp.asarray([float(self.head_open and i >= head) for i in groups.all], jnp.float32)
-        return jnp.maximum(hard * self.may_open(groups), always)
+        return jnp.where(always > 0, 1.0, hard * self.may_open(groups))
 
     def branch(self, mask: jax.Array, step: jax.Array, groups: LayerGroups) -> jax.Array:
         """Which of `cuts` serves these open groups: the highest that lies below none of them."""

@@ -17,60 +17,17 @@ groups, v_l = ∂L_val/∂ŵ_l, g_l = the virtual gradient of group l.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from famus_jax.core.checks import check_forward
-from famus_jax.core.groups import LayerGroups, Part
-from famus_jax.core.linearize import Forward, Linearized, linearize
-from famus_jax.core.losses import MetaLoss
-from famus_jax.core.objectives import Objective
+from famus_jax.core.groups import Part
+from famus_jax.core.linearize import Linearized, linearize
+from famus_jax.core.problem import Point, Problem
 
 PyTree = Any
-
-
-class Problem(NamedTuple):
-    """What is learned and judged: pure functions and the layer groups, no data.
-
-    Attributes:
-      forward: `(params, model_state, rng, batch) -> (outputs, model_state)`, training mode.
-      objective: the method; see `Objective`.
-      meta_loss: `(outputs, meta_batch) -> ()`, L_val.
-      groups: the layer groups of the parameters.
-      meta_forward: the forward of the meta batch, if it is another one than `forward`. Either way
-        the model state that it returns is thrown away.
-    """
-
-    forward: Forward
-    objective: Objective
-    meta_loss: MetaLoss
-    groups: LayerGroups
-    meta_forward: Forward | None = None
-
-
-class Point(NamedTuple):
-    """Where a meta gradient is taken.
-
-    Attributes:
-      params: w.
-      model_state: BatchNorm statistics and the like; `()` for none.
-      rng: a key for both forward passes.
-      batch: the training batch, leading size n.
-      meta_batch: the trusted batch, leading size m.
-      alpha: α, the learning rate of the virtual step, a scalar.
-      coast: what the optimiser does to the parameters at zero gradient (a tree like `params`), for
-        an active-only look-ahead with coasting groups; None for none.
-    """
-
-    params: PyTree
-    model_state: PyTree
-    rng: jax.Array
-    batch: PyTree
-    meta_batch: PyTree
-    alpha: jax.Array | float
-    coast: PyTree | None = None
 
 
 def layerwise_meta_gradient(

@@ -18,12 +18,11 @@ from famus_jax.core.checks import check_batches, check_estimator, check_forward,
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.meta_gradient import (
-    Point,
-    Problem,
     linearize_training,
     training_cotangent,
 )
 from famus_jax.core.pooling import group_widths, pool_groups
+from famus_jax.core.problem import Point, Problem
 from famus_jax.core.share import Known, active_share, gate_slopes, gated_share
 
 PyTree = Any

@@ -93,7 +93,7 @@ def draw_gates(eta: PyTree, inputs: jax.Array, uniforms: jax.Array, temperature:
     soft = jax.nn.softmax((logits + gumbel) / temperature)[:, 1]
     hard = (soft > 0.5).astype(soft.dtype)
     return GateDraw(
-        hard=hard + soft - jax.lax.stop_gradient(soft),
+        hard=hard + (soft - jax.lax.stop_gradient(soft)),
         soft=soft,
         probability=jax.nn.softmax(logits)[:, 1],
     )

@@ -19,8 +19,6 @@ from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import Part
 from famus_jax.core.linearize import Linearized
 from famus_jax.core.meta_gradient import (
-    Point,
-    Problem,
     judge,
     layer_products,
     look_ahead,
@@ -29,6 +27,7 @@ from famus_jax.core.meta_gradient import (
     second_order_meta_gradient,
 )
 from famus_jax.core.pooling import gradient_matching
+from famus_jax.core.problem import Point, Problem
 
 PyTree = Any
 
