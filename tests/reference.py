@@ -292,7 +292,7 @@ def expected_cost(probability, gated, cuts, costs, num_groups):
         for group, is_open in enumerate(pattern):
             p = probability[group] if gated[group] else 0.0
             weight *= p if is_open else 1 - p
-            if is_open:
+            if is_open and gated[group]:
                 lowest = min(lowest, group)
         total += weight * max((c, cost) for c, cost in zip(cuts, costs, strict=True) if c <= lowest)[1]
     return total

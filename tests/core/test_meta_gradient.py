@@ -29,7 +29,7 @@ ALPHA = 0.37
 def close(actual, expected, rtol=1e-9):
     def compare(a, b):
         b = np.asarray(b)
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * (np.abs(b).max() or 1))
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max() + 1e-14)
 
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     jax.tree.map(compare, actual, expected)
