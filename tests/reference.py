@@ -265,7 +265,9 @@ def gate_slopes(v, g, alpha):
 def matching_mean(train, val):
     """L_g (Eq. 11) of two last-layer gradients {"w": [in, out], "b": [out]}; val is a constant."""
     val = jax.lax.stop_gradient(val)
-    return ((train["w"].mean(0) - val["w"].mean(0)) ** 2).sum() + ((train["b"] - val["b"]) ** 2).sum()
+    return ((train["w"].mean(0) - val["w"].mean(0)) ** 2).sum() + (
+        (train["b"] - val["b"]) ** 2
+    ).sum()
 
 
 def step_cost(lookahead, share, rho, stationary=False):
@@ -294,5 +296,7 @@ def expected_cost(probability, gated, cuts, costs, num_groups):
             weight *= p if is_open else 1 - p
             if is_open and gated[group]:
                 lowest = min(lowest, group)
-        total += weight * max((c, cost) for c, cost in zip(cuts, costs, strict=True) if c <= lowest)[1]
+        total += (
+            weight * max((c, cost) for c, cost in zip(cuts, costs, strict=True) if c <= lowest)[1]
+        )
     return total

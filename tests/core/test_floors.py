@@ -129,7 +129,6 @@ def test_plain_step_is_honest():
     # Every activation is normalised and rectified once: about 10 operations forward (two moments,
     # scale, shift, ReLU), 15 backward.
     by_hand = products + 25 * sum(activations)
-    print(products, sum(activations), plain())
     assert plain()[0] == pytest.approx(by_hand, rel=0.01)
 
 
@@ -148,12 +147,13 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize(("estimator", "flops", "memory"), FULL, ids=lambda x: getattr(x, "label", ""))
+@pytest.mark.parametrize(
+    ("estimator", "flops", "memory"), FULL, ids=lambda x: getattr(x, "label", "")
+)
 def test_full_meta_batch(estimator, flops, memory):
     """Fails if a second forward is run (+0.33), if a mask multiplies instead of cutting (exact's
     price), or if the meta backward pass runs to the bottom (+0.67)."""
     measured, reference = meta(estimator), plain()
-    print(estimator.label, measured[0] / reference[0], measured[1] / reference[1])
     assert measured[0] / reference[0] <= flops
     if memory is not None:
         assert measured[1] / reference[1] <= memory
@@ -163,7 +163,6 @@ def test_full_meta_batch(estimator, flops, memory):
 def test_small_meta_batch(estimator, flops):
     """A quarter meta batch: fails if anything but the meta forward grows with the training batch."""
     measured, reference = meta(estimator, 8), plain()
-    print(estimator.label, measured[0] / reference[0], measured[1] / reference[1])
     assert measured[0] / reference[0] <= flops
 
 

@@ -33,8 +33,19 @@ def draw(hard, probability=None):
 def test_presets():
     """The settings of the paper's section 4.2 and of the released code, by name."""
     paper, released, budget = spec(), spec("released"), spec("budget")
-    assert (paper.penalty, paper.target, paper.pooling, paper.layers, paper.hidden) == ("count", 4, "mean", 2, 128)
-    assert (paper.lambda_r, paper.lambda_g, paper.learning_rate, paper.momentum) == (0.1, 0.1, 0.1, 0.9)
+    assert (paper.penalty, paper.target, paper.pooling, paper.layers, paper.hidden) == (
+        "count",
+        4,
+        "mean",
+        2,
+        128,
+    )
+    assert (paper.lambda_r, paper.lambda_g, paper.learning_rate, paper.momentum) == (
+        0.1,
+        0.1,
+        0.1,
+        0.9,
+    )
     assert (paper.head_open, paper.candidates, paper.closed_sign) == (False, None, 1)
     assert (released.penalty, released.layers, released.temperature) == ("last", 3, 5.0)
     assert (released.head_open, released.candidates, released.closed_sign) == (True, 13, -1)
@@ -157,7 +168,9 @@ def test_gates_start_at_the_budget():
     costs = gates.cut_costs(groups, "full", 1.0, False)
     p = gates.open_probability(groups, costs)
     gated = [True] * 5 + [False]
-    assert ref.expected_cost([p] * 6, gated, gates.cuts(groups), costs, 6) == pytest.approx(2.2, abs=1e-3)
+    assert ref.expected_cost([p] * 6, gated, gates.cuts(groups), costs, 6) == pytest.approx(
+        2.2, abs=1e-3
+    )
     assert spec().open_probability(groups, costs) == 0.5
 
 
@@ -176,16 +189,26 @@ def test_hashable_value():
 
 def test_errors_name_value_and_fix():
     groups = network()
-    with pytest.raises(ValueError, match=r"no gate preset 'papr'; there are \['budget', 'paper', 'released'\]"):
+    with pytest.raises(
+        ValueError, match=r"no gate preset 'papr'; there are \['budget', 'paper', 'released'\]"
+    ):
         learned_gates("papr")
     with pytest.raises(ValueError, match="learned gates have no 'lambda_1'; their fields are"):
         learned_gates(lambda_1=0.3)
-    with pytest.raises(ValueError, match="max_variants must be at least 2 and lag at least 0; got 1"):
+    with pytest.raises(
+        ValueError, match="max_variants must be at least 2 and lag at least 0; got 1"
+    ):
         LearnedGates(max_variants=1).cuts(groups)
-    with pytest.raises(ValueError, match="need more than that many layer groups; this network has 2"):
+    with pytest.raises(
+        ValueError, match="need more than that many layer groups; this network has 2"
+    ):
         spec("released").cuts(network(2))
-    with pytest.raises(ValueError, match="K = target = 7.0 must lie between 0 and the 6 layer groups"):
+    with pytest.raises(
+        ValueError, match="K = target = 7.0 must lie between 0 and the 6 layer groups"
+    ):
         spec(target=7.0).cuts(groups)
     costs = spec("budget").cut_costs(groups, "full", 1.0, False)
-    with pytest.raises(ValueError, match=r"a budget of 1.0 plain steps can't be met.*between 2.\d+ and 3.33"):
+    with pytest.raises(
+        ValueError, match=r"a budget of 1.0 plain steps can't be met.*between 2.\d+ and 3.33"
+    ):
         spec("budget", target=1.0).check_budget(costs)

@@ -6,7 +6,11 @@ import pytest
 
 from famus_jax import LayerGroups, group_by
 
-PARAMS = {"c": jnp.ones((2, 3)), "a": {"w": jnp.zeros((3, 3)), "b": jnp.full((3,), 2.0)}, "b": jnp.ones(4)}
+PARAMS = {
+    "c": jnp.ones((2, 3)),
+    "a": {"w": jnp.zeros((3, 3)), "b": jnp.full((3,), 2.0)},
+    "b": jnp.ones(4),
+}
 TREE = {"c": 0, "a": {"w": 1, "b": 1}, "b": 2}
 
 
@@ -22,7 +26,9 @@ def test_both_ways_to_say_it_agree():
 
 def test_with_path_recipe():
     """`tree_map_with_path`, as method and README recommend it."""
-    tree = jax.tree_util.tree_map_with_path(lambda path, _: {"c": 0, "a": 1, "b": 1}[path[0].key], PARAMS)
+    tree = jax.tree_util.tree_map_with_path(
+        lambda path, _: {"c": 0, "a": 1, "b": 1}[path[0].key], PARAMS
+    )
     assert group_by(PARAMS, tree, names=["low", "high"]).names == ("low", "high")
 
 
@@ -61,13 +67,19 @@ def test_equal_names_are_numbered():
 
 def test_errors_name_value_and_fix():
     groups = group_by(PARAMS, TREE)
-    with pytest.raises(ValueError, match=r"no layer group 'haed'; the groups are \['c', 'a', 'b'\]"):
+    with pytest.raises(
+        ValueError, match=r"no layer group 'haed'; the groups are \['c', 'a', 'b'\]"
+    ):
         groups.find(["haed"])
-    with pytest.raises(ValueError, match=r"another structure; make them anew with famus_jax.layer_groups"):
+    with pytest.raises(
+        ValueError, match=r"another structure; make them anew with famus_jax.layer_groups"
+    ):
         groups.part({"c": PARAMS["c"]}, (0,))
     with pytest.raises(ValueError, match="shaped like the parameters"):
         group_by(PARAMS, {"c": 0})
-    with pytest.raises(ValueError, match=r"every group 0..2 needs at least one parameter.*\[0, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"every group 0..2 needs at least one parameter.*\[0, 2\]"
+    ):
         group_by(PARAMS, {"c": 0, "a": {"w": 2, "b": 2}, "b": 2})
     with pytest.raises(ValueError, match="given twice: \\['x'\\]"):
         group_by(PARAMS, TREE, names=["x", "x", "y"])

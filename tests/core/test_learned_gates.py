@@ -35,7 +35,9 @@ def setting(objective=None):
     params = ref.mlp_params(jax.random.key(1))
     groups = group_by(params, lambda path: int(path[5]))
     objective = objective or famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA))
-    problem = Problem(ref.mlp, objective, famus_jax.mean_of(famus_jax.softmax_cross_entropy), groups)
+    problem = Problem(
+        ref.mlp, objective, famus_jax.mean_of(famus_jax.softmax_cross_entropy), groups
+    )
     batch, meta_batch = ref.classification_batch(2, 5), ref.classification_batch(3, 4)
     return problem, Point(params, {}, jax.random.key(9), batch, meta_batch, ALPHA)
 
@@ -52,7 +54,9 @@ def queue(gates, spec, groups, pattern):
     """The first draw of the queue replaced by a given pattern of open groups."""
     mask = jnp.asarray(pattern, jnp.float32)
     branch = spec.branch(mask, jnp.int32(1), groups)
-    return gates._replace(masks=gates.masks.at[0].set(mask), branches=gates.branches.at[0].set(branch))
+    return gates._replace(
+        masks=gates.masks.at[0].set(mask), branches=gates.branches.at[0].set(branch)
+    )
 
 
 @functools.cache
@@ -127,14 +131,18 @@ def reference_sampler_gradients(spec, eta, rows, uniforms, slopes, r_of):
 
     def gates(eta):
         logits = [ref.sampler_logits(eta, i, row) for i, row in enumerate(rows)]
-        soft = [ref.soft_gate(x, u, spec.temperature) for x, u in zip(logits, uniforms, strict=True)]
+        soft = [
+            ref.soft_gate(x, u, spec.temperature) for x, u in zip(logits, uniforms, strict=True)
+        ]
         return jnp.stack([ref.straight_through(s) for s in soft])
 
     l_c = jax.grad(lambda eta: jnp.vdot(jnp.asarray(slopes, jnp.float32), gates(eta)))(eta)
     return l_c, jax.grad(lambda eta: r_of(gates(eta)))(eta)
 
 
-TIE = pytest.mark.xfail(strict=True, reason="closed gates get half of L_r's slope: jnp.maximum's tie")
+TIE = pytest.mark.xfail(
+    strict=True, reason="closed gates get half of L_r's slope: jnp.maximum's tie"
+)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +157,9 @@ def test_sampler_update(pattern):
     squared or forgotten, or if the samplers are trained at another draw's inputs or noise.
     """
     problem, point = setting()
-    estimator = learned_gates("paper", lag=1, target=2.0, lambda_r=0.2, hidden=6, learning_rate=0.25)
+    estimator = learned_gates(
+        "paper", lag=1, target=2.0, lambda_r=0.2, hidden=6, learning_rate=0.25
+    )
     spec = estimator.active
     state = initial(problem, estimator, point)
     gates = queue(state.gates, spec, problem.groups, pattern)
@@ -172,9 +182,13 @@ def test_sampler_update(pattern):
     )
     moved = jax.tree.map(lambda a, b: (a - b) / 0.25, state.gates.eta, update.state.gates.eta)
     expected = jax.tree.map(lambda c, r: c + 0.2 * r, l_c, l_r)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=3e-6), moved, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=3e-6), moved, expected
+    )
     assert float(update.info.gate_norm_c) == pytest.approx(float(optax.tree.norm(l_c)), rel=1e-4)
-    assert float(update.info.gate_norm_r) == pytest.approx(0.2 * float(optax.tree.norm(l_r)), rel=1e-4)
+    assert float(update.info.gate_norm_r) == pytest.approx(
+        0.2 * float(optax.tree.norm(l_r)), rel=1e-4
+    )
 
 
 def test_gates_of_the_step_itself():
@@ -200,7 +214,9 @@ def test_gates_of_the_step_itself():
         pattern = tuple(int(s > 0.5) for s in soft)
         seen.add(pattern)
         l_c = pieces()(state.theta, open_set(pattern), "full")[0]
-        close(update.state.theta, jax.tree.map(lambda t, c: t - BETA * c, state.theta, l_c), rtol=2e-7)
+        close(
+            update.state.theta, jax.tree.map(lambda t, c: t - BETA * c, state.theta, l_c), rtol=2e-7
+        )
     assert len(seen) > 1
 
 
@@ -214,7 +230,9 @@ def test_queue():
     estimator = learned_gates("budget", target=2.6, lag=2, hidden=6)
     spec, groups = estimator.active, problem.groups
     state = initial(problem, estimator, point)
-    run = jax.jit(lambda state, batch: meta_update(problem, estimator, state, point._replace(batch=batch)))
+    run = jax.jit(
+        lambda state, batch: meta_update(problem, estimator, state, point._replace(batch=batch))
+    )
     promised = state.gates.branches.tolist()
     for step in range(6):
         batch = ref.classification_batch(step, 5)
@@ -228,9 +246,13 @@ def test_queue():
         rows = [ref.pool_group([g[name][k] for k in KEYS], "rms") for name in NAMES]
         noise = jax.random.uniform(jax.random.fold_in(key, step), (3, 2), jnp.float32)
         for i, row in enumerate(rows):
-            np.testing.assert_allclose(state.gates.inputs[-1, i, : row.size], row, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(
+                state.gates.inputs[-1, i, : row.size], row, rtol=1e-4, atol=1e-5
+            )
             assert not state.gates.inputs[-1, i, row.size :].any()
-            soft = ref.soft_gate(ref.sampler_logits(state.gates.eta, i, row.astype(np.float32)), noise[i], 1.0)
+            soft = ref.soft_gate(
+                ref.sampler_logits(state.gates.eta, i, row.astype(np.float32)), noise[i], 1.0
+            )
             is_open = float(soft > 0.5) if i < 2 else 1.0  # the head has no gate
             assert float(state.gates.masks[-1, i]) == pytest.approx(is_open, abs=1e-6)
         assert spec.cuts(groups)[promised[-1]] <= 2
@@ -246,7 +268,9 @@ def test_static_branch_equals_switch(lookahead):
     estimator = learned_gates("paper", target=2, lag=1, hidden=6, lookahead=lookahead)
     spec = estimator.active
     state = initial(problem, estimator, point)
-    step = jax.jit(lambda s, branch: meta_update(problem, estimator, s, point, branch=branch), static_argnums=1)
+    step = jax.jit(
+        lambda s, branch: meta_update(problem, estimator, s, point, branch=branch), static_argnums=1
+    )
     for pattern in [(1, 0, 1), (0, 1, 1), (0, 0, 1)]:
         gates = queue(state.gates, spec, problem.groups, pattern)
         at = state._replace(gates=gates)
@@ -264,7 +288,9 @@ def test_l2r_slopes_come_from_the_actual_gradient():
     """
     objective = famus_jax.l2r()._replace(init=lambda key, n: jnp.zeros(n))
     problem, point = setting(objective)
-    estimator = learned_gates("paper", target=2, lag=1, hidden=6, lambda_g=0.0, lambda_r=0.0, learning_rate=1.0)
+    estimator = learned_gates(
+        "paper", target=2, lag=1, hidden=6, lambda_g=0.0, lambda_r=0.0, learning_rate=1.0
+    )
     spec = estimator.active
     state = initial(problem, estimator, point)
     gates = queue(state.gates, spec, problem.groups, (1, 1, 1))
@@ -278,5 +304,7 @@ def test_l2r_slopes_come_from_the_actual_gradient():
         spec, state.gates.eta, rows, gates.uniforms[0], slopes, lambda r: 0.0 * r.sum()
     )
     moved = jax.tree.map(jnp.subtract, state.gates.eta, update.state.gates.eta)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=3e-6), moved, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=3e-6), moved, expected
+    )
     assert max(map(abs, slopes)) > 1e-3

@@ -26,7 +26,12 @@ def normal_like(tree, seed):
 def forward(params, model_state, rng, batch):
     """Outputs with integers among them: the classes predicted, and a counter."""
     logits, new_state = ref.bn_mlp(params, model_state, rng, batch)
-    return {"class": logits.argmax(1), "logits": logits, "seen": jnp.int32(5), "twice": 2 * logits}, new_state
+    return {
+        "class": logits.argmax(1),
+        "logits": logits,
+        "seen": jnp.int32(5),
+        "twice": 2 * logits,
+    }, new_state
 
 
 @pytest.fixture

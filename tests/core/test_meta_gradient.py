@@ -133,7 +133,9 @@ def test_finite_differences(network):
         moved = jax.tree.map(lambda x, d: x + step * d, theta, direction)
         return oracle(network, "mwnet_sum", "full")(moved, layers(GROUPS))[0]
 
-    slope = sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
+    slope = sum(
+        jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True)
+    )
     assert float(slope) == pytest.approx(float((at(h) - at(-h)) / (2 * h)), rel=1e-6)
 
 

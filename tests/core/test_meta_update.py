@@ -65,7 +65,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("estimator", "active", "kind"), CASES, ids=lambda x: getattr(x, "label", ""))
+@pytest.mark.parametrize(
+    ("estimator", "active", "kind"), CASES, ids=lambda x: getattr(x, "label", "")
+)
 def test_mwnet(estimator, active, kind):
     """θ', weights, gradient, T, L_val and model state of every estimator, look-ahead and route.
 

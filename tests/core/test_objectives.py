@@ -29,7 +29,9 @@ def test_mwnet(normalise):
     assert float(loss) == pytest.approx(float(reference(THETA, LOGITS, BATCH)), rel=1e-5)
     actual = jax.grad(value, argnums=(0, 1))(THETA, LOGITS)
     expected = jax.grad(reference, argnums=(0, 1))(THETA, LOGITS, BATCH)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), actual, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), actual, expected
+    )
 
 
 def test_mwnet_start():
@@ -74,7 +76,9 @@ def test_l2r():
 def test_cross_entropy():
     """Mean, not sum."""
     value, weights = cross_entropy().loss((), LOGITS, BATCH)
-    assert float(value) == pytest.approx(float(ref.cross_entropy(LOGITS, BATCH).sum()) / 5, rel=1e-6)
+    assert float(value) == pytest.approx(
+        float(ref.cross_entropy(LOGITS, BATCH).sum()) / 5, rel=1e-6
+    )
     np.testing.assert_allclose(weights, [0.2] * 5)
     assert not cross_entropy().learns
     assert mwnet().learns

@@ -38,7 +38,11 @@ def test_pool_groups(how):
     Fails if a group's second tensor overwrites the first, if padding enters the root mean square,
     or if a group outside the part gets a row.
     """
-    tree = {"a": {"b": BIAS, "w": KERNEL}, "z": RNG.normal(size=(4, 2)).astype(np.float32), "n": BIAS[:3]}
+    tree = {
+        "a": {"b": BIAS, "w": KERNEL},
+        "z": RNG.normal(size=(4, 2)).astype(np.float32),
+        "n": BIAS[:3],
+    }
     groups = group_by(tree, {"a": {"b": 1, "w": 1}, "z": 2, "n": 0})
     assert group_widths(groups, tree) == (3, 10, 2)
     active = (1, 2)
@@ -76,7 +80,9 @@ def test_matching_holds_the_validation_side():
     """Fails if gradients flow into the validation side."""
 
     def value(train, val, how):
-        return gradient_matching((train * jnp.asarray(KERNEL[0, 0]),), (val * jnp.asarray(KERNEL[1, 0]),), how)
+        return gradient_matching(
+            (train * jnp.asarray(KERNEL[0, 0]),), (val * jnp.asarray(KERNEL[1, 0]),), how
+        )
 
     for how in ("mean", "mean_std"):
         train, val = jax.grad(value, argnums=(0, 1))(1.0, 1.0, how)

@@ -60,7 +60,9 @@ def test_straight_through_gradient():
     _, inputs = padded(4)
     noise, weights = uniforms(5), jnp.asarray([1.0, -2.0, 0.5, 3.0])
     slope = jax.grad(lambda eta: jnp.vdot(weights, draw_gates(eta, inputs, noise, 5.0).hard))(eta)
-    direction = jax.tree.map(lambda x: jnp.asarray(np.random.default_rng(x.size).normal(size=x.shape), x.dtype), eta)
+    direction = jax.tree.map(
+        lambda x: jnp.asarray(np.random.default_rng(x.size).normal(size=x.shape), x.dtype), eta
+    )
 
     def soft(step):
         moved = jax.tree.map(lambda x, d: x + step * d, eta, direction)
@@ -68,7 +70,9 @@ def test_straight_through_gradient():
 
     h = 1e-2
     expected = (soft(h) - soft(-h)) / (2 * h)
-    total = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (slope, direction)), strict=True))
+    total = sum(
+        jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (slope, direction)), strict=True)
+    )
     assert float(total) == pytest.approx(expected, rel=1e-2)
 
 
@@ -108,6 +112,8 @@ def test_extreme_noise_is_finite():
     _, inputs = padded(7)
     for u in (0.0, 1 - 2**-24):
         noise = jnp.full((len(WIDTHS), 2), u, jnp.float32).at[:, 0].set(0.5)
-        value, slope = jax.value_and_grad(lambda e, n=noise: draw_gates(e, inputs, n, 1.0).hard.sum())(eta)
+        value, slope = jax.value_and_grad(
+            lambda e, n=noise: draw_gates(e, inputs, n, 1.0).hard.sum()
+        )(eta)
         assert bool(jnp.isfinite(value))
         assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(slope))

@@ -128,7 +128,9 @@ def cast(params):
 
 def standardise(params):
     def leaf(w):
-        return w if w.ndim < 2 else (w - w.mean(0, keepdims=True)) / (w.std(0, keepdims=True) + 1e-5)
+        return (
+            w if w.ndim < 2 else (w - w.mean(0, keepdims=True)) / (w.std(0, keepdims=True) + 1e-5)
+        )
 
     return jax.tree.map(leaf, params)
 
@@ -145,7 +147,9 @@ def test_what_happens_before_the_batch_does_not_count(prepare):
     Fails if the first equation that touches a parameter decides, which here is the same for all.
     """
     params, layers, expected = CONTAINERS["dict of dicts"]
-    groups = groups_of(lambda p, x: dense_stack(layers(prepare(p)), x.astype(p["z"]["w"].dtype)), params)
+    groups = groups_of(
+        lambda p, x: dense_stack(layers(prepare(p)), x.astype(p["z"]["w"].dtype)), params
+    )
     assert as_sets(groups) == expected
 
 
@@ -221,7 +225,9 @@ def test_scanned_stack_is_one_group():
         @nn.compact
         def __call__(self, x):
             x = nn.Dense(H, name="zero")(x)
-            stack = nn.scan(Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=4)
+            stack = nn.scan(
+                Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=4
+            )
             x, _ = stack(name="stack")(x, None)
             return nn.Dense(C, name="head")(x)
 
@@ -229,7 +235,9 @@ def test_scanned_stack_is_one_group():
     params = jax.eval_shape(lambda key, x: model.init(key, x), KEY, X)["params"]
     groups = layer_groups(linen_forward(model), params, {}, KEY, {"image": X})
     assert groups.names == ("zero", "stack", "head")
-    assert as_sets(groups)[1] == {f"stack/{a}/{b}" for a in ("first", "second") for b in ("kernel", "bias")}
+    assert as_sets(groups)[1] == {
+        f"stack/{a}/{b}" for a in ("first", "second") for b in ("kernel", "bias")
+    }
     products = [D * H, 4 * 2 * H * H, H * C]
     assert groups.costs == pytest.approx([p / sum(products) for p in products])
 
@@ -259,7 +267,9 @@ def test_unused_parameter():
 def test_gain_and_kernel_meet_the_batch_together():
     """Two tensors multiplied before use are one group; fails if either is lost."""
     params = {"conv": {"gain": array(1, H), "w": array(D, H)}, "head": {"w": array(H, C)}}
-    groups = groups_of(lambda p, x: x @ (p["conv"]["w"] * p["conv"]["gain"]) @ p["head"]["w"], params)
+    groups = groups_of(
+        lambda p, x: x @ (p["conv"]["w"] * p["conv"]["gain"]) @ p["head"]["w"], params
+    )
     assert as_sets(groups) == [{"conv/gain", "conv/w"}, {"head/w"}]
 
 

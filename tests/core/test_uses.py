@@ -97,7 +97,12 @@ def test_three_uses_agree(objective, estimator, recwarn):
     # (b) first in an optax chain
     chain = optax.chain(
         meta_reweight(
-            *args, learning_rate=RATE, key=key, batch=batch, meta_batch=meta_batch, model_state=model_state
+            *args,
+            learning_rate=RATE,
+            key=key,
+            batch=batch,
+            meta_batch=meta_batch,
+            model_state=model_state,
         ),
         tx,
     )
@@ -106,7 +111,9 @@ def test_three_uses_agree(objective, estimator, recwarn):
 
     @jax.jit
     def optax_loop(params, opt_state):
-        updates, opt_state = chain.update(None, opt_state, params, batch=batch, meta_batch=meta_batch)
+        updates, opt_state = chain.update(
+            None, opt_state, params, batch=batch, meta_batch=meta_batch
+        )
         return optax.apply_updates(params, updates), opt_state
 
     a, b = (params, model_state, meta), (params, opt_state)
@@ -128,7 +135,11 @@ def test_reweighter_takes_alpha_now():
     params, model_state, batch, meta_batch = setting()
     call = (params, model_state, batch, meta_batch)
     results = []
-    for at_construction, at_call in ((RATE, None), (99.0, RATE), (lambda step: RATE * (step + 1), None)):
+    for at_construction, at_call in (
+        (RATE, None),
+        (99.0, RATE),
+        (lambda step: RATE * (step + 1), None),
+    ):
         weigh = reweighter(ref.bn_mlp, fast_mwnet(), exact(), learning_rate=at_construction)
         state = weigh.init(jax.random.key(0), *call)
         _, _, info = jax.jit(lambda s, w=weigh, r=at_call: w(s, *call, learning_rate=r))(state)
@@ -142,7 +153,9 @@ def multi_label(outputs, batch):
 
 def by_hand_multi_label(outputs, batch):
     y = batch["tags"]
-    return -(y * jnp.log(1 / (1 + jnp.exp(-outputs))) + (1 - y) * jnp.log(1 / (1 + jnp.exp(outputs)))).sum(1)
+    return -(
+        y * jnp.log(1 / (1 + jnp.exp(-outputs))) + (1 - y) * jnp.log(1 / (1 + jnp.exp(outputs)))
+    ).sum(1)
 
 
 def regression(outputs, batch):
@@ -207,7 +220,9 @@ def test_another_meta_loss():
     half = lambda outputs, b: 0.5 * softmax_cross_entropy(outputs, b).mean()
     norms = []
     for meta_loss in (None, half):
-        weigh = reweighter(ref.bn_mlp, fast_mwnet(), exact(), learning_rate=RATE, meta_loss=meta_loss)
+        weigh = reweighter(
+            ref.bn_mlp, fast_mwnet(), exact(), learning_rate=RATE, meta_loss=meta_loss
+        )
         state = weigh.init(jax.random.key(0), params, model_state, batch, meta_batch)
         norms.append(float(weigh(state, params, model_state, batch, meta_batch)[2].theta_norm_c))
     assert norms[1] == pytest.approx(norms[0] / 2, rel=1e-5)

@@ -1,0 +1,225 @@
+"""Bad input: each error names the value that is wrong and the way out."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+import reference as ref
+
+import famus_jax
+from famus_jax import (
+    Point,
+    Problem,
+    chosen,
+    exact,
+    fused_meta_gradient,
+    group_by,
+    l2r,
+    layerwise_meta_gradient,
+    learned_gates,
+    mwnet,
+    reweighter,
+    second_order,
+    softmax_cross_entropy,
+    top_k,
+)
+
+PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
+BATCH = ref.classification_batch(2, 6, dtype=jnp.float32)
+META = ref.classification_batch(3, 4, dtype=jnp.float32)
+GROUPS = group_by(PARAMS, lambda path: int(path[5]))
+
+
+def init(
+    estimator=None, objective=None, params=PARAMS, batch=BATCH, meta_batch=META, groups=GROUPS
+):
+    weigh = reweighter(
+        ref.mlp, objective or mwnet(), estimator or exact(), learning_rate=0.1, groups=groups
+    )
+    return weigh.init(jax.random.key(0), params, {}, batch, meta_batch)
+
+
+def call(estimator, **changes):
+    """Traces one update; what is wrong must show before anything runs."""
+    weigh = reweighter(ref.mlp, mwnet(), estimator, learning_rate=0.1, groups=GROUPS)
+    state = weigh.init(jax.random.key(0), PARAMS, {}, BATCH, META)
+    given = {"params": PARAMS, "batch": BATCH, "meta_batch": META, **changes}
+    return jax.eval_shape(
+        lambda s: weigh(s, given["params"], {}, given["batch"], given["meta_batch"]), state
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: top_k(1, lookahead="both"), r"lookahead.*'both'|'both'.*lookahead"),
+        (lambda: top_k(1, route="vpj"), r"route.*'vpj'|'vpj'.*route"),
+        (
+            lambda: top_k(1, lookahead="active_only", closed="gone"),
+            r"closed.*'gone'|'gone'.*closed",
+        ),
+        (lambda: learned_gates("papr"), r"'papr'.*\['budget', 'paper', 'released'\]"),
+        (
+            lambda: learned_gates("paper", lookahead="active_only"),
+            r"learned_gates\(\.\.\., lag=1\)",
+        ),
+        (
+            lambda: init(top_k(4)),
+            r"top_k\(4\) needs k between 1 and 3.*\['layer0', 'layer1', 'layer2'\]",
+        ),
+        (lambda: init(top_k(0)), r"top_k\(0\) needs k between 1 and 3"),
+        (lambda: init(chosen(["layer7"])), r"no layer group 'layer7'; the groups are \['layer0'"),
+        (lambda: init(chosen([])), r"names no layer group; choose from \['layer0'"),
+        (lambda: init(top_k(1, lookahead="one_pass"), l2r()), r'l2r.*use lookahead="full"'),
+        (
+            lambda: init(learned_gates("paper", target=2), l2r()),
+            r"l2r takes no virtual step.*lag=1",
+        ),
+        (
+            lambda: init(learned_gates("budget", target=9.0)),
+            r"a budget of 9.0 plain steps can't be met.*costs between \d.\d\d and \d.\d\d",
+        ),
+    ],
+)
+def test_estimators(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def with_leaf(leaf):
+    return {**PARAMS, "extra": leaf}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            with_leaf(jnp.zeros(3, jnp.int32)),
+            r"'extra' has dtype int32.*keep counters and PRNG keys in model_state",
+        ),
+        (with_leaf(jnp.zeros(3, bool)), r"'extra' has dtype bool"),
+        (with_leaf(jax.random.key(0)), r"'extra' has dtype key<fry>.*model_state"),
+        (
+            with_leaf(PARAMS["layer0"]["b"]),
+            r"'extra' and 'layer0/b' are the same array: keep one leaf",
+        ),
+    ],
+    ids=["integers", "booleans", "PRNG key", "shared"],
+)
+def test_parameters(params, message):
+    groups = group_by(params, jax.tree.map(lambda _: 0, params))
+    with pytest.raises(ValueError, match=message):
+        init(params=params, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (
+            {"batch": {**BATCH, "label": BATCH["label"][:5]}},
+            r"training batch must share.*'label': 5, 'x': 6",
+        ),
+        (
+            {"meta_batch": {**META, "x": META["x"][:2]}},
+            r"meta batch must share.*'label': 4, 'x': 2",
+        ),
+        (
+            {"meta_batch": jax.tree.map(lambda x: x[:0], META)},
+            r"meta batch is empty.*at least one example",
+        ),
+        ({"batch": jax.tree.map(lambda x: x[:0], BATCH)}, r"training batch is empty"),
+        (
+            {"batch": {"x": jnp.float32(1)}},
+            r"training batch has no array with a leading batch axis",
+        ),
+    ],
+)
+def test_batches(batches, message):
+    """Both when the state is made and when an update is traced."""
+    with pytest.raises(ValueError, match=message):
+        init(**batches)
+    with pytest.raises(ValueError, match=message):
+        call(exact(), **batches)
+
+
+def test_groups_of_another_network():
+    other = ref.mlp_params(jax.random.key(1), (3, 4, 3), jnp.float32)
+    with pytest.raises(
+        ValueError, match=r"another structure; make them anew with famus_jax.layer_groups"
+    ):
+        call(exact(), params=other)
+
+
+def test_coast_missing():
+    with pytest.raises(
+        ValueError, match=r"closed=\"coast\" needs.*pass coast=optimizer.update\(zero_gradients"
+    ):
+        call(top_k(1, lookahead="active_only", closed="coast"))
+
+
+class TestForwardClosesOverTheta:
+    """θ inside the forward is found in the traced program, and refused, on every cheap route.
+
+    Fails if only names or promises are looked at: the gradient would silently lack a term.
+    """
+
+    ROUTES = (fused_meta_gradient, layerwise_meta_gradient)
+
+    @staticmethod
+    def run(route, derive, used=True):
+        point = Point(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
+
+        @jax.jit
+        def program(theta, point):
+            inside = derive(theta)
+
+            def forward(params, model_state, rng, batch):
+                logits, model_state = ref.mlp(params, model_state, rng, batch)
+                return (logits * inside if used else logits), model_state
+
+            loss = famus_jax.mean_of(softmax_cross_entropy)
+            return route(Problem(forward, mwnet(hidden=7), loss, GROUPS), theta, point)
+
+        theta = ref.mwnet_theta(jax.random.key(5), dtype=jnp.float32)
+        return jax.eval_shape(program, theta, point)
+
+    @pytest.mark.parametrize("route", ROUTES)
+    @pytest.mark.parametrize(
+        "derive",
+        [
+            lambda theta: theta["bias_2"],
+            lambda theta: 2 * jnp.tanh(theta["kernel_1"]).sum(),
+            lambda theta: jax.jit(lambda t: (t["bias_2"] ** 2).sum())(theta),
+            lambda theta: jax.lax.cond(
+                theta["bias_2"][0] > 0, lambda t: t, lambda t: -t, theta["bias_2"][0]
+            ),
+            lambda theta: jax.lax.scan(lambda c, x: (c + x, x), 0.0, theta["bias_1"])[0],
+        ],
+        ids=["directly", "derived", "through jit", "through cond", "through scan"],
+    )
+    def test_refused(self, route, derive):
+        with pytest.raises(
+            ValueError, match=r"forward closes over the meta-parameters.*objective.loss"
+        ):
+            self.run(route, lambda theta: jnp.reshape(derive(theta), (-1,))[:1][None, :])
+
+    @pytest.mark.parametrize("route", ROUTES)
+    def test_detached_or_foreign_values_pass(self, route):
+        """A constant of the user's own is no θ; fails if every closed-over value is refused."""
+        constant = jnp.full((1, 1), 2.0)
+        self.run(route, lambda theta: constant)
+        self.run(route, lambda theta: theta["bias_2"][None, :], used=False)
+
+    @pytest.mark.parametrize("estimator", [exact(), exact(route="vjp"), top_k(1), second_order()])
+    def test_refused_by_the_update(self, estimator):
+        """The same through the reweighter, under jit, with θ from its own state."""
+
+        def program(state):
+            def forward(params, model_state, rng, batch):
+                logits, model_state = ref.mlp(params, model_state, rng, batch)
+                return logits * jnp.exp(state.theta["bias_2"])[None, :], model_state
+
+            weigh = reweighter(forward, mwnet(), estimator, learning_rate=0.1, groups=GROUPS)
+            return weigh(state, PARAMS, {}, BATCH, META)
+
+        with pytest.raises(ValueError, match="forward closes over the meta-parameters"):
+            jax.eval_shape(program, init())

@@ -1,0 +1,85 @@
+"""What imports what."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import famus_jax
+
+PACKAGE = pathlib.Path(famus_jax.__file__).parent
+FILES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))
+
+
+def imports(path):
+    """Absolute module names that a file imports anywhere, functions included."""
+    package = path.with_suffix("").parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE.parent / path).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(x for x in (base, node.module) if x)
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def below(names, prefix):
+    return {name for name in names if name == prefix or name.startswith(prefix + ".")}
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f.parts[1] == "core"], ids=str)
+def test_core_needs_jax_and_optax_only(path):
+    """Fails on a flax, numpy or data-set import, also inside a function."""
+    for name in imports(path):
+        top = name.split(".")[0]
+        allowed = top in ("jax", "optax") or top in sys.stdlib_module_names
+        assert allowed or below([name], "famus_jax.core"), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(
+    ("layer", "forbidden"),
+    [
+        ("models", ("famus_jax.core", "famus_jax.data", "famus_jax.train")),
+        ("data", ("famus_jax.core", "famus_jax.models", "famus_jax.train")),
+        ("", ("experiments", "configs", "tests")),
+    ],
+    ids=["models", "data", "everything"],
+)
+def test_layers(layer, forbidden):
+    """The bottom knows nothing of the top."""
+    chosen = [path for path in FILES if not layer or path.parts[1] == layer]
+    assert chosen
+    for path in chosen:
+        for prefix in forbidden:
+            assert not below(imports(path), prefix), f"{path} imports {prefix}"
+
+
+def test_import_is_light():
+    """`import famus_jax` brings in what jax and optax bring in, and the package itself.
+
+    Fails on flax, a data-set library or TensorFlow at import time.
+    """
+    code = (
+        "import sys, jax, jax.extend.core, optax; before = set(sys.modules); import famus_jax; "
+        + ("print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))")
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    extra = set(done.stdout.split()) - set(sys.stdlib_module_names) - {"famus_jax", "jax", "optax"}
+    assert not extra
+
+    code = "import sys, famus_jax; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert not loaded & {
+        "flax",
+        "tensorflow",
+        "tensorflow_datasets",
+        "ml_collections",
+        "orbax",
+        "PIL",
+        "matplotlib",
+    }
