@@ -177,12 +177,15 @@ def look_ahead(w, gradient, alpha, active, kind, coast=None):
     for group in w:
         is_active = active[group] if isinstance(active, dict) else float(group in active)
         step = tree_map(lambda g: -alpha * g, gradient[group])
-        closed = tree_map(lambda s: jax.lax.stop_gradient(s) * (kind == "full"), step)
-        step = tree_map(lambda a, b: is_active * a + (1 - is_active) * b, step, closed)
-        w_hat[group] = tree_map(jnp.add, w[group], step)
+        closed = jax.lax.stop_gradient(step) if kind == "full" else tree_map(jnp.zeros_like, step)
+        w_hat[group] = tree_map(_move(is_active), w[group], step, closed)
         if kind == "coast":
             w_hat[group] = tree_map(jnp.add, w_hat[group], coast[group])
     return w_hat
+
+
+def _move(is_active):
+    return lambda w, step, closed: w + is_active * step + (1 - is_active) * closed
 
 
 def l_val(
@@ -256,10 +259,11 @@ def straight_through(soft):
 
 def gate_slopes(v, g, alpha):
     """dL_c/dr_l of w_hat_l = w_l - alpha r_l g_l: -alpha <v_l, g_l>, a dict."""
-    return {
-        group: -alpha * sum(float(jnp.vdot(a, b)) for a, b in zip(v[group].values(), g[group].values(), strict=True))
-        for group in v
-    }  # fmt: skip
+    slopes = {}
+    for group in v:
+        pairs = zip(v[group].values(), g[group].values(), strict=True)
+        slopes[group] = -alpha * sum(float(jnp.vdot(a, b)) for a, b in pairs)
+    return slopes
 
 
 def matching_mean(train, val):

@@ -27,6 +27,7 @@ PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
 BATCH = ref.classification_batch(2, 6, dtype=jnp.float32)
 META = ref.classification_batch(3, 4, dtype=jnp.float32)
 GROUPS = group_by(PARAMS, lambda path: int(path[5]))
+META_LOSS = famus_jax.mean_of(softmax_cross_entropy)
 
 
 def init(
@@ -176,8 +177,7 @@ class TestForwardClosesOverTheta:
                 logits, model_state = ref.mlp(params, model_state, rng, batch)
                 return (logits * inside if used else logits), model_state
 
-            loss = famus_jax.mean_of(softmax_cross_entropy)
-            return route(Problem(forward, mwnet(hidden=7), loss, GROUPS), theta, point)
+            return route(Problem(forward, mwnet(hidden=7), META_LOSS, GROUPS), theta, point)
 
         theta = ref.mwnet_theta(jax.random.key(5), dtype=jnp.float32)
         return jax.eval_shape(program, theta, point)
@@ -208,6 +208,60 @@ class TestForwardClosesOverTheta:
         constant = jnp.full((1, 1), 2.0)
         self.run(route, lambda theta: constant)
         self.run(route, lambda theta: theta["bias_2"][None, :], used=False)
+
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            pytest.param(
+                jax.jit,
+                marks=pytest.mark.xfail(strict=True, reason="constants of an inner jit are not seen"),
+            ),
+            jax.checkpoint,
+            lambda f: f,
+        ],
+        ids=["jit", "remat", "bare"],
+    )
+    def test_refused_in_a_wrapped_forward(self, wrap):
+        """Fails if constants of inner calls are overlooked, or concrete arrays outside jit."""
+        theta = ref.mwnet_theta(jax.random.key(5), dtype=jnp.float32)
+
+        @wrap
+        def forward(params, model_state, rng, batch):
+            logits, model_state = ref.mlp(params, model_state, rng, batch)
+            return logits * theta["bias_2"][None, :], model_state
+
+        problem = Problem(forward, mwnet(hidden=7), META_LOSS, GROUPS)
+        with pytest.raises(ValueError, match="forward closes over the meta-parameters"):
+            fused_meta_gradient(
+                problem, theta, Point(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
+            )
+
+    @pytest.mark.xfail(strict=True, reason="only the training forward is looked at")
+    @pytest.mark.parametrize("place", ["meta_forward", "meta_loss", "model_state"])
+    def test_other_ways_in(self, place):
+        """θ in the meta batch's forward, in the meta loss, in the model state: the term that comes of
+        it would be dropped without a word."""
+
+        def program(theta):
+            scale = jnp.exp(theta["bias_2"])[None, :]
+
+            def forward(params, model_state, rng, batch):
+                logits, model_state = ref.mlp(params, model_state, rng, batch)
+                factor = scale if place == "meta_forward" else model_state.get("scale", 1.0)
+                return logits * factor, model_state
+
+            def meta_loss(outputs, batch):
+                return META_LOSS(outputs, batch) * (scale.sum() if place == "meta_loss" else 1.0)
+
+            meta_forward = forward if place == "meta_forward" else None
+            training = forward if place == "model_state" else ref.mlp
+            problem = Problem(training, mwnet(hidden=7), meta_loss, GROUPS, meta_forward)
+            state = {"scale": scale} if place == "model_state" else {}
+            point = Point(PARAMS, state, jax.random.key(0), BATCH, META, 0.1)
+            return fused_meta_gradient(problem, theta, point)
+
+        with pytest.raises(ValueError, match="meta-parameters"):
+            jax.eval_shape(program, ref.mwnet_theta(jax.random.key(5), dtype=jnp.float32))
 
     @pytest.mark.parametrize("estimator", [exact(), exact(route="vjp"), top_k(1), second_order()])
     def test_refused_by_the_update(self, estimator):

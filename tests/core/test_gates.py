@@ -115,7 +115,6 @@ def test_count_penalty_by_hand():
     np.testing.assert_allclose(slope, np.full(6, 2 * (6 - 4)))
 
 
-@pytest.mark.xfail(strict=True, reason="closed gates get half of L_r's slope: jnp.maximum's tie")
 def test_count_penalty_slope_of_closed_gates():
     """2 (Σ r − K) for open and closed gates alike; fails if a closed gate's slope is another."""
     hard = jnp.asarray([1.0, 0, 0, 0, 1, 0])

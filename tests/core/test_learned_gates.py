@@ -140,16 +140,7 @@ def reference_sampler_gradients(spec, eta, rows, uniforms, slopes, r_of):
     return l_c, jax.grad(lambda eta: r_of(gates(eta)))(eta)
 
 
-TIE = pytest.mark.xfail(
-    strict=True, reason="closed gates get half of L_r's slope: jnp.maximum's tie"
-)
-
-
-@pytest.mark.parametrize(
-    "pattern",
-    [pytest.param(p, marks=TIE) for p in [(0, 0, 1), (0, 1, 0)]] + [(1, 0, 1), (1, 1, 1)],
-    ids=str,
-)
+@pytest.mark.parametrize("pattern", [(0, 0, 1), (0, 1, 0), (1, 0, 1), (1, 1, 1)], ids=str)
 def test_sampler_update(pattern):
     """η' = η − δ ∇_η(Σ s_l r_l + λ1 (Σ r − K)²), s_l = −α⟨v_l, g_l⟩ at or above the cut.
 

@@ -163,7 +163,10 @@ def test_meta_forward():
         return 2.0 * outputs, model_state
 
     problem = problem._replace(meta_forward=warm)
-    warm_loss = lambda outputs, batch: args[2](2.0 * outputs, batch)
+
+    def warm_loss(outputs, batch):
+        return args[2](2.0 * outputs, batch)
+
     expected = ref.meta_gradient(theta, *args[:2], warm_loss, *args[3:], layers(GROUPS))
     close(fused_meta_gradient(problem, theta, point), expected)
     close(second_order_meta_gradient(problem, theta, point)[1], expected)

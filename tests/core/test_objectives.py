@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import reference as ref
 
@@ -97,3 +98,15 @@ def test_normalise_by_sum():
 def test_unknown_normalisation():
     with pytest.raises(ValueError, match='normalise must be "sum" or "n"; got .mean.'):
         mwnet(normalise="mean")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a sum of NaN is taken for a sum of zero: all weights become 0"
+)
+def test_nan_is_not_hidden():
+    """A NaN among the weights stays visible. Fails if it is taken for "nothing helps": training would
+    stand still at a finite loss, and no check for non-finite losses could tell."""
+    assert bool(jnp.isnan(normalise_by_sum(jnp.asarray([1.0, jnp.nan, 2.0]))).any())
+    objective = l2r()
+    update, _ = objective.meta_optimizer.update(jnp.asarray([-1.0, jnp.nan]), optax.EmptyState())
+    assert bool(jnp.isnan(update).any())

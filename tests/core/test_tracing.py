@@ -32,23 +32,28 @@ def as_sets(groups):
 
 
 # Three layers, the container's own order never being the order of use.
+SHAPES = ((array(D, H), array(H)), (array(H, H), array(H)), (array(H, C), array(C)))
 CONTAINERS = {
     "dict of dicts": (
-        {"z": {"w": array(D, H), "b": array(H)}, "y": {"w": array(H, H), "b": array(H)}, "a": {"w": array(H, C), "b": array(C)}},
+        {name: {"w": w, "b": b} for name, (w, b) in zip("zya", SHAPES, strict=True)},
         lambda p: [(p[k]["w"], p[k]["b"]) for k in "zya"],
         [{"z/w", "z/b"}, {"y/w", "y/b"}, {"a/w", "a/b"}],
     ),
     "list of pairs": (
-        [(array(H, C), array(C)), (array(H, H), array(H)), (array(D, H), array(H))],
+        list(SHAPES[::-1]),
         lambda p: p[::-1],
         [{"2/0", "2/1"}, {"1/0", "1/1"}, {"0/0", "0/1"}],
     ),
     "flat dict": (
-        {"w3": array(D, H), "b3": array(H), "w2": array(H, H), "b2": array(H), "w1": array(H, C), "b1": array(C)},
+        {
+            f"{kind}{3 - i}": x
+            for i, pair in enumerate(SHAPES)
+            for kind, x in zip("wb", pair, strict=True)
+        },
         lambda p: [(p[f"w{i}"], p[f"b{i}"]) for i in (3, 2, 1)],
         [{"w3", "b3"}, {"w2", "b2"}, {"w1", "b1"}],
     ),
-}  # fmt: skip
+}
 
 
 def dense_stack(layers, x):

@@ -131,7 +131,7 @@ def test_interleaved_runs(gated):
         alone, _, _ = gated(alone, batch(i), META)
     a, b = start(gated, 8), start(gated, 9)
     for i in range(3):
-        a, info, _ = gated(a, batch(i), META)
+        a, _, _ = gated(a, batch(i), META)
         b, _, _ = gated(b, batch(i + 7), META)
     assert_bits_equal(a, alone)
 
@@ -145,11 +145,13 @@ def test_all_zero_weights(objective):
     """Parameters stay, nothing is NaN. Fails at 0 / 0 in weights, gradient or diagnostics."""
     # A meta loss that every useful step makes worse, on a batch of one kind of example.
     one = {"x": jnp.ones((N, 3)), "label": jnp.zeros(N, jnp.int32)}
-    forward = lambda p, s, r, b: ref.mlp(p, s, r, b)
     params = ref.mlp_params(jax.random.key(0), dtype=jnp.float32)
-    worse = lambda outputs, b: -ref.cross_entropy(outputs, b).sum() / N
+
+    def worse(outputs, batch):
+        return -ref.cross_entropy(outputs, batch).sum() / N
+
     step = train_step(
-        forward, objective, exact(), optax.sgd(RATE), learning_rate=RATE,
+        ref.mlp, objective, exact(), optax.sgd(RATE), learning_rate=RATE,
         params=params, model_state={}, batch=one, meta_loss=worse,
     )  # fmt: skip
     state = step.init(jax.random.key(0), params, {}, one, one)

@@ -217,7 +217,10 @@ def test_losses_are_arguments(task, x64):
 def test_another_meta_loss():
     """`meta_loss=` replaces the mean of the example loss; fails if it is ignored."""
     params, model_state, batch, meta_batch = setting()
-    half = lambda outputs, b: 0.5 * softmax_cross_entropy(outputs, b).mean()
+
+    def half(outputs, batch):
+        return 0.5 * softmax_cross_entropy(outputs, batch).mean()
+
     norms = []
     for meta_loss in (None, half):
         weigh = reweighter(
