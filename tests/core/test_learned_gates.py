@@ -31,6 +31,11 @@ def close(actual, expected, rtol=1e-9):
     jax.tree.map(compare, actual, expected)
 
 
+def gate_key(key, step):
+    """The documented key of a step's gate noise: second of three, split from `fold_in(key, step)`."""
+    return jax.random.split(jax.random.fold_in(key, step), 3)[1]
+
+
 def setting(objective=None):
     params = ref.mlp_params(jax.random.key(1))
     groups = group_by(params, lambda path: int(path[5]))
@@ -200,7 +205,7 @@ def test_gates_of_the_step_itself():
     for step in range(6):
         at = state._replace(step=jnp.int32(step))
         update = run(at)
-        noise = jax.random.uniform(jax.random.fold_in(state.key, step), (3, 2), jnp.float32)
+        noise = jax.random.uniform(gate_key(state.key, step), (3, 2), jnp.float32)
         soft = [ref.soft_gate(ref.sampler_logits(eta, i, rows[i]), noise[i], 1.0) for i in range(3)]
         pattern = tuple(int(s > 0.5) for s in soft)
         seen.add(pattern)
@@ -235,7 +240,7 @@ def test_queue():
         assert state.gates.branches.tolist() == promised[-2:]
         g = ref.training_gradient(ref.mlp, ref.mwnet("sum"), point.params, theta, {}, None, batch)
         rows = [ref.pool_group([g[name][k] for k in KEYS], "rms") for name in NAMES]
-        noise = jax.random.uniform(jax.random.fold_in(key, step), (3, 2), jnp.float32)
+        noise = jax.random.uniform(gate_key(key, step), (3, 2), jnp.float32)
         for i, row in enumerate(rows):
             np.testing.assert_allclose(
                 state.gates.inputs[-1, i, : row.size], row, rtol=1e-4, atol=1e-5
@@ -249,7 +254,7 @@ def test_queue():
         assert spec.cuts(groups)[promised[-1]] <= 2
 
 
-@pytest.mark.parametrize("lookahead", ["full", "active_only", "one_pass"])
+@pytest.mark.parametrize("lookahead", ["active_only", "one_pass"])
 def test_static_branch_equals_switch(lookahead):
     """The host's compiled variant and `lax.switch` give the same update, for every cut.
 
