@@ -7,7 +7,6 @@ that can be wrong with them is found here, before any data is read or anything i
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -18,43 +17,9 @@ import optax
 from famus_jax.core import estimators
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.objectives import Objective, cross_entropy, l2r, mwnet
-from famus_jax.data.noise_presets import all_names
+from famus_jax.train.choices import one_of
+from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.methods import METHODS
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """What is trained on. Counts are per class; rates and shares lie in [0, 1].
-
-    Attributes:
-      source: a name that `famus_jax.data.load_source` knows, or the path of your own data: a folder
-        with a folder of images per class, a table of paths and labels, or an `.npz`.
-      data_dir: where prepared data lies; empty for tfds's default.
-      image_size: fit images to this height and width in pixels; 0 keeps theirs.
-      noise: a kind that `famus noise kinds` lists, or `"none"` for data that are noisy already.
-      noise_rate: r of that noise.
-      noise_table: a file of labels to use instead, by example id (`famus noise write` makes one).
-      trusted_source: the path of trusted data, with the same classes; empty to set aside examples of
-        `source` with the labels they came with.
-      trusted_per_class: how many to set aside for the meta batches.
-      validation_per_class: examples with *noisy* labels, held out for model selection.
-      max_train: use at most so many training examples (0: all).
-      max_test: evaluate on at most so many test examples (0: all).
-      augment: `"none"`, `"shift"` (by a pixel) or `"pad_crop_flip"`.
-    """
-
-    source: str = "famus_digits"
-    data_dir: str = ""
-    image_size: int = 0
-    noise: str = "symmetric"
-    noise_rate: float = 0.4
-    noise_table: str = ""
-    trusted_source: str = ""
-    trusted_per_class: int = 2
-    validation_per_class: int = 20
-    max_train: int = 0
-    max_test: int = 0
-    augment: str = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +162,7 @@ def build_estimator(spec: Mapping[str, Any]) -> Estimator:
     }
     arguments = dict(spec)
     kind = arguments.pop("kind", None)
-    _one_of(kind, kinds, "estimator.kind")
+    one_of(kind, kinds, "estimator.kind")
     try:
         return kinds[kind](**arguments)
     except TypeError as error:
@@ -249,34 +214,19 @@ def _build(cls: type, values: Mapping[str, Any], where: str) -> Any:
 
 def _refuse_unknown(values: Mapping[str, Any], known: list[str], where: str) -> None:
     for key in values:
-        _one_of(key, known, where)
-
-
-def _one_of(value: Any, known: Any, where: str) -> None:
-    if value not in known:
-        close = difflib.get_close_matches(str(value), [str(k) for k in known], 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{where}: there is no {value!r}{hint} Known: {sorted(known)}")
+        one_of(key, known, where)
 
 
 def _check(config: ExperimentConfig) -> None:
-    data, schedule = config.data, config.schedule
-    _one_of(data.noise, ("none", *all_names()), "data.noise")
-    _one_of(data.augment, ("none", "shift", "pad_crop_flip"), "data.augment")
-    _one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
-    _one_of(config.meta.optimizer, ("sgd", "adam"), "meta.optimizer")
-    _one_of(config.meta.normalise, ("sum", "n"), "meta.normalise")
+    schedule = config.schedule
+    check_data(config.data)
+    one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
+    one_of(config.meta.optimizer, ("sgd", "adam"), "meta.optimizer")
+    one_of(config.meta.normalise, ("sum", "n"), "meta.normalise")
     positive = ("steps", "batch_size", "meta_batch_size", "finetune_steps", "eval_every")
     for name in positive:
         if getattr(schedule, name) < 1:
             raise ValueError(f"schedule.{name} must be at least 1; got {getattr(schedule, name)}")
-    if not 0 <= data.noise_rate <= 1:
-        raise ValueError(f"data.noise_rate must lie in [0, 1]; got {data.noise_rate}")
-    if data.trusted_per_class < 1 or data.validation_per_class < 1:
-        raise ValueError(
-            "data.trusted_per_class and data.validation_per_class must be at least 1; got "
-            f"{data.trusted_per_class} and {data.validation_per_class}"
-        )
     if schedule.checkpoint_every % schedule.eval_every:
         raise ValueError(
             f"schedule.checkpoint_every = {schedule.checkpoint_every} must be a multiple of "
@@ -285,7 +235,7 @@ def _check(config: ExperimentConfig) -> None:
     if not config.runs or not config.seeds:
         raise ValueError("an experiment needs at least one run and one seed")
     for run in config.runs:
-        _one_of(run.method, METHODS, "runs.method")
+        one_of(run.method, METHODS, "runs.method")
         method = METHODS[run.method]
         if method.meta and not run.estimator:
             raise ValueError(

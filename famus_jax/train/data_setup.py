@@ -1,28 +1,32 @@
-"""From a config and a seed to splits, noisy labels and streams of batches."""
+"""From a config and a seed to splits and noisy labels; `streams` makes batches of them."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from famus_jax import data
+from famus_jax.data import hashing
 from famus_jax.data.noise import summarise
 from famus_jax.data.noise_files import align, read_table
 from famus_jax.data.noise_kinds import apply_noise
 from famus_jax.data.noise_presets import named_noise
 from famus_jax.data.types import take
-from famus_jax.train.config import DataConfig, ScheduleConfig
-from famus_jax.train.methods import Method
+from famus_jax.train.data_config import DataConfig
+from famus_jax.train.lazy_images import LazyImages, concatenate, load_lazily
+
+# Enough for means to a thousandth; larger sets are not read for them as a whole.
+_STATISTICS_FROM = 50_000
 
 
 class Sources(NamedTuple):
     """What the data set holds, before any seed.
 
     Attributes:
-      train: `famus_jax.data.Examples`; with a trusted source, its examples come last.
+      train: `famus_jax.data.Examples`; with a trusted source, its examples come last. With
+        `data.path = "stream"`, the images of both sets are `LazyImages`.
       test: the clean test set.
       num_trusted: how many of `train` come from a trusted source (0: none does).
     """
@@ -36,22 +40,26 @@ class SeedData(NamedTuple):
     """One seed's view of the data; positions refer to `images`.
 
     Attributes:
-      images: uint8 [N, H, W, C] (or float features [N, D]), on the device.
+      images: uint8 [N, H, W, C] (or float features [N, D]), on the device; or `LazyImages`.
       clean: labels int32 [N] as the source gives them.
       noisy: labels int32 [N] after corruption; trusted examples keep theirs.
-      splits: positions of training, validation and trusted examples.
+      splits: positions of training, validation and trusted examples, pairwise disjoint; all there
+        are, except in a long tail.
       noise_rate: the share of wrong labels among the training examples, as realised here (0 where
         nothing was corrupted: what was wrong before is not known).
+      noise_transition: float64 [C, C], row c the distribution of the labels of those training
+        examples that the source gives class c.
       noise_digest: identifies the noise table.
       normalise: (mean, std) per channel, of the training images; None for features.
       num_classes: C.
     """
 
-    images: jax.Array
+    images: Any
     clean: np.ndarray
     noisy: np.ndarray
     splits: data.Splits
     noise_rate: float
+    noise_transition: np.ndarray
     noise_digest: str
     normalise: tuple[Any, Any] | None
     num_classes: int
@@ -63,11 +71,14 @@ class SeedData(NamedTuple):
 
 
 def load_sources(config: DataConfig) -> Sources:
-    """Reads the data set once. Raises what `famus_jax.data.load_source` raises."""
+    """Reads the data set once (to stream it: only labels and ids).
+
+    Raises what `famus_jax.data.load_source` raises.
+    """
+    read = load_lazily if config.path == "stream" else data.load_source
 
     def load(source: str, split: str) -> data.Examples:
-        size = config.image_size or None
-        return data.load_source(source, split, config.data_dir or None, size=size)
+        return read(source, split, config.data_dir or None, size=config.image_size or None)
 
     train = _first(load(config.source, "train"), config.max_train)
     test = _first(load(config.source, "test"), config.max_test)
@@ -82,10 +93,11 @@ def load_sources(config: DataConfig) -> Sources:
             f"images {trusted.images.shape[1:]}, not {train.num_classes} {train.class_names} and "
             f"{train.images.shape[1:]} (data.image_size fits images to one size)"
         )
+    ids = np.concatenate([train.ids, np.char.add("trusted/", trusted.ids)])
     joined = train._replace(
-        images=np.concatenate([train.images, trusted.images]),
+        images=concatenate(train.images, trusted.images, ids),
         labels=np.concatenate([train.labels, trusted.labels]),
-        ids=np.concatenate([train.ids, np.char.add("trusted/", trusted.ids)]),
+        ids=ids,
     )
     return Sources(joined, test, len(trusted.labels))
 
@@ -102,48 +114,85 @@ def seed_data(sources: Sources, config: DataConfig, seed: int) -> SeedData:
     """Splits and corrupts; both depend on the seed and the example ids alone."""
     train = sources.train
     splits = _split(sources, config, seed)
-    count = len(train.labels) - sources.num_trusted
-    table = _noise(take(train, np.arange(count)), config, seed)
-    noisy = np.concatenate([table.labels, train.labels[count:]])
+    own = len(train.labels) - sources.num_trusted
+    kept = np.sort(np.concatenate(splits))
+    kept = kept[kept < own]
+    table = _noise(take(train, kept), config, seed)
+    noisy = train.labels.copy()
+    noisy[kept] = table.labels
     noisy[splits.trusted] = train.labels[splits.trusted]
-    wrong = noisy[splits.train] != train.labels[splits.train]
-    normalise = None
-    if train.images.dtype == np.uint8:
-        normalise = pixel_statistics(train.images[splits.train])
+    realised = summarise(
+        noisy[splits.train],
+        train.labels[splits.train],
+        train.ids[splits.train].tolist(),
+        train.num_classes,
+    )
+    lazy = isinstance(train.images, LazyImages)
     return SeedData(
-        images=jax.device_put(train.images),
+        images=train.images if lazy else jax.device_put(train.images),
         clean=train.labels,
         noisy=noisy,
         splits=splits,
-        noise_rate=float(wrong.mean()),
+        noise_rate=realised.realised_rate,
+        noise_transition=realised.realised_transition,
         noise_digest=table.digest,
-        normalise=normalise,
+        normalise=_statistics(train.images, splits.train),
         num_classes=train.num_classes,
     )
 
 
-def pixel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, std) per channel of uint8 [N, H, W, C], on the scale 0 to 1; std at least 0.001."""
-    values = np.arange(256) / 255.0
-    counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
-    shares = np.stack(counts) / images[..., 0].size
-    mean = shares @ values
-    variance = shares @ values**2 - mean**2
-    return mean, np.sqrt(np.maximum(variance, 1e-6))
+def _statistics(images: Any, where: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """(mean, std) per channel of the training images; None for features."""
+    if images.dtype != np.uint8:
+        return None
+    some = where[:: -(-len(where) // _STATISTICS_FROM)]
+    return data.channel_statistics(images, some, chunk=128)
 
 
 def _split(sources: Sources, config: DataConfig, seed: int) -> data.Splits:
     train, count = sources.train, len(sources.train.labels) - sources.num_trusted
+    labels, ids = train.labels[:count], train.ids[:count]
+    trusted_per_class = 0 if sources.num_trusted else config.trusted_per_class
     splits = data.split_examples(
-        train.labels[:count],
-        train.ids[:count],
-        trusted_per_class=0 if sources.num_trusted else config.trusted_per_class,
+        labels,
+        ids,
+        trusted_per_class=trusted_per_class,
         validation_per_class=config.validation_per_class,
         seed=seed,
     )
+    if config.imbalance_factor:
+        splits = _thinned(splits, labels, ids, config, trusted_per_class, seed)
     if sources.num_trusted:
         splits = splits._replace(trusted=np.arange(count, len(train.labels)))
     return splits
+
+
+def _thinned(
+    splits: data.Splits,
+    labels: np.ndarray,
+    ids: np.ndarray,
+    config: DataConfig,
+    trusted_per_class: int,
+    seed: int,
+) -> data.Splits:
+    """The same validation set, and a long tail and a balanced trusted set of the rest.
+
+    The published profiles are of balanced sets, so all classes are first cut to one size.
+    """
+    rest = np.concatenate([splits.train, splits.trusted])
+    rest = rest[hashing.hash_order(seed, "balance", ids[rest])]
+    by_class = [rest[labels[rest] == c] for c in range(labels.max() + 1)]
+    smallest = min(map(len, by_class))
+    even = np.concatenate([mine[:smallest] for mine in by_class])
+    tail = data.long_tail(
+        labels[even],
+        ids[even],
+        imbalance_factor=config.imbalance_factor,
+        meta_per_class=trusted_per_class,
+        formula=config.imbalance_profile,  # type: ignore[arg-type]
+        seed=seed,
+    )
+    return splits._replace(train=even[tail.train], trusted=even[tail.trusted])
 
 
 def _noise(train: data.Examples, config: DataConfig, seed: int) -> data.NoisyLabels:
@@ -154,67 +203,3 @@ def _noise(train: data.Examples, config: DataConfig, seed: int) -> data.NoisyLab
         return summarise(train.labels, train.labels, train.ids.tolist(), train.num_classes)
     spec = named_noise(config.noise, train.num_classes, config.noise_rate)
     return apply_noise(spec, train.labels, train.ids, seed)
-
-
-class Joined(NamedTuple):
-    """A stream whose batches are those of two streams, one after the other."""
-
-    first: data.Stream
-    second: data.Stream
-
-    def batch(self, step: int) -> dict[str, jax.Array]:
-        """See `famus_jax.data.Stream`."""
-        a, b = self.first.batch(step), self.second.batch(step)
-        return {name: jnp.concatenate([a[name], b[name]]) for name in a}
-
-
-def training_stream(
-    method: Method, seeded: SeedData, config: DataConfig, schedule: ScheduleConfig, seed: int
-) -> data.Stream:
-    """The training batches of a method."""
-    noisy = _stream(seeded, seeded.splits.train, config, schedule.batch_size, seed, seeded.noisy)
-    if method.batches == "noisy":
-        return noisy
-    if method.batches == "noisy+trusted":
-        return Joined(noisy, meta_stream(seeded, config, schedule, seed))
-    where = seeded.splits.trusted if method.batches == "trusted" else seeded.splits.train
-    return _stream(seeded, where, config, schedule.batch_size, seed, seeded.clean)
-
-
-def meta_stream(
-    seeded: SeedData, config: DataConfig, schedule: ScheduleConfig, seed: int
-) -> data.Stream:
-    """The meta batches: trusted examples, augmented like the training batches."""
-    trusted = seeded.splits.trusted
-    return _stream(
-        seeded, trusted, config, schedule.meta_batch_size, seed + 1_000_003, seeded.clean
-    )
-
-
-def evaluation_sets(sources: Sources, seeded: SeedData) -> dict[str, data.EvaluationBatches]:
-    """Batches of the test set and of the noisy validation set."""
-    held_out, test = seeded.splits.validation, sources.test
-    images = sources.train.images[held_out]
-    return {
-        "test": data.evaluation_batches(test.images, test.labels, 256, normalise=seeded.normalise),
-        "validation": data.evaluation_batches(
-            images, seeded.noisy[held_out], 256, normalise=seeded.normalise
-        ),
-    }
-
-
-def _stream(seeded, where, config, batch_size, seed, labels):
-    augment = {
-        "none": lambda: None,
-        "shift": lambda: data.shift(1),
-        "pad_crop_flip": lambda: data.pad_crop_flip(4),
-    }[config.augment]()
-    return data.in_memory_stream(
-        seeded.images,
-        labels,
-        batch_size,
-        seed=seed,
-        augment=augment,
-        normalise=seeded.normalise,
-        indices=where,
-    )

@@ -21,7 +21,7 @@ from famus_jax.core.estimators import exact
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.train_step import TrainStep, train_step
 from famus_jax.models import build_model
-from famus_jax.train import data_setup, loop, pictures, summary
+from famus_jax.train import data_setup, loop, pictures, streams, summary
 from famus_jax.train.config import (
     ExperimentConfig,
     RunConfig,
@@ -118,8 +118,7 @@ class _Experiment:
         total = sum(self._length(run) for run in config.runs) * len(config.seeds)
         seeded = {s: data_setup.seed_data(self.sources, config.data, s) for s in config.seeds}
         evaluated = {
-            s: {k: list(v) for k, v in data_setup.evaluation_sets(self.sources, d).items()}
-            for s, d in seeded.items()
+            s: streams.evaluation_sets(self.sources, d, config.data) for s, d in seeded.items()
         }
         results: dict[tuple[str, int], dict[str, Any]] = {}
         with tqdm(total=total, unit="step", mininterval=0.5, smoothing=0.05) as bar:
@@ -157,17 +156,18 @@ class _Experiment:
         if method.early_stop:
             result = _stopped_early(run, seed, results[method.needs, seed])
         else:
-            result = self._train(run, seed, seeded, evaluated, folder, bar, about)
+            with streams.open_streams(
+                method, seeded, self.config.data, self.config.schedule, seed
+            ) as batches:
+                result = self._train(run, seed, seeded, evaluated, folder, bar, about, batches)
+        result["noise_transition"] = seeded.noise_transition.tolist()
         write_json(path, result)
         return result
 
-    def _train(self, run, seed, seeded, evaluated, folder, bar, about) -> dict[str, Any]:
+    def _train(self, run, seed, seeded, evaluated, folder, bar, about, batches) -> dict[str, Any]:
         method, config = METHODS[run.method], self.config
         finetune = method.needs is not None
-        stream = data_setup.training_stream(method, seeded, config.data, config.schedule, seed)
-        trusted = None
-        if method.meta:
-            trusted = data_setup.meta_stream(seeded, config.data, config.schedule, seed)
+        stream, trusted = batches
         key_init, key_train = jax.random.split(jax.random.key(seed))
         params, model_state = self.init(key_init)
         batch = stream.batch(0)
@@ -180,9 +180,9 @@ class _Experiment:
         def evaluate(state) -> dict[str, float]:
             return {
                 f"{name}_accuracy": self.evaluator.accuracy(
-                    state.params, state.model_state, batches
+                    state.params, state.model_state, examples
                 )
-                for name, batches in evaluated.items()
+                for name, examples in evaluated.items()
             }
 
         def on_progress(taken: int, newest: dict) -> None:

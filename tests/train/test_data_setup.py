@@ -1,5 +1,6 @@
 """Splits, noise and streams of an experiment, and the user's own images."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,8 +10,9 @@ from sklearn.datasets import load_digits
 
 from famus_jax.cli import main
 from famus_jax.data import Examples
+from famus_jax.data.types import take
 from famus_jax.train.config import DataConfig
-from famus_jax.train.data_setup import Sources, load_sources, pixel_statistics, seed_data
+from famus_jax.train.data_setup import Sources, load_sources, seed_data
 
 
 def examples(n=200, num_classes=4):
@@ -55,11 +57,66 @@ def test_noise_does_not_depend_on_the_order_of_examples():
     assert (a.noisy != other.noisy).any()
 
 
-def test_pixel_statistics_are_numpys():
-    images = examples().images
-    mean, std = pixel_statistics(images)
-    np.testing.assert_allclose(mean, (images / 255.0).mean((0, 1, 2)))
-    np.testing.assert_allclose(std, (images / 255.0).std((0, 1, 2)))
+def test_normalisation_is_of_the_training_part():
+    """Fails if the test or the trusted images count, or 255 is not divided by."""
+    seeded = seed_data(Sources(examples(), examples(), 0), CONFIG, seed=1)
+    images = examples().images[seeded.splits.train] / 255.0
+    assert seeded.normalise is not None
+    np.testing.assert_allclose(seeded.normalise[0], images.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(seeded.normalise[1], images.std((0, 1, 2)), rtol=1e-5)
+
+
+def counts(seeded, part):
+    return np.bincount(seeded.clean[part], minlength=4).tolist()
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    # 50 per class, 5 for validation. mwnet: (45 - 3) 8^(-i/3); cui: 45 8^(-i/3), 3 of class 0 lost.
+    [("mwnet", [42, 21, 10, 5]), ("cui", [42, 22, 11, 5])],
+)
+def test_long_tail(profile, expected):
+    """Counts by hand. Fails if the trusted set is thinned, or the tail is cut from noisy labels."""
+    config = dataclasses.replace(CONFIG, imbalance_factor=8.0, imbalance_profile=profile)
+    plain = examples()
+    seeded = seed_data(Sources(plain, plain, 0), config, seed=1)
+    train, validation, trusted = seeded.splits
+    assert counts(seeded, train) == expected
+    assert counts(seeded, trusted) == [3, 3, 3, 3]
+    assert counts(seeded, validation) == [5, 5, 5, 5]
+    assert len(set(train) | set(validation) | set(trusted)) == sum(expected) + 32
+    assert 0.3 < seeded.wrong[train].mean() < 0.7
+    assert not seeded.wrong[trusted].any()
+
+
+def test_exact_noise_counts_the_long_tail_alone():
+    """floor(r N) of the examples that are left. Fails if labels are corrupted before thinning."""
+    config = dataclasses.replace(
+        CONFIG,
+        noise="dividemix/symmetric",
+        noise_rate=1.0,
+        imbalance_factor=8.0,
+        trusted_per_class=1,
+    )
+    plain = examples()
+    one, other = (
+        seed_data(Sources(part, plain, 0), config, seed=1)
+        for part in (plain, plain._replace(ids=np.char.add("x", plain.ids)))
+    )
+    assert one.noise_digest != other.noise_digest
+    unused = np.setdiff1d(np.arange(200), np.concatenate(one.splits))
+    assert len(unused) > 50
+    assert not one.wrong[unused].any()
+    assert one.wrong[one.splits.train].mean() > 0.5
+
+
+def test_long_tail_of_unequal_classes():
+    """They are cut to the smallest first: 48 of each, less 5 and 3."""
+    plain = examples()
+    part = take(plain, np.setdiff1d(np.arange(200), [0, 4]))
+    config = dataclasses.replace(CONFIG, imbalance_factor=8.0)
+    seeded = seed_data(Sources(part, plain, 0), config, seed=1)
+    assert counts(seeded, seeded.splits.train) == [40, 20, 10, 5]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,101 @@
+"""What an experiment is trained on, as plain values, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from famus_jax.data.noise_presets import all_names
+from famus_jax.train.choices import one_of
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What is trained on. Counts are per class; rates and shares lie in [0, 1].
+
+    Attributes:
+      source: a name that `famus_jax.data.load_source` knows, or the path of your own data: a folder
+        with a folder of images per class, a table of paths and labels, or an `.npz`.
+      data_dir: where prepared data lies; empty for tfds's default.
+      image_size: fit images to this height and width in pixels; 0 keeps theirs.
+      noise: a kind that `famus noise kinds` lists, or `"none"` for data that are noisy already.
+      noise_rate: r of that noise.
+      noise_table: a file of labels to use instead, by example id (`famus noise write` makes one).
+      trusted_source: the path of trusted data, with the same classes; empty to set aside examples of
+        `source` with the labels they came with.
+      trusted_per_class: how many to set aside for the meta batches.
+      validation_per_class: examples with *noisy* labels, held out for model selection.
+      imbalance_factor: the largest class over the smallest, to thin the training set out to a long
+        tail before its labels are corrupted; 0 for none. Classes are first cut to the size of the
+        smallest. Trusted and validation examples stay balanced.
+      imbalance_profile: `"mwnet"` or `"cui"`, which size the largest class has; see
+        `famus_jax.data.long_tail`.
+      max_train: use at most so many training examples (0: all).
+      max_test: evaluate on at most so many test examples (0: all).
+      augment: `"none"`, `"shift"` (by a pixel) or `"pad_crop_flip"`.
+      path: `"memory"`: all images are on the device. `"stream"`: they are read from disk when a
+        batch needs them, ahead of it, for sets that do not fit. The batches are the same.
+      workers: with `"stream"`, processes that read the training batches; 0 reads in threads.
+      threads: with `"stream"`, threads that read, for each stream of batches (and each process).
+    """
+
+    source: str = "famus_digits"
+    data_dir: str = ""
+    image_size: int = 0
+    noise: str = "symmetric"
+    noise_rate: float = 0.4
+    noise_table: str = ""
+    trusted_source: str = ""
+    trusted_per_class: int = 2
+    validation_per_class: int = 20
+    imbalance_factor: float = 0.0
+    imbalance_profile: str = "mwnet"
+    max_train: int = 0
+    max_test: int = 0
+    augment: str = "none"
+    path: str = "memory"
+    workers: int = 0
+    threads: int = 4
+
+
+def check_data(data: DataConfig) -> None:
+    """Raises `ValueError` for a value that can't work, naming it and the way out."""
+    one_of(data.noise, ("none", *all_names()), "data.noise")
+    one_of(data.augment, ("none", "shift", "pad_crop_flip"), "data.augment")
+    one_of(data.path, ("memory", "stream"), "data.path")
+    one_of(data.imbalance_profile, ("mwnet", "cui"), "data.imbalance_profile")
+    if not 0 <= data.noise_rate <= 1:
+        raise ValueError(f"data.noise_rate must lie in [0, 1]; got {data.noise_rate}")
+    if data.trusted_per_class < 1 or data.validation_per_class < 1:
+        raise ValueError(
+            "data.trusted_per_class and data.validation_per_class must be at least 1; got "
+            f"{data.trusted_per_class} and {data.validation_per_class}"
+        )
+    factor = data.imbalance_factor
+    if factor and not 1 <= factor < float("inf"):
+        hint = f"; for {factor} write {1 / factor:g}" if 0 < factor < 1 else ""
+        raise ValueError(
+            f"data.imbalance_factor must be at least 1, or 0 for none; got {factor}{hint}"
+        )
+    _check_path(data)
+
+
+def _check_path(data: DataConfig) -> None:
+    if data.workers < 0 or data.threads < 1:
+        raise ValueError(
+            "data.workers must be at least 0 and data.threads at least 1; got "
+            f"{data.workers} and {data.threads}"
+        )
+    if data.path == "memory":
+        if data.workers:
+            raise ValueError(
+                f"data.workers = {data.workers} read nothing with data.path = 'memory': set "
+                "data.path = 'stream', or leave the workers out"
+            )
+        return
+    for name in ("source", "trusted_source"):
+        value = getattr(data, name)
+        if value.endswith(".npz"):
+            raise ValueError(
+                f"data.{name} = {value!r} is read as a whole, so data.path = 'stream' would gain "
+                "nothing: set data.path = 'memory', or give a folder or table of image files"
+            )

@@ -1,0 +1,136 @@
+"""Images that stay on disk until a batch needs them, in the place of `Examples.images`.
+
+Labels, ids and their order are those of `famus_jax.data.load_source` for the same arguments, so that
+splits and noise are too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from famus_jax import data
+from famus_jax.data.own_data import held_out
+from famus_jax.data.sources import is_path, open_builder
+from famus_jax.data.stream_sources import ImageSource
+
+
+class LazyImages:
+    """Stands for an array uint8 [N, H, W, C]: `images[17]` reads one, `images[positions]` none.
+
+    `np.asarray` reads all of them. Can be pickled, for worker processes.
+
+    Attributes:
+      shape, dtype: as an array has them.
+    """
+
+    def __init__(self, source: ImageSource, ids: np.ndarray, rows: np.ndarray | None = None):
+        """Images `rows` (all, if None) of `source`; `ids` are the names of all of `source`."""
+        self._source, self._ids = source, np.asarray(ids)
+        self._rows = np.arange(len(source)) if rows is None else np.asarray(rows)
+        first = source[int(self._rows[0])] if len(self._rows) else np.zeros((0, 0, 0), np.uint8)
+        self.shape, self.dtype = (len(self._rows), *first.shape), first.dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, row: Any) -> Any:
+        if not isinstance(row, int | np.integer):
+            return LazyImages(self._source, self._ids, self._rows[row])
+        row = int(self._rows[row])
+        image = self._source[row]
+        if image.shape != self.shape[1:]:
+            raise ValueError(
+                f"image {self._ids[row]} has the shape {image.shape}, the first one "
+                f"{self.shape[1:]}: set data.image_size, so that all are fitted to one size"
+            )
+        return image
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("reading images makes an array: copy=False can't be granted")
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            read = list(pool.map(self.__getitem__, range(len(self))))
+        return np.stack(read).astype(dtype or self.dtype, copy=False)
+
+
+class _Both:
+    """The images of two sources, one after the other."""
+
+    def __init__(self, first: ImageSource, second: ImageSource):
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        count = len(self._first)
+        return self._first[row] if row < count else self._second[row - count]
+
+
+def concatenate(first: Any, second: Any, ids: np.ndarray) -> Any:
+    """The images of two sets, both arrays or both lazy; `ids` are those of the result."""
+    if isinstance(first, LazyImages):
+        return LazyImages(_Both(first, second), ids)
+    return np.concatenate([first, second])
+
+
+def load_lazily(
+    source: str, split: str, data_dir: str | None = None, *, size: int | None = None
+) -> data.Examples:
+    """As `famus_jax.data.load_source`, but its `images` are `LazyImages`.
+
+    Raises:
+      FileNotFoundError, ValueError: what `load_source` raises. An image that can't be read is found
+        when it is read; `famus_jax.data.readable` finds all such files at once.
+    """
+    if is_path(source):
+        files = _own_files(Path(source).expanduser(), split)
+        images: ImageSource = data.FileSource(files, size)
+        return _examples(
+            images, files.labels, files.ids, len(files.class_names), files.name, files.class_names
+        )
+    column = data.load_column(source, split, "label", data_dir)
+    images = data.TfdsSource(source, split, data_dir, size)
+    names = open_builder(source, data_dir).info.features["label"].names
+    name = column.name.removesuffix("/label")
+    return _examples(images, column.values, column.ids, column.num_classes, name, names or ())
+
+
+def _examples(
+    images: ImageSource,
+    labels: np.ndarray,
+    ids: Sequence[str] | np.ndarray,
+    num_classes: int,
+    name: str,
+    class_names: Sequence[str],
+) -> data.Examples:
+    ids = np.asarray(ids, np.str_)
+    lazy: Any = LazyImages(images, ids)
+    labels = np.asarray(labels, np.int32)
+    return data.Examples(lazy, labels, ids, num_classes, name, tuple(class_names))
+
+
+def _own_files(root: Path, split: str) -> data.FileList:
+    """The files that `famus_jax.data.load_path` would read, with its ids, in its order."""
+    if root.is_dir() and split != "all" and (root / "train").is_dir():
+        files = data.list_folder(root / split)
+        expected = data.list_folder(root / "train").class_names
+        if files.class_names != expected:
+            odd = sorted(set(files.class_names) ^ set(expected))
+            raise ValueError(f"{root}: {split!r} and 'train' have different class folders: {odd}")
+        ids = [f"{split}/{i}" for i in files.ids]
+        return files._replace(ids=ids, name=f"{root.name}/{split}")
+    table = root.suffix in (".csv", ".parquet") and not root.is_dir()
+    files = data.list_table(root) if table else data.list_folder(root)
+    rows = held_out(files.labels, np.asarray(files.ids), split)
+    return files._replace(
+        paths=[files.paths[row] for row in rows],
+        labels=files.labels[rows],
+        ids=[files.ids[row] for row in rows],
+    )

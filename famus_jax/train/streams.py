@@ -1,0 +1,175 @@
+"""Batches of one seed's data for training, meta steps and evaluation, from memory or from disk."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from famus_jax import data
+from famus_jax.train.config import DataConfig, ScheduleConfig
+from famus_jax.train.data_setup import SeedData, Sources
+from famus_jax.train.lazy_images import LazyImages
+from famus_jax.train.methods import Method
+
+_EVALUATION_BATCH = 256
+# Keeps the meta batches' order and augmentation apart from the training batches'.
+_META_SEED_OFFSET = 1_000_003
+
+
+class RunStreams(NamedTuple):
+    """The batches of one run; `meta` is None for methods without a meta-model."""
+
+    training: data.Stream
+    meta: data.Stream | None
+
+
+@contextlib.contextmanager
+def open_streams(
+    method: Method, seeded: SeedData, config: DataConfig, schedule: ScheduleConfig, seed: int
+) -> Iterator[RunStreams]:
+    """The streams of a run; threads and processes that read for them end with the block.
+
+    Also when it ends by an error or by Ctrl-C.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def stream(where: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, workers=0):
+            made = _stream(seeded, where, labels, config, batch_size, seed, workers)
+            return stack.enter_context(made) if isinstance(made, _Reading) else made
+
+        def meta() -> data.Stream:
+            """Trusted examples, augmented like the training batches."""
+            size = schedule.meta_batch_size
+            return stream(seeded.splits.trusted, seeded.clean, size, seed + _META_SEED_OFFSET)
+
+        labels = seeded.noisy if method.batches.startswith("noisy") else seeded.clean
+        where = seeded.splits.trusted if method.batches == "trusted" else seeded.splits.train
+        training = stream(where, labels, schedule.batch_size, seed, config.workers)
+        if method.batches == "noisy+trusted":
+            training = Joined(training, meta())
+        yield RunStreams(training, meta() if method.meta else None)
+
+
+class Joined(NamedTuple):
+    """A stream whose batches are those of two streams, one after the other."""
+
+    first: data.Stream
+    second: data.Stream
+
+    def batch(self, step: int) -> dict[str, jax.Array]:
+        """See `famus_jax.data.Stream`."""
+        a, b = self.first.batch(step), self.second.batch(step)
+        return {name: jnp.concatenate([a[name], b[name]]) for name in a}
+
+
+def evaluation_sets(
+    sources: Sources, seeded: SeedData, config: DataConfig
+) -> dict[str, Iterable[dict[str, jax.Array]]]:
+    """Batches of the test set and of the noisy validation set, to go through many times.
+
+    From memory they are made once and kept on the device; streamed ones are read every time.
+    """
+    test, held_out = sources.test, seeded.splits.validation
+    parts = {
+        "test": (test.images, test.labels, np.arange(len(test.labels))),
+        "validation": (seeded.images, seeded.noisy, held_out),
+    }
+    if config.path == "stream":
+        return {
+            name: StreamedEvaluation(images, labels, where, seeded.normalise, config.threads)
+            for name, (images, labels, where) in parts.items()
+        }
+
+    def keep(images, labels, where) -> list[dict[str, jax.Array]]:
+        batches = data.evaluation_batches(
+            images, labels, _EVALUATION_BATCH, seeded.normalise, indices=where
+        )
+        return list(batches)
+
+    return {name: keep(*part) for name, part in parts.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamedEvaluation:
+    """Every example once, read anew by each pass; the last batch is filled up and masked.
+
+    A stream's first N examples are a permutation of all N, so its first batches are an evaluation.
+
+    Attributes:
+      images, labels: of a whole set.
+      where: int [N], the positions to evaluate on.
+      normalise, threads: as `famus_jax.data.streaming` takes them.
+    """
+
+    images: Any
+    labels: np.ndarray
+    where: np.ndarray
+    normalise: tuple[Any, Any] | None
+    threads: int
+
+    def __iter__(self) -> Iterator[dict[str, jax.Array]]:
+        """{"image", "label", "index", "mask": float32 [n]}; the mask is 0 where it is filled up."""
+        count, n = len(self.where), _EVALUATION_BATCH
+        with data.streaming(
+            self.images,
+            self.labels,
+            n,
+            seed=0,
+            normalise=self.normalise,
+            indices=self.where,
+            threads=self.threads,
+        ) as stream:
+            for step in range(-(-count // n)):
+                mask = (np.arange(n) < count - step * n).astype(np.float32)
+                yield {**stream.batch(step), "mask": jax.device_put(mask)}
+
+
+class _Reading:
+    """A streamed `Stream` that remembers its last batch: asking twice does not read twice."""
+
+    def __init__(self, stream: Any):
+        self._stream, self._last = stream, (-1, {})
+
+    def batch(self, step: int) -> dict[str, jax.Array]:
+        """See `famus_jax.data.Stream`."""
+        if self._last[0] != step:
+            self._last = (step, self._stream.batch(step))
+        return self._last[1]
+
+    def __enter__(self) -> _Reading:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._last = (-1, {})
+        self._stream.close()
+
+
+def _stream(
+    seeded: SeedData,
+    where: np.ndarray,
+    labels: np.ndarray,
+    config: DataConfig,
+    batch_size: int,
+    seed: int,
+    workers: int,
+) -> Any:
+    options: dict[str, Any] = {
+        "seed": seed,
+        "augment": {
+            "none": lambda: None,
+            "shift": lambda: data.shift(1),
+            "pad_crop_flip": lambda: data.pad_crop_flip(4),
+        }[config.augment](),
+        "normalise": seeded.normalise,
+        "indices": where,
+    }
+    if not isinstance(seeded.images, LazyImages):
+        return data.in_memory_stream(seeded.images, labels, batch_size, **options)
+    options.update(workers=workers, threads=config.threads)
+    return _Reading(data.streaming(seeded.images, labels, batch_size, **options))
