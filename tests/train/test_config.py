@@ -1,6 +1,8 @@
 """Configs are refused before any work, with the value and the way out in the message."""
 
 import copy
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,3 +80,22 @@ def test_schedules_by_hand():
     np.testing.assert_allclose([rate(0), rate(51), rate(99)], [0.1, 0.01, 0.001], rtol=1e-6)
     cosine = build_schedule(parse_config(changed(("schedule",), {"steps": 100})).schedule)
     np.testing.assert_allclose([cosine(0), cosine(50), cosine(100)], [0.1, 0.05, 0], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("variant", "rate", "steps"), [("40", 0.4, 20_000), ("60", 0.6, 20_000), ("smoke", 0.4, 300)]
+)
+def test_cifar10_config(variant, rate, steps):
+    """The paper's setting, and what its smoke variant shrinks."""
+    path = Path(__file__).parents[2] / "configs" / "cifar10.py"
+    spec = importlib.util.spec_from_file_location("cifar10_config", path)
+    assert spec is not None and spec.loader is not None  # noqa: PT018
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = parse_config(module.get_config(variant).to_dict())
+    assert (config.data.noise_rate, config.schedule.steps) == (rate, steps)
+    assert (config.data.trusted_per_class, config.schedule.batch_size) == (100, 100)
+    alpha = build_schedule(config.schedule)
+    np.testing.assert_allclose([alpha(0), alpha(steps)], [0.05, 0.0005], rtol=1e-6)
+    with pytest.raises(ValueError, match="80: choose one of 40, 60, smoke"):
+        module.get_config("80")
