@@ -200,7 +200,7 @@ def test_coast_is_the_optimiser_at_zero_gradient():
         *map(jax.tree.leaves, (state.meta.theta, before.meta.theta, gradient)), strict=True
     ):
         scale = float(jnp.abs(beta * g).max()) + 1e-6
-        np.testing.assert_allclose(new, old - beta * g, atol=1e-3 * scale)
+        np.testing.assert_allclose(new, old - beta * g, atol=1e-2 * scale)
 
 
 def test_metrics_and_plain_training():
