@@ -8,10 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import path_name
+from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
 
 PyTree = Any
@@ -31,7 +33,7 @@ def check_params(params: PyTree) -> None:
                 f"parameter {name!r} has dtype {dtype}, which has no gradient: keep counters and "
                 "PRNG keys in model_state, and pass only floating-point leaves as params"
             )
-        if isinstance(leaf, jax.Array) and id(leaf) in seen:
+        if isinstance(leaf, jax.Array | np.ndarray) and id(leaf) in seen:
             raise ValueError(
                 f"parameters {seen[id(leaf)]!r} and {name!r} are the same array: keep one leaf and "
                 "use it twice in forward (a shared leaf would be updated as two)"
@@ -68,8 +70,32 @@ def check_batches(problem: Problem, point: Point) -> tuple[int, int]:
     """
     problem.groups.leaves(point.params)
     n = leading_size(point.batch, "training batch")
-    m = leading_size(point.meta_batch, "meta batch") if point.meta_batch is not None else 0
-    return n, m
+    if point.meta_batch is not None:
+        return n, leading_size(point.meta_batch, "meta batch")
+    if problem.objective.learns:
+        raise ValueError(
+            f"{problem.objective.name} learns from trusted examples, but meta_batch is None: pass "
+            "meta_batch=..., a batch like the training batch with labels that you trust"
+        )
+    return n, 0
+
+
+def check_kinds(objective: Any, estimator: Any) -> None:
+    """A method and an estimator must be what the functions of this library return.
+
+    Raises:
+      ValueError: for a name, or a function that was not called.
+    """
+    if not isinstance(objective, Objective):
+        raise ValueError(
+            f"objective must be an Objective, such as famus_jax.mwnet() or famus_jax.l2r(); got "
+            f"{objective!r}"
+        )
+    if not isinstance(estimator, Estimator):
+        raise ValueError(
+            "estimator must be an Estimator, such as famus_jax.exact() or "
+            f'famus_jax.top_k(1, lookahead="active_only"); got {estimator!r}'
+        )
 
 
 def check_estimator(problem: Problem, estimator: Estimator) -> None:
@@ -88,6 +114,11 @@ def check_estimator(problem: Problem, estimator: Estimator) -> None:
             )
     else:
         active.groups(problem.groups)
+    if objective.stationary and not objective.fresh:
+        raise ValueError(
+            f"objective {objective.name!r} says that its virtual step does not move (stationary) but "
+            "carries θ along (fresh=False), after which it would: set fresh=True or stationary=False"
+        )
     if objective.fresh and estimator.lookahead == "one_pass":
         raise ValueError(
             f"{objective.name} weighs each batch by a θ of its own, so a one-pass update would come "
@@ -96,26 +127,66 @@ def check_estimator(problem: Problem, estimator: Estimator) -> None:
 
 
 def check_forward(problem: Problem, theta: PyTree, point: Point) -> None:
-    """θ may reach the loss only through the objective: the identity behind the cheap routes needs it.
+    """θ may reach L_val only through the objective: the identity behind the cheap routes needs it.
 
-    Looks for θ, or a value computed from it, among the constants that the traced forward pass
-    closes over.
+    Looks for θ, or a value computed from it, among the constants that the traced forward passes and
+    the meta loss close over. Parameters, model state and batches count as given: a meta gradient
+    is taken at fixed w.
 
     Raises:
-      ValueError: if it is there.
+      ValueError: if it is there; or if forward or a loss returns something of another shape than
+        it should.
     """
     leaves = {id(leaf) for leaf in jax.tree.leaves(theta)}
     if not leaves:
         return
-    args = (point.params, point.model_state, point.rng, point.batch)
-    constants = jax.make_jaxpr(problem.forward)(*args).consts
-    if any(id(value) in leaves for const in constants for value in _ancestors(const)):
-        raise ValueError(
-            "forward closes over the meta-parameters θ (or a value computed from them): a meta "
-            "gradient that reaches the network inside its forward pass is not what these "
-            "estimators compute, and it would silently be dropped. Let θ act in objective.loss, on "
-            "the outputs; or write the look-ahead loss yourself and take jax.grad of it"
-        )
+
+    def training_pass(params: PyTree) -> jax.Array:
+        result = problem.forward(params, point.model_state, point.rng, point.batch)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise ValueError(
+                "forward must return (outputs, model_state), with () for no state; got "
+                f"{type(result).__name__}: famus_jax.stateless_forward adapts a plain function"
+            )
+        losses = problem.objective.example_loss(result[0], point.batch)
+        n = leading_size(point.batch, "training batch")
+        if jnp.shape(losses) != (n,):
+            raise ValueError(
+                f"example_loss must return one number per example, shape ({n},); got "
+                f"{jnp.shape(losses)}: take the mean over the other axes"
+            )
+        return losses
+
+    def meta_pass(params: PyTree) -> jax.Array:
+        forward = problem.meta_forward or problem.forward
+        outputs, _ = forward(params, point.model_state, point.rng, point.meta_batch)
+        value = problem.meta_loss(outputs, point.meta_batch)
+        if jnp.shape(value):
+            raise ValueError(
+                f"meta_loss must return a scalar; got shape {jnp.shape(value)}: take its mean"
+            )
+        return value
+
+    for function in (training_pass, meta_pass):
+        constants = _constants(jax.make_jaxpr(function)(point.params))
+        if any(id(value) in leaves for const in constants for value in _ancestors(const)):
+            raise ValueError(
+                "forward closes over the meta-parameters θ (or meta_loss does, or over a value "
+                "computed from them): a meta gradient that reaches the network other than through "
+                "objective.loss is not what these estimators compute, and it would silently be "
+                "dropped. Let θ act in objective.loss, on the outputs; or write the look-ahead loss "
+                "yourself and take jax.grad of it"
+            )
+
+
+def _constants(closed: Any) -> Iterator[Any]:
+    """The constants of a closed jaxpr, those of compiled functions inside it included."""
+    yield from closed.consts
+    for eqn in closed.jaxpr.eqns:
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                if hasattr(inner, "consts") and hasattr(inner, "jaxpr"):
+                    yield from _constants(inner)
 
 
 def _ancestors(value: Any) -> Iterator[Any]:

@@ -138,14 +138,15 @@ def top_k(
 
 
 def chosen(
-    names: Sequence[str],
+    names: Sequence[str] | str,
     *,
     lookahead: LookAhead = "full",
     closed: Closed = "frozen",
     route: Route = "jvp",
 ) -> Estimator:
     """FaMUS on a fixed set of layer groups, given by name."""
-    return Estimator(Chosen(tuple(names)), lookahead, closed, route)
+    names = (names,) if isinstance(names, str) else tuple(names)
+    return Estimator(Chosen(names), lookahead, closed, route)
 
 
 def learned_gates(

@@ -109,7 +109,8 @@ class LearnedGates:
             )
         if self.penalty == "count" and not 0 <= self.target <= len(groups):
             raise ValueError(
-                f"K = target = {self.target} must lie between 0 and the {len(groups)} layer groups"
+                f"K = target = {self.target} must lie between 0 and the {len(groups)} layer groups of "
+                f"this network: learned_gates(..., target={len(groups) / 2:g}), for instance"
             )
         top = len(groups) - self.head_groups
         below_head = top if self.candidates is None else min(self.candidates, top)
@@ -156,6 +157,8 @@ class LearnedGates:
         for i in range(len(cuts) - 1):
             any_open = 1 - jnp.prod(closed[: cuts[i + 1]])
             expected += (costs[i] - costs[i + 1]) * any_open
+        if self.explore_every:  # those steps pay for the lowest cut
+            expected += (costs[0] - expected) / self.explore_every
         return expected
 
     def regularizer(self, draw: GateDraw, groups: LayerGroups, costs: Sequence[float]) -> jax.Array:

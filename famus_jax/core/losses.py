@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,6 +21,12 @@ def softmax_cross_entropy(outputs: PyTree, batch: PyTree) -> jax.Array:
       batch: a mapping with `"label"`, int [n] in 0..C-1.
     """
     logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+    if not isinstance(batch, Mapping) or "label" not in batch:
+        held = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+        raise ValueError(
+            f'softmax_cross_entropy reads batch["label"]; this batch holds {held}: name it so, or '
+            "pass an example_loss of your own to the method, e.g. mwnet(my_loss)"
+        )
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
 
 

@@ -33,7 +33,7 @@ class MetaState(NamedTuple):
 
     Attributes:
       step: the number of meta updates so far, int32 scalar.
-      key: a PRNG key; step t uses `fold_in(key, t)`.
+      key: a PRNG key; step t splits `fold_in(key, t)` into `StepKeys`.
       theta: θ; `()` for methods whose θ lives one batch.
       opt_state: the meta-optimiser's state.
       gates: `GateState` with learned gates, else `()`.
@@ -118,6 +118,19 @@ def init_meta(
     return MetaState(jnp.zeros((), jnp.int32), key_steps, theta, opt_state, gates)
 
 
+class StepKeys(NamedTuple):
+    """The keys of one step, each for one purpose."""
+
+    theta: jax.Array
+    gates: jax.Array
+    forward: jax.Array
+
+
+def step_keys(state: MetaState) -> StepKeys:
+    """Keys that depend on the state's key and step only."""
+    return StepKeys(*jax.random.split(jax.random.fold_in(state.key, state.step), 3))
+
+
 def meta_update(
     problem: Problem,
     estimator: Estimator,
@@ -146,24 +159,26 @@ def meta_update(
     """
     objective, spec = problem.objective, estimator.active
     n, m = check_batches(problem, point)
-    if estimator.closed == "coast" and point.coast is None:
+    if estimator.closed != "coast":
+        point = point._replace(coast=None)
+    elif point.coast is None:
         raise ValueError(
             'closed="coast" needs the optimiser\'s update at zero gradient: pass coast='
             "optimizer.update(zero_gradients, opt_state, params)[0]"
         )
-    key = jax.random.fold_in(state.key, state.step)
+    keys = step_keys(state)
     theta, opt_state = state.theta, state.opt_state
     if objective.fresh:
-        theta = objective.init(key, n)
+        theta = objective.init(keys.theta, n)
         opt_state = objective.meta_optimizer.init(theta)
 
+    check_forward(problem, theta, point)
     lin = linearize_training(problem, point)
     cotangent, (loss, weights) = training_cotangent(problem, theta, lin, point.batch)
     if not objective.learns:
         info = _no_meta_info(weights, loss)
         state = state._replace(step=state.step + 1)
         return MetaUpdate(lin.pull(cotangent), state, lin.model_state, lin.outputs, info)
-    check_forward(problem, theta, point)
 
     # The virtual gradient, where every group takes part in the look-ahead.
     virtual = None
@@ -171,7 +186,7 @@ def meta_update(
         virtual = lin.pull(cotangent)
     known = Known(problem, estimator, theta, point, lin, cotangent, virtual)
     if isinstance(spec, LearnedGates):
-        draw = _gates_of_this_step(spec, state, key, virtual, problem)
+        draw = _gates_of_this_step(spec, state, keys.gates, virtual, problem)
         share = gated_share(known, spec, draw, branch)
     else:
         draw = None
@@ -196,7 +211,7 @@ def meta_update(
         gates, gate_info = _train_samplers(spec, state, draw, slopes, point.alpha, problem, costs)
         if spec.lag:
             seen = gradient if virtual is None else virtual
-            gates, next_branch = _draw_ahead(spec, gates, state.step, key, seen, problem)
+            gates, next_branch = _draw_ahead(spec, gates, state.step, keys.gates, seen, problem)
             gate_info["next_branch"] = next_branch
 
     info = MetaInfo(

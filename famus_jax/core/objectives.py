@@ -151,9 +151,12 @@ def rectify() -> optax.GradientTransformation:
 
 
 def normalise_by_sum(values: jax.Array) -> jax.Array:
-    """values / Σ values for values ≥ 0; all zero where they are, with a gradient free of NaN."""
+    """values / Σ values for values ≥ 0; all zero where they are, with a gradient free of NaN.
+
+    A NaN among the values is not hidden: it makes every weight NaN.
+    """
     total = values.sum()
-    return jnp.where(total > 0, values / jnp.where(total > 0, total, 1), 0)
+    return jnp.where(total != 0, values / jnp.where(total != 0, total, 1), 0)
 
 
 def _normaliser(normalise: Normalisation) -> Callable[[jax.Array], jax.Array]:

@@ -8,15 +8,17 @@ from typing import Any
 
 import jax
 
-from famus_jax.core.checks import leading_size
+from famus_jax.core.checks import check_kinds, leading_size
 from famus_jax.core.estimators import Estimator
+from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import MetaLoss, mean_of
-from famus_jax.core.meta_update import MetaInfo, MetaState, init_meta, meta_update
+from famus_jax.core.meta_update import MetaInfo, MetaState, init_meta, meta_update, step_keys
 from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.tracing import layer_groups
+from famus_jax.core.warn import warn_if_switching_on_cpu
 
 PyTree = Any
 LearningRate = float | jax.Array | Callable[[jax.Array], Any]
@@ -39,6 +41,9 @@ class Reweighter:
     groups: LayerGroups | None = None
     meta_forward: Forward | None = None
 
+    def __post_init__(self):
+        check_kinds(self.objective, self.estimator)
+
     def problem(
         self, params: PyTree, model_state: PyTree, rng: jax.Array, batch: PyTree
     ) -> Problem:
@@ -60,7 +65,10 @@ class Reweighter:
         n = leading_size(batch, "training batch")
         m = leading_size(meta_batch, "meta batch")
         problem = self.problem(params, model_state, key, batch)
-        return init_meta(problem, self.estimator, key, params, n, m)
+        state = init_meta(problem, self.estimator, key, params, n, m)
+        if isinstance(self.estimator.active, LearnedGates):
+            warn_if_switching_on_cpu()
+        return state
 
     def __call__(
         self,
@@ -91,7 +99,7 @@ class Reweighter:
           `(weights, meta_state, info)`: float [n], such that Σ_i weights_i ℓ_i is the loss to
           descend; the new state; diagnostics (`MetaInfo`).
         """
-        rng = jax.random.fold_in(meta_state.key, meta_state.step) if rng is None else rng
+        rng = step_keys(meta_state).forward if rng is None else rng
         alpha = learning_rate
         if alpha is None:
             alpha = learning_rate_at(self.learning_rate, meta_state.step)

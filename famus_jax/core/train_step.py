@@ -85,7 +85,7 @@ class TrainStep:
         batch: PyTree,
         meta_batch: PyTree = None,
     ) -> TrainState:
-        """The state before the first step, on copies of `params` and `model_state`.
+        """The state before the first step; a copy of everything that goes into it.
 
         Raises:
           ValueError: for parameters, batches or an estimator that can't work.
@@ -94,9 +94,10 @@ class TrainStep:
         n = leading_size(batch, "training batch")
         m = leading_size(meta_batch, "meta batch") if meta_batch is not None else n
         meta = init_meta(self.problem, self.estimator, key_meta, params, n, m)
-        params, model_state = jax.tree.map(jnp.copy, (params, model_state))
         opt_state = self._optimizer.init(params)
-        return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, meta, key_steps)
+        step = jnp.zeros((), jnp.int32)
+        state = TrainState(step, params, model_state, opt_state, meta, key_steps)
+        return jax.tree.map(jnp.copy, state)  # donated: nothing in it may be the caller's, or twice
 
     def __call__(
         self, state: TrainState, batch: PyTree, meta_batch: PyTree = None
@@ -106,6 +107,7 @@ class TrainStep:
             return self._compiled(state, batch, meta_batch, branch=None)
         if self._expected is not state.step:
             self._branches = deque(state.meta.gates.branches.tolist())
+        self._expected = None  # if the dispatch fails, the queue is read anew
         branch = int(self._branches.popleft())
         state, info, metrics = self._compiled(state, batch, meta_batch, branch=branch)
         self._branches.append(info.next_branch)

@@ -18,7 +18,7 @@ from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import MetaLoss
-from famus_jax.core.meta_update import MetaInfo, MetaState, init_meta, meta_update
+from famus_jax.core.meta_update import MetaInfo, MetaState, init_meta, meta_update, step_keys
 from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.reweighter import LearningRate, learning_rate_at, reweighter
@@ -65,8 +65,8 @@ def meta_reweight(
     update at zero gradient (for `closed="coast"`). Other extra arguments are ignored.
 
     Inside `optax.MultiSteps` it would see the last micro-batch only: put `MultiSteps` behind it in
-    the chain instead. For `optax.inject_hyperparams`, name every argument but `learning_rate` in
-    `static_args`.
+    the chain instead. For `optax.inject_hyperparams`, name the functions and the key in `static_args`:
+    `("forward", "key")`, and `"meta_loss"`, `"meta_forward"` if given.
 
     Args:
       forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward: see
@@ -132,10 +132,16 @@ def meta_reweight(
                 f"meta_reweight needs {' and '.join(missing)}: call "
                 "optimizer.update(None, opt_state, params, batch=batch, meta_batch=meta_batch)"
             )
+        given_sizes = leading_size(batch, "training batch"), leading_size(meta_batch, "meta batch")
+        if given_sizes != sizes:
+            raise ValueError(
+                f"this meta_reweight was made for batch and meta batch of sizes {sizes}; got "
+                f"{given_sizes}: its state holds a weight per example, so drop or fill up a last, "
+                "smaller batch"
+            )
         model_state = state.model_state if model_state is None else model_state
-        step = state.meta.step
-        rng = jax.random.fold_in(state.meta.key, step) if rng is None else rng
-        alpha = learning_rate_at(learning_rate, step)
+        rng = step_keys(state.meta).forward if rng is None else rng
+        alpha = learning_rate_at(learning_rate, state.meta.step)
         point = Point(params, model_state, rng, batch, meta_batch, alpha, coast)
         new = meta_update(problem_for(params, model_state), estimator, state.meta, point)
         return new.gradient, MetaReweightState(new.state, new.model_state, new.info)
