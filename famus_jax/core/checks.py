@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
@@ -33,7 +32,7 @@ def check_params(params: PyTree) -> None:
                 f"parameter {name!r} has dtype {dtype}, which has no gradient: keep counters and "
                 "PRNG keys in model_state, and pass only floating-point leaves as params"
             )
-        if isinstance(leaf, jax.Array | np.ndarray) and id(leaf) in seen:
+        if not isinstance(leaf, float) and id(leaf) in seen:
             raise ValueError(
                 f"parameters {seen[id(leaf)]!r} and {name!r} are the same array: keep one leaf and "
                 "use it twice in forward (a shared leaf would be updated as two)"

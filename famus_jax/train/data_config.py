@@ -16,6 +16,7 @@ class DataConfig:
       source: a name that `famus_jax.data.load_source` knows, or the path of your own data: a folder
         with a folder of images per class, a table of paths and labels, or an `.npz`.
       data_dir: where prepared data lies; empty for tfds's default.
+      train_split, test_split: the names of the source's splits (ImageNet calls its test "validation").
       image_size: fit images to this height and width in pixels; 0 keeps theirs.
       noise: a kind that `famus noise kinds` lists, or `"none"` for data that are noisy already.
       noise_rate: r of that noise.
@@ -40,6 +41,8 @@ class DataConfig:
 
     source: str = "famus_digits"
     data_dir: str = ""
+    train_split: str = "train"
+    test_split: str = "test"
     image_size: int = 0
     noise: str = "symmetric"
     noise_rate: float = 0.4

@@ -80,8 +80,8 @@ def load_sources(config: DataConfig) -> Sources:
     def load(source: str, split: str) -> data.Examples:
         return read(source, split, config.data_dir or None, size=config.image_size or None)
 
-    train = _first(load(config.source, "train"), config.max_train)
-    test = _first(load(config.source, "test"), config.max_test)
+    train = _first(load(config.source, config.train_split), config.max_train)
+    test = _first(load(config.source, config.test_split), config.max_test)
     if not config.trusted_source:
         return Sources(train, test, 0)
     trusted = load(config.trusted_source, "all")

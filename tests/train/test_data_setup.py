@@ -163,6 +163,16 @@ def test_a_folder_of_images_in_one_command(folders, tmp_path, capsys):
     assert sum(name.startswith("trusted/") for name in weights["ids"]) == 30
 
 
+def test_splits_by_other_names(tmp_path):
+    """Fails if a split's name is ignored: here the roles of the two are swapped."""
+    plain = load_sources(DataConfig(data_dir=str(tmp_path)))
+    swapped = load_sources(
+        DataConfig(data_dir=str(tmp_path), train_split="test", test_split="train")
+    )
+    np.testing.assert_array_equal(plain.train.ids, swapped.test.ids)
+    np.testing.assert_array_equal(plain.test.ids, swapped.train.ids)
+
+
 def test_trusted_data_of_other_classes_are_refused(folders, tmp_path):
     for name in ("digit_7", "digit_8"):
         (tmp_path / name).mkdir()
