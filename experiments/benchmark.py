@@ -1,6 +1,6 @@
 """Step cost of every estimator.
 
-    python experiments/benchmark.py --model=wrn_28_2 --batch=32 --json=PATH
+python experiments/benchmark.py --model=wrn_28_2 --batch=32 --json=PATH
 """
 
 import sys

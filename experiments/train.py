@@ -1,6 +1,6 @@
 """Trains what a config describes.
 
-    python experiments/train.py --config=configs/quickstart.py --workdir=runs/quickstart
+python experiments/train.py --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
 import sys
