@@ -27,6 +27,8 @@ images with noisy labels are held out for model selection, which the paper does 
 48,000 images instead of 49,000; the reweighting network's momentum of 0.9 is that of MW-Net's code.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from famus_jax.train.config import default_config
@@ -67,7 +69,10 @@ def get_config(variant: str = "40") -> ConfigDict:
             "runs": (
                 {"method": "ce"},
                 {"method": "mwnet", "estimator": {"kind": "exact"}},
-                {"method": "mwnet", "estimator": {"kind": "learned_gates", "preset": "paper"}},
+                {
+                    "method": "mwnet",
+                    "estimator": {"kind": "learned_gates", "preset": "paper", "lag": 2},
+                },
                 {"method": "mwnet", "estimator": HEAD},
             ),
             "seeds": (0, 1, 2),
@@ -78,7 +83,7 @@ def get_config(variant: str = "40") -> ConfigDict:
     return config
 
 
-def _shrink(config: ConfigDict) -> None:
+def _shrink(config: Any) -> None:
     config.data.update({"max_train": 5000, "max_test": 1000, "validation_per_class": 20})
     config.model.update({"name": "cnn", "overrides": {"widths": (16, 32, 64)}})
     config.schedule.update(

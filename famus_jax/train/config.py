@@ -16,6 +16,7 @@ import optax
 
 from famus_jax.core import estimators
 from famus_jax.core.estimators import Estimator
+from famus_jax.core.gates import LearnedGates
 from famus_jax.core.objectives import Objective, cross_entropy, l2r, mwnet
 from famus_jax.train.choices import one_of
 from famus_jax.train.data_config import DataConfig, check_data
@@ -244,8 +245,12 @@ def _check(config: ExperimentConfig) -> None:
             )
         if run.estimator and not method.meta:
             raise ValueError(f"method {run.method!r} has no meta-model: leave its estimator out")
-        if run.estimator:
-            build_estimator(run.estimator)
+        active = build_estimator(run.estimator).active if run.estimator else None
+        if isinstance(active, LearnedGates) and active.lag == 0:
+            raise ValueError(
+                f"runs: {run.name} draws its gates in the step itself, but the training step must "
+                'know them before it is dispatched: add "lag": 2 to the estimator'
+            )
         if method.needs and method.needs not in [r.method for r in config.runs]:
             raise ValueError(f"method {run.method!r} builds on {method.needs!r}: add that run too")
     names = [run.name for run in config.runs]

@@ -54,6 +54,11 @@ def changed(path, value):
         (("runs",), [{"method": "ce"}, {"method": "ce"}], ["same method and estimator"]),
         (("runs",), [{"method": "l2r", "estimator": {"kind": "topk"}}], ["'topk'", "top_k"]),
         (("runs",), [{"method": "l2r", "estimator": {"kind": "top_k"}}], ["top_k", "'k'"]),
+        (
+            ("runs",),
+            [{"method": "mwnet", "estimator": {"kind": "learned_gates"}}],
+            ["famus_paper", "before it is dispatched", '"lag": 2'],
+        ),
         (("seeds",), [], ["at least one run and one seed"]),
         (("sedes",), [0], ["'sedes'", "did you mean 'seeds'"]),
     ],
