@@ -97,15 +97,16 @@ def check_kinds(objective: Any, estimator: Any) -> None:
         )
 
 
-def check_estimator(problem: Problem, estimator: Estimator) -> None:
-    """The estimator must fit the network and the method.
+def check_estimator(problem: Problem, estimator: Estimator, rho: float = 1.0) -> None:
+    """The estimator must fit the network and the method; ρ = meta batch over training batch size.
 
     Raises:
       ValueError: for groups that are not there, or a pairing that has no meaning.
     """
     objective, active = problem.objective, estimator.active
     if isinstance(active, LearnedGates):
-        active.cuts(problem.groups)
+        costs = active.cut_costs(problem.groups, estimator.lookahead, rho, objective.stationary)
+        active.check_budget(costs)
         if objective.stationary and active.lag == 0:
             raise ValueError(
                 f"{objective.name} takes no virtual step, so gates can't be drawn from its gradient: "

@@ -104,7 +104,7 @@ def init_meta(
       ValueError: for parameters, groups or batch sizes that can't work; the message says why.
     """
     check_params(params)
-    check_estimator(problem, estimator)
+    check_estimator(problem, estimator, meta_batch_size / batch_size)
     key_theta, key_gates, key_steps = jax.random.split(key, 3)
     objective = problem.objective
     theta = () if objective.fresh else objective.init(key_theta, batch_size)

@@ -25,7 +25,7 @@ class Preset(NamedTuple):
       exact: "no", "all" or "class".
       num_classes: the only number of classes it is defined for, or None.
       expected: (rate, num_classes) -> expected share of wrong labels on balanced classes, from the
-        formula in the table of reference.md §3.1 (written independently of ``redraw``).
+        published formula (written independently of ``redraw``).
       note: what is particular.
     """
 

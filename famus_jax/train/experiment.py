@@ -16,9 +16,13 @@ import jax
 import numpy as np
 
 from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.core.checks import check_estimator
 from famus_jax.core.costs import step_cost
 from famus_jax.core.estimators import exact
 from famus_jax.core.gates import LearnedGates
+from famus_jax.core.losses import mean_of
+from famus_jax.core.problem import Problem
+from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainStep, train_step
 from famus_jax.models import build_model
 from famus_jax.train import data_setup, loop, pictures, streams, summary
@@ -61,8 +65,10 @@ def run_experiment(
       FloatingPointError: if a loss stops being finite.
     """
     parsed, workdir = parse_config(config), Path(workdir)
-    _claim(workdir, parsed)
-    experiment = _Experiment(parsed, workdir)
+    _refuse_another(workdir, parsed)
+    experiment = _Experiment(parsed, workdir)  # what can't work raises here, before a file is made
+    record = {"digest": parsed.digest(), "config": dataclasses.asdict(parsed)}
+    write_json(workdir / "config.json", record)
     rows, curves = experiment.run()
     result = {
         "rows": rows,
@@ -76,7 +82,7 @@ def run_experiment(
     return result
 
 
-def _claim(workdir: Path, config: ExperimentConfig) -> None:
+def _refuse_another(workdir: Path, config: ExperimentConfig) -> None:
     """A work directory belongs to one config."""
     path, mine = workdir / "config.json", dataclasses.asdict(config)
     if path.exists() and (theirs := read_json(path))["digest"] != config.digest():
@@ -85,7 +91,6 @@ def _claim(workdir: Path, config: ExperimentConfig) -> None:
             f"{workdir} holds another experiment (it differs in {', '.join(differ)}): give this one "
             "another --workdir, or delete that folder"
         )
-    write_json(path, {"digest": config.digest(), "config": mine})
 
 
 def _plain(value: Any) -> Any:
@@ -109,6 +114,23 @@ class _Experiment:
         self.evaluator = Evaluator(linen_forward(model, train=False))
         self.init = jax.jit(lambda key: linen_init(model, key, np.zeros(image.shape, image.dtype)))
         self.steps: dict[Any, TrainStep] = {}
+        self._check_estimators(image.shape[1:])
+
+    def _check_estimators(self, image_shape: tuple[int, ...]) -> None:
+        """Every estimator must fit the network, before the first run starts."""
+        schedule, key = self.config.schedule, jax.random.key(0)
+        batch = {"image": jax.ShapeDtypeStruct((2, *image_shape), np.float32)}
+        params, model_state = jax.eval_shape(self.init, key)
+        groups = layer_groups(self.forward, params, model_state, key, batch)
+        for run in self.config.runs:
+            if run.estimator:
+                objective = build_objective(run.method, self.config.meta)
+                meta_loss = mean_of(objective.example_loss)
+                check_estimator(
+                    Problem(self.forward, objective, meta_loss, groups),
+                    build_estimator(run.estimator),
+                    schedule.meta_batch_size / schedule.batch_size,
+                )
 
     def run(self) -> tuple[list[dict[str, Any]], list[pictures.Curve]]:
         from tqdm import tqdm

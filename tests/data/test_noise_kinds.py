@@ -117,7 +117,7 @@ CASES = [(p, k, c) for p in PRESETS for k, v in PRESETS[p].items() for c in (10,
 @pytest.mark.parametrize(("paper", "kind", "classes"), CASES)
 @pytest.mark.parametrize("rate", [0.2, 0.8])
 def test_presets_have_the_published_rate(paper, kind, classes, rate):
-    # The formulas of reference.md, against the matrix and against a draw.
+    # The published formulas, against the matrix and against a draw.
     labels = np.arange(N) % classes
     spec = published_noise(paper, kind, classes, rate)
     expected = published_rate(paper, kind, classes, rate)
@@ -127,7 +127,7 @@ def test_presets_have_the_published_rate(paper, kind, classes, rate):
 
 
 def test_published_table():
-    # reference.md: inclusive .2/.4/.6/.8 -> .18/.36/.54/.72 on 10 and .198 … .792 on 100 classes
+    # Published: inclusive .2/.4/.6/.8 -> .18/.36/.54/.72 on 10 and .198 … .792 on 100 classes
     for rate, ten, hundred in [(0.2, 0.18, 0.198), (0.4, 0.36, 0.396), (0.8, 0.72, 0.792)]:
         assert published_rate("mwnet", "symmetric", 10, rate) == pytest.approx(ten)
         assert published_rate("dividemix", "symmetric", 100, rate) == pytest.approx(hundred)

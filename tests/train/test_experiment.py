@@ -128,6 +128,18 @@ def test_a_work_directory_belongs_to_one_experiment(finished, data_dir):
         run_experiment(tiny(data_dir, *ALL, steps=6), workdir)
 
 
+def test_an_estimator_that_does_not_fit_is_refused_before_the_first_run(data_dir, tmp_path):
+    """Fails if it were found only after the runs before it; and nothing is left behind."""
+    bad = {"method": "l2r", "estimator": {"kind": "top_k", "k": 9}}
+    with pytest.raises(ValueError, match=r"top_k\(9\) needs k between 1 and 3"):
+        run_experiment(tiny(data_dir, {"method": "ce"}, bad), tmp_path / "new")
+    gates = {**GATES, "preset": "budget", "target": 9.0}
+    bad = {"method": "mwnet", "estimator": gates}
+    with pytest.raises(ValueError, match=r"budget of 9.0 plain steps can't be met"):
+        run_experiment(tiny(data_dir, {"method": "ce"}, bad), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 class Interrupted(Exception):
     pass
 
