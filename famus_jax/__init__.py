@@ -6,14 +6,19 @@ transformation), `train_step` (the whole compiled step). `famus_jax.models`, `fa
 """
 
 from famus_jax.adapters import linen_forward, linen_init, nnx_forward, stateless_forward
+from famus_jax.core.draws import RandomDepth, RandomGroups
 from famus_jax.core.estimators import (
     AllGroups,
+    Block,
     Chosen,
     Estimator,
     TopK,
+    block,
     chosen,
     exact,
     learned_gates,
+    random_depth,
+    random_groups,
     second_order,
     top_k,
 )
@@ -39,10 +44,12 @@ from famus_jax.core.reweighter import Reweighter, reweighter
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.core.transform import MetaReweightState, meta_reweight
+from famus_jax.core.variants import Variant, mean_cost
 from famus_jax.version import __version__
 
 __all__ = [
     "AllGroups",
+    "Block",
     "Chosen",
     "Estimator",
     "LayerGroups",
@@ -55,11 +62,15 @@ __all__ = [
     "Objective",
     "Point",
     "Problem",
+    "RandomDepth",
+    "RandomGroups",
     "Reweighter",
     "TopK",
     "TrainState",
     "TrainStep",
+    "Variant",
     "__version__",
+    "block",
     "chosen",
     "cross_entropy",
     "exact",
@@ -73,12 +84,15 @@ __all__ = [
     "linearize",
     "linen_forward",
     "linen_init",
+    "mean_cost",
     "mean_of",
     "meta_reweight",
     "meta_update",
     "mwnet",
     "mwnet_weight",
     "nnx_forward",
+    "random_depth",
+    "random_groups",
     "reweighter",
     "second_order",
     "second_order_meta_gradient",

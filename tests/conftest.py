@@ -18,7 +18,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 ALLOWED = (
     "ignore::DeprecationWarning:(tensorflow|tensorflow_datasets|google|etils|orbax|keras)",
     "ignore::pytest.PytestUnraisableExceptionWarning",
-    "ignore:learned gates inside one compiled program",  # ours; a test of its own expects it
+    "ignore:an estimator that chooses anew from step to step",  # ours; a test of its own expects it
 )
 
 

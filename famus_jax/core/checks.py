@@ -3,6 +3,7 @@ that is wrong and the way out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import path_name
 from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
+from famus_jax.core.variants import cut_costs
 
 PyTree = Any
 
@@ -97,23 +99,34 @@ def check_kinds(objective: Any, estimator: Any) -> None:
         )
 
 
-def check_estimator(problem: Problem, estimator: Estimator, rho: float = 1.0) -> None:
-    """The estimator must fit the network and the method; ρ = meta batch over training batch size.
+def part_size(estimator: Estimator, n: int) -> int:
+    """How many examples the meta gradient is taken on, of a batch of n."""
+    return max(1, math.ceil(estimator.part * n - 1e-9))
+
+
+def check_estimator(
+    problem: Problem, estimator: Estimator, rho: float = 1.0, n: int | None = None
+) -> None:
+    """The estimator must fit the network and the method.
+
+    Args:
+      problem, estimator: see there.
+      rho: ρ, meta batch over training batch size.
+      n: the training batch size, if known.
 
     Raises:
       ValueError: for groups that are not there, or a pairing that has no meaning.
     """
     objective, active = problem.objective, estimator.active
+    check_identity(problem, estimator)
+    costs = cut_costs(problem, estimator, rho)  # looks the groups up
     if isinstance(active, LearnedGates):
-        costs = active.cut_costs(problem.groups, estimator.lookahead, rho, objective.stationary)
         active.check_budget(costs)
         if objective.stationary and active.lag == 0:
             raise ValueError(
                 f"{objective.name} takes no virtual step, so gates can't be drawn from its gradient: "
                 "use learned_gates(..., lag=1) or more, which draws them from the last actual step"
             )
-    else:
-        active.groups(problem.groups)
     if objective.stationary and not objective.fresh:
         raise ValueError(
             f"objective {objective.name!r} says that its virtual step does not move (stationary) but "
@@ -123,6 +136,53 @@ def check_estimator(problem: Problem, estimator: Estimator, rho: float = 1.0) ->
         raise ValueError(
             f"{objective.name} weighs each batch by a θ of its own, so a one-pass update would come "
             'a batch too late: use lookahead="full", which costs no virtual backward pass here'
+        )
+    if objective.fresh and estimator.part < 1:
+        raise ValueError(
+            f"{objective.name} learns one weight per example, so part={estimator.part} would leave the "
+            "other examples without: use part=1"
+        )
+    if objective.fresh and estimator.correct_every:
+        raise ValueError(
+            f"{objective.name} starts θ anew for every batch, so a correction from an earlier batch "
+            "means nothing to it: use correct_every=0, or random_depth()"
+        )
+    if n is not None and n % problem.micro_batches:
+        raise ValueError(f"micro_batches={problem.micro_batches} must divide the batch size {n}")
+    if n is not None and part_size(estimator, n) % problem.micro_batches:
+        raise ValueError(
+            f"micro_batches={problem.micro_batches} must divide the part of the batch that the meta "
+            f"gradient is taken on, {part_size(estimator, n)} examples"
+        )
+
+
+def check_identity(problem: Problem, estimator: Estimator) -> None:
+    """The cheap routes rest on θ acting on the outputs only; `second_order` covers the rest.
+
+    Raises:
+      ValueError: if θ acts inside the forward pass and another route is asked for; if the meta batch
+        has no forward of its own then; or for second order in micro-batches.
+    """
+    objective = problem.objective
+    if problem.micro_batches < 1:
+        raise ValueError(f"micro_batches must be at least 1; got {problem.micro_batches}")
+    if estimator.route == "second_order" and problem.micro_batches > 1:
+        raise ValueError(
+            f"second order keeps the whole batch's passes: micro_batches={problem.micro_batches} would "
+            "spare nothing. Use exact(), which is the same number"
+        )
+    if not objective.in_forward:
+        return
+    if estimator.route != "second_order":
+        raise ValueError(
+            f"{objective.name} lets θ act inside the forward pass (in_forward=True). This estimator "
+            "(route={0!r}) rests on all of θ's influence coming after the outputs, and would drop the "
+            "rest: use second_order()".format(estimator.route)
+        )
+    if estimator.lookahead == "one_pass" or estimator.part < 1 or problem.meta_forward is None:
+        raise ValueError(
+            f"{objective.name} lets θ act inside the forward pass: give meta_forward, a forward of the "
+            'meta batch without θ, and use second_order() with lookahead="full" on the whole batch'
         )
 
 
@@ -138,11 +198,12 @@ def check_forward(problem: Problem, theta: PyTree, point: Point) -> None:
         it should.
     """
     leaves = {id(leaf) for leaf in jax.tree.leaves(theta)}
-    if not leaves:
+    if not leaves or problem.objective.in_forward:
         return
 
     def training_pass(params: PyTree) -> jax.Array:
-        result = problem.forward(params, point.model_state, point.rng, point.batch)
+        forward = problem.forward_under(theta)
+        result = forward(params, point.model_state, point.rng, point.batch)
         if not isinstance(result, tuple) or len(result) != 2:
             raise ValueError(
                 "forward must return (outputs, model_state), with () for no state; got "
@@ -174,8 +235,9 @@ def check_forward(problem: Problem, theta: PyTree, point: Point) -> None:
                 "forward closes over the meta-parameters θ (or meta_loss does, or over a value "
                 "computed from them): a meta gradient that reaches the network other than through "
                 "objective.loss is not what these estimators compute, and it would silently be "
-                "dropped. Let θ act in objective.loss, on the outputs; or write the look-ahead loss "
-                "yourself and take jax.grad of it"
+                "dropped. Let θ act in objective.loss, on the outputs; or, if it must act inside the "
+                "forward pass, let forward take it as a fifth argument, set in_forward=True on the "
+                "objective and use second_order()"
             )
 
 

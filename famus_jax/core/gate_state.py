@@ -1,7 +1,7 @@
 """Learned gates in motion: samplers, the draws under way, one training step of the samplers.
 
 A compiled program has a fixed cut; gates above the cut multiply, groups below it are never built.
-Gates are drawn either in the step itself (`lag=0`) or `lag` steps ahead, from the gradients known
+Gates are drawn either in the step itself (`lag=0`) or `lag` updates ahead, from the gradients known
 then, so that the host can choose the compiled variant without waiting for the device. A queue in
 `GateState` keeps the inputs and the noise of the draws under way: the gradient of a draw is taken
 when it is used.
@@ -69,7 +69,7 @@ class Draw(NamedTuple):
 
     inputs: jax.Array
     uniforms: jax.Array
-    mask: jax.Array
+    factors: jax.Array
     branch: jax.Array
 
 
@@ -78,14 +78,14 @@ def draw_now(
     state: GateState,
     key: jax.Array,
     inputs: jax.Array,
-    step: jax.Array,
+    update: jax.Array,
     groups: LayerGroups,
 ) -> Draw:
-    """Draws gates from the pooled gradients `inputs` [L, D], to be used at `step`."""
+    """Draws gates from the pooled gradients `inputs` [L, D], for the meta update numbered `update`."""
     uniforms = jax.random.uniform(key, (len(groups), 2), jnp.float32)
     draw = draw_gates(state.eta, inputs, uniforms, spec.temperature)
     mask = jax.lax.stop_gradient(spec.mask(draw.hard, groups))
-    return Draw(inputs, uniforms, mask, spec.branch(mask, step, groups))
+    return Draw(inputs, uniforms, mask, spec.branch(mask, update, groups))
 
 
 def queued(state: GateState) -> Draw:
@@ -94,7 +94,7 @@ def queued(state: GateState) -> Draw:
 
 
 def enqueue(state: GateState, draw: Draw) -> GateState:
-    """Drops this step's draw and appends one for `lag` steps ahead."""
+    """Drops this step's draw and appends one for `lag` updates ahead."""
 
     def shift(queue: jax.Array, new: jax.Array) -> jax.Array:
         return jnp.concatenate([queue[1:], new[None]])
@@ -102,7 +102,7 @@ def enqueue(state: GateState, draw: Draw) -> GateState:
     return state._replace(
         inputs=shift(state.inputs, draw.inputs),
         uniforms=shift(state.uniforms, draw.uniforms),
-        masks=shift(state.masks, draw.mask),
+        masks=shift(state.masks, draw.factors),
         branches=shift(state.branches, draw.branch),
     )
 
@@ -115,19 +115,19 @@ def sampler_step(
     lambda_r: jax.Array | float,
     groups: LayerGroups,
     costs: Sequence[float],
-) -> tuple[GateState, jax.Array, dict[str, jax.Array]]:
+) -> tuple[GateState, dict[str, jax.Array]]:
     """One SGD step of the samplers on L_c + λ1 L_r, through the straight-through gates.
 
     Args:
       spec, state: the samplers.
-      draw: the gates of this step.
+      draw: the gates of this update.
       slopes: ∂L_c/∂r_l, [L]; 0 where it was not computed.
       lambda_r: λ1.
       groups: the layer groups.
-      costs: of every cut (`LearnedGates.cut_costs`).
+      costs: of every cut (`variants.cut_costs`).
 
     Returns:
-      The new state, L_r, and the norms of the two gradients (`gate_norm_c`, `gate_norm_r`).
+      The new state, and the norms of the two gradients (`gate_norm_c`, `gate_norm_r`).
     """
 
     def l_c(eta: PyTree) -> jax.Array:
@@ -139,7 +139,7 @@ def sampler_step(
         return spec.regularizer(gates, groups, costs)
 
     grad_c = jax.grad(l_c)(state.eta)
-    penalty, grad_r = jax.value_and_grad(l_r)(state.eta)
+    grad_r = jax.grad(l_r)(state.eta)
     grad = jax.tree.map(lambda c, r: c + lambda_r * r, grad_c, grad_r)
     updates, opt_state = spec.optimizer().update(grad, state.opt_state, state.eta)
     norms = {
@@ -147,4 +147,4 @@ def sampler_step(
         "gate_norm_r": lambda_r * optax.tree.norm(grad_r),
     }
     eta = optax.apply_updates(state.eta, updates)
-    return state._replace(eta=eta, opt_state=opt_state), penalty, norms
+    return state._replace(eta=eta, opt_state=opt_state), norms

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.costs import step_cost
+from famus_jax.core.draws import branch_for, even_cuts
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.pooling import Matching, Pooling
 from famus_jax.core.samplers import GateDraw
@@ -46,10 +46,10 @@ class LearnedGates:
       scale_with_alpha: multiply λ1 and λ2 by α, so that a learning-rate decay does not leave L_g and
         L_r to rule over L_c, whose gradients are proportional to α.
       learning_rate, momentum, nesterov: of the samplers' SGD; δ = learning_rate.
-      lag: how many steps ahead gates are drawn.
+      lag: how many meta updates ahead gates are drawn.
       max_variants: at most so many cuts, hence compiled variants; lower gates than the nearest cut
         round down to it.
-      explore_every: every so many steps the cut is the lowest, so that every gate has a slope;
+      explore_every: every so many meta updates the cut is the lowest, so that every gate has a slope;
         0 for never.
       out_axis: the output-channel axis of kernels (-1 for flax, 0 for PyTorch's layout).
     """
@@ -114,8 +114,7 @@ class LearnedGates:
             )
         top = len(groups) - self.head_groups
         below_head = top if self.candidates is None else min(self.candidates, top)
-        lowest, count = top - below_head, min(self.max_variants, below_head + 1)
-        return tuple(lowest + round(i * (top - lowest) / (count - 1)) for i in range(count))
+        return even_cuts(top - below_head, top, self.max_variants)
 
     def may_open(self, groups: LayerGroups) -> jax.Array:
         """1 where a group has a gate, else 0; float32 [L]."""
@@ -129,23 +128,12 @@ class LearnedGates:
         always = jnp.asarray([float(self.head_open and i >= head) for i in groups.all], jnp.float32)
         return jnp.where(always > 0, 1.0, hard * self.may_open(groups))
 
-    def branch(self, mask: jax.Array, step: jax.Array, groups: LayerGroups) -> jax.Array:
+    def branch(self, mask: jax.Array, update: jax.Array, groups: LayerGroups) -> jax.Array:
         """Which of `cuts` serves these open groups: the highest that lies below none of them."""
-        cuts = jnp.asarray(self.cuts(groups))
-        lowest = jnp.where(mask.any(), jnp.argmax(mask > 0), len(groups))
-        branch = (cuts <= lowest).sum().astype(jnp.int32) - 1
+        branch = branch_for(self.cuts(groups), mask, len(groups))
         if self.explore_every:
-            branch = jnp.where(step % self.explore_every == 0, 0, branch)
+            branch = jnp.where(update % self.explore_every == 0, 0, branch)
         return branch
-
-    def cut_costs(
-        self, groups: LayerGroups, lookahead: str, rho: float, stationary: bool
-    ) -> tuple[float, ...]:
-        """The cost in plain steps of a step with each of `cuts`."""
-        return tuple(
-            step_cost(lookahead, groups.share_above(cut), rho, stationary=stationary)
-            for cut in self.cuts(groups)
-        )
 
     def expected_cost(
         self, probability: jax.Array, groups: LayerGroups, costs: Sequence[float]
@@ -157,7 +145,7 @@ class LearnedGates:
         for i in range(len(cuts) - 1):
             any_open = 1 - jnp.prod(closed[: cuts[i + 1]])
             expected += (costs[i] - costs[i + 1]) * any_open
-        if self.explore_every:  # those steps pay for the lowest cut
+        if self.explore_every:  # those updates pay for the lowest cut
             expected += (costs[0] - expected) / self.explore_every
         return expected
 

@@ -2,15 +2,19 @@
 
 Symbols: w = parameters, α = learning rate of the virtual step, θ = meta-parameters, T = training
 objective, f = network outputs, J = ∂f/∂w, ŵ(θ) = w − α ∇_w T(f(w), θ) (Eq. 3), S = the active
-groups, v_l = ∂L_val/∂ŵ_l, g_l = the virtual gradient of group l.
+groups, v_l = ∂L_val/∂ŵ_l, g_l = the virtual gradient of group l, d_l = (∂ŵ_l/∂g_l)ᵀ v_l = −α v_l
+(another one if ŵ is the real optimiser's step).
 
 * `layerwise_meta_gradient`: the paper's form (Eq. 7, 9): for every active group the vector-Jacobian
   product of θ ↦ ŵ_l(θ) with v_l.
 * `fused_meta_gradient`: all of θ's influence on ŵ comes after the outputs f, hence
 
-      Σ_{l∈S} (∂ŵ_l/∂θ)ᵀ v_l = −α ∇_θ ⟨∂T/∂f (f, θ), J v_S⟩,   f held fixed:
+      Σ_{l∈S} (∂ŵ_l/∂θ)ᵀ v_l = ∇_θ ⟨∂T/∂f (f, θ), J d_S⟩,   f held fixed:
 
-  one forward-mode product for all groups, and a gradient through the small function T.
+  one forward-mode product for all groups, and a gradient through the small function T. Where
+  forward mode is missing, J d is a finite difference of outputs. The form of DARTS and SAMA,
+  (∇_θ T(w + ε d) − ∇_θ T(w − ε d)) / 2ε, differs where T looks at values it does not differentiate
+  (MW-Net's losses): it moves those too, a term that the definition does not have.
 * `second_order_meta_gradient`: differentiate the definition. The baseline, and the oracle.
 """
 
@@ -20,11 +24,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from famus_jax.core.checks import check_forward
+from famus_jax.core.checks import check_forward, check_identity
+from famus_jax.core.estimators import AllGroups, Estimator
+from famus_jax.core.finite_difference import reverse_only
 from famus_jax.core.groups import Part
 from famus_jax.core.linearize import Linearized, linearize
+from famus_jax.core.look_ahead import look_ahead, way_back
+from famus_jax.core.micro_batch import micro_batched
 from famus_jax.core.problem import Point, Problem
 
 PyTree = Any
@@ -36,7 +43,7 @@ def layerwise_meta_gradient(
     point: Point,
     *,
     active: Sequence[int] | None = None,
-    lookahead: str = "full",
+    **how: Any,
 ) -> dict[str, PyTree]:
     """The meta gradient of every active layer group, by one `jax.vjp` per group (Eq. 7, 9).
 
@@ -45,18 +52,16 @@ def layerwise_meta_gradient(
       theta: θ.
       point: parameters, batches and α; see `Point`.
       active: the active groups' numbers; None for all.
-      lookahead: `"full"` (every group takes the virtual step) or `"active_only"`.
+      **how: the look-ahead, as fields of `Estimator`: `lookahead` (`"full"`, every group takes the
+        virtual step, or `"active_only"`), `closed`, `virtual_step`, `epsilon`.
 
     Returns:
       `{group name: pytree like θ}`; the parts sum to the whole meta gradient. Gates multiply them.
     """
-    groups = problem.groups
-    active = groups.all if active is None else tuple(active)
-    check_forward(problem, theta, point)
-    lin = linearize_training(problem, point)
-    part = virtual_gradient(problem, theta, point, lin, active, lookahead)
-    _, v = judge(problem, point, look_ahead(problem, point, part, active, lookahead), active)
-    return layer_products(problem, theta, point, lin, v, active)
+    estimator = Estimator(AllGroups(), route="vjp", **how)
+    active, lin, gradient, v = _up_to_v(problem, theta, point, estimator, active)
+    d = way_back(problem, point, estimator, gradient, v, active)
+    return layer_products(problem, theta, point, lin, d, active)
 
 
 def layer_products(
@@ -64,23 +69,22 @@ def layer_products(
     theta: PyTree,
     point: Point,
     lin: Linearized,
-    v: Part,
+    d: Part,
     active: Sequence[int],
 ) -> dict[str, PyTree]:
-    """(∂ŵ_l/∂θ)ᵀ v_l for every active group l, each by its own `jax.vjp`."""
+    """(∂ŵ_l/∂θ)ᵀ v_l = (∂g_l/∂θ)ᵀ d_l for every active group l, each by its own `jax.vjp`."""
     groups, owner = problem.groups, problem.groups.part_index(active)
     products = {}
     for group in active:
 
         def virtual_group(theta: PyTree, group: int = group) -> Part:
-            """θ ↦ ŵ_l(θ) (Eq. 3)."""
+            """θ ↦ g_l(θ), the part of Eq. 3 that moves with θ."""
             cotangent, _ = training_cotangent(problem, theta, lin, point.batch)
-            gradient = lin.pull_part(cotangent, (group,))
-            return descend(groups.part(point.params, (group,)), gradient, point.alpha)
+            return lin.pull_part(cotangent, (group,))
 
         _, pull_back = jax.vjp(virtual_group, theta)
-        v_l = tuple(x for x, g in zip(v, owner) if g == group)
-        (products[groups.names[group]],) = pull_back(v_l)
+        d_l = tuple(x for x, g in zip(d, owner) if g == group)
+        (products[groups.names[group]],) = pull_back(d_l)
     return products
 
 
@@ -90,17 +94,14 @@ def fused_meta_gradient(
     point: Point,
     *,
     active: Sequence[int] | None = None,
-    lookahead: str = "full",
+    **how: Any,
 ) -> PyTree:
-    """The sum of `layerwise_meta_gradient` over the active groups, by one J v. Same arguments."""
-    active = problem.groups.all if active is None else tuple(active)
-    check_forward(problem, theta, point)
-    lin = linearize_training(problem, point)
-    gradient = virtual_gradient(problem, theta, point, lin, active, lookahead)
-    ahead = look_ahead(problem, point, gradient, active, lookahead)
-    _, v = judge(problem, point, ahead, active)
-    jv = lin.push(scale(v, -point.alpha), active)
-    return pull_to_theta(problem, theta, lin, point.batch, jv)
+    """The sum of `layerwise_meta_gradient` over the active groups, by one J d. Same arguments, and
+    `route`: `"jvp"`, `"finite_difference"` or `"darts"`."""
+    estimator = Estimator(AllGroups(), **how)
+    active, lin, gradient, v = _up_to_v(problem, theta, point, estimator, active)
+    d = way_back(problem, point, estimator, gradient, v, active)
+    return direction_to_theta(problem, theta, point, estimator, lin, d, active)
 
 
 def second_order_meta_gradient(
@@ -109,41 +110,77 @@ def second_order_meta_gradient(
     point: Point,
     *,
     active: Sequence[int] | None = None,
-    lookahead: str = "full",
+    **how: Any,
 ) -> tuple[jax.Array, PyTree]:
     """L_val and its gradient by reverse mode over reverse mode, through the virtual step itself.
 
     Same arguments as `layerwise_meta_gradient`; returns `(L_val, pytree like θ)`. Nothing here uses
-    the identity of this module's docstring.
+    the identity of this module's docstring, so that θ may act inside the forward pass as well
+    (`Objective.in_forward`).
     """
     groups = problem.groups
+    estimator = Estimator(AllGroups(), route="second_order", **how)
     active = groups.all if active is None else tuple(active)
 
     def training_loss(params: PyTree, theta: PyTree) -> jax.Array:
-        outputs, _ = problem.forward(params, point.model_state, point.rng, point.batch)
+        forward = problem.forward_under(theta)
+        outputs, _ = forward(params, point.model_state, point.rng, point.batch)
         return problem.objective.loss(theta, outputs, point.batch)[0]
 
     def l_val(theta: PyTree) -> jax.Array:
         gradient = jax.grad(training_loss)(point.params, theta)
         kept = groups.part(gradient, active)
         gradient = groups.place(kept, jax.lax.stop_gradient(gradient), active)
-        if lookahead == "active_only":
+        if estimator.lookahead == "active_only":
             gradient = groups.part(gradient, active)
-        ahead = look_ahead(problem, point, gradient, active, lookahead)
+        ahead = look_ahead(problem, point, estimator, gradient, active)
+        if estimator.virtual_step == "optimizer" and estimator.lookahead != "active_only":
+            closed = jax.lax.stop_gradient(ahead)  # what other groups' gradients did to these
+            ahead = groups.place(groups.part(ahead, active), closed, active)
         outputs, _ = meta_pass(problem, point, ahead)
         return problem.meta_loss(outputs, point.meta_batch)
 
     return jax.value_and_grad(l_val)(theta)
 
 
+def _up_to_v(problem, theta, point, estimator, active):
+    """The training batch's derivative, the virtual gradient, and v at the look-ahead."""
+    active = problem.groups.all if active is None else tuple(active)
+    check_identity(problem, estimator)
+    check_forward(problem, theta, point)
+    lin = linearize_training(problem, theta, point, estimator)
+    cotangent, _ = training_cotangent(problem, theta, lin, point.batch)
+    only = estimator.lookahead == "active_only"
+    gradient = lin.pull_part(cotangent, active) if only else lin.pull(cotangent)
+    ahead = look_ahead(problem, point, estimator, gradient, active)
+    _, v = judge(problem, point, ahead, active)
+    return active, lin, gradient, v
+
+
 # The steps that the three forms, and the compiled training step, are made of.
 
 
-def linearize_training(problem: Problem, point: Point) -> Linearized:
-    """The training batch's forward pass at w."""
-    return linearize(
-        problem.forward, point.params, point.model_state, point.rng, point.batch, problem.groups
+def linearize_training(
+    problem: Problem, theta: PyTree, point: Point, estimator: Estimator
+) -> Linearized:
+    """The training batch's forward pass at w, differentiable as the route needs it."""
+    arguments = (
+        problem.forward_under(theta),
+        point.params,
+        point.model_state,
+        point.rng,
+        point.batch,
+        problem.groups,
     )
+
+    def how(*arguments: Any) -> Linearized:
+        if estimator.route in ("finite_difference", "darts"):
+            return reverse_only(*arguments, epsilon=estimator.epsilon)
+        return linearize(*arguments)
+
+    if problem.micro_batches > 1:
+        return micro_batched(*arguments, count=problem.micro_batches, how=how)
+    return how(*arguments)
 
 
 def training_cotangent(
@@ -156,46 +193,6 @@ def training_cotangent(
 
     value, cotangent = jax.value_and_grad(loss, has_aux=True)(lin.f)
     return cotangent, value
-
-
-def virtual_gradient(
-    problem: Problem,
-    theta: PyTree,
-    point: Point,
-    lin: Linearized,
-    active: Sequence[int],
-    lookahead: str,
-) -> PyTree | Part:
-    """∇_w T: the whole tree, or for an active-only look-ahead the active part."""
-    cotangent, _ = training_cotangent(problem, theta, lin, point.batch)
-    return lin.pull_part(cotangent, active) if lookahead == "active_only" else lin.pull(cotangent)
-
-
-def look_ahead(
-    problem: Problem,
-    point: Point,
-    gradient: PyTree | Part | None,
-    active: Sequence[int],
-    lookahead: str,
-) -> PyTree:
-    """ŵ (Eq. 3).
-
-    Args:
-      problem, point: see there.
-      gradient: the virtual gradient as `virtual_gradient` returns it; None for 0.
-      active, lookahead: with `"active_only"` just the active groups take the step; the others stay
-        at w, or coast.
-    """
-    groups = problem.groups
-    start = point.params
-    if point.coast is not None:
-        start = jax.tree.map(lambda w, u: w + u.astype(w.dtype), start, point.coast)
-    if gradient is None:
-        return start
-    if lookahead == "active_only":
-        moved = descend(groups.part(start, active), gradient, point.alpha)
-        return groups.place(moved, start, active)
-    return descend(start, gradient, point.alpha)
 
 
 def meta_pass(problem: Problem, point: Point, params: PyTree) -> tuple[PyTree, PyTree]:
@@ -219,6 +216,31 @@ def judge(
     return jax.value_and_grad(l_val)(problem.groups.part(params, active))
 
 
+def direction_to_theta(
+    problem: Problem,
+    theta: PyTree,
+    point: Point,
+    estimator: Estimator,
+    lin: Linearized,
+    d: Part,
+    active: Sequence[int],
+) -> PyTree:
+    """Where a direction in the space of gradients, 0 outside `active`, meets θ: (∂g/∂θ)ᵀ d."""
+    if estimator.route == "vjp":
+        parts = layer_products(problem, theta, point, lin, d, active).values()
+        return jax.tree.map(lambda *x: sum(x), *parts)
+    if estimator.route == "darts":
+        assert lin.shifted is not None
+        plus, minus, eps = lin.shifted(d, active)
+
+        def slope(f: list[jax.Array]) -> PyTree:
+            loss = problem.objective.loss
+            return jax.grad(lambda t: loss(t, lin.rebuild(f), point.batch)[0])(theta)
+
+        return jax.tree.map(lambda a, b: (a - b) / (2 * eps), slope(plus), slope(minus))
+    return pull_to_theta(problem, theta, lin, point.batch, lin.push(d, active))
+
+
 def pull_to_theta(
     problem: Problem, theta: PyTree, lin: Linearized, batch: PyTree, jv: list[jax.Array]
 ) -> PyTree:
@@ -231,13 +253,3 @@ def pull_to_theta(
         return jax.jvp(loss, (lin.f,), (jv,))[1]
 
     return jax.grad(slope)(theta)
-
-
-def descend(params: PyTree, gradient: PyTree, alpha: jax.Array | float) -> PyTree:
-    """w − α g, in w's dtypes."""
-    return jax.tree.map(lambda w, g: w - (alpha * g).astype(w.dtype), params, gradient)
-
-
-def scale(part: Part, factor: jax.Array | float) -> Part:
-    """`factor` times a part, in its dtypes."""
-    return tuple((factor * x).astype(jnp.result_type(x)) for x in part)

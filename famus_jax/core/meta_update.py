@@ -14,16 +14,29 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core import gate_state as gs
-from famus_jax.core.checks import check_batches, check_estimator, check_forward, check_params
-from famus_jax.core.estimators import Estimator
-from famus_jax.core.gates import LearnedGates
-from famus_jax.core.meta_gradient import (
-    linearize_training,
-    training_cotangent,
+from famus_jax.core.checks import (
+    check_batches,
+    check_estimator,
+    check_forward,
+    check_params,
+    part_size,
 )
+from famus_jax.core.coupling import check_uncoupled
+from famus_jax.core.draws import GroupDraw
+from famus_jax.core.estimators import Active, AllGroups, Drawn, Estimator
+from famus_jax.core.gates import LearnedGates
+from famus_jax.core.meta_gradient import linearize_training, training_cotangent
 from famus_jax.core.pooling import group_widths, pool_groups
 from famus_jax.core.problem import Point, Problem
-from famus_jax.core.share import Known, active_share, gate_slopes, gated_share
+from famus_jax.core.share import Known, Share, active_share, drawn_share, gate_slopes
+from famus_jax.core.variants import (
+    Variant,
+    branch_costs,
+    correction_cost,
+    cut_costs,
+    cuts_of,
+    is_meta_step,
+)
 
 PyTree = Any
 
@@ -32,22 +45,27 @@ class MetaState(NamedTuple):
     """What a method carries from step to step.
 
     Attributes:
-      step: the number of meta updates so far, int32 scalar.
+      step: the number of steps so far, int32 scalar.
+      updates: the number of meta updates so far (fewer with `every` > 1), int32 scalar.
       key: a PRNG key; step t splits `fold_in(key, t)` into `StepKeys`.
       theta: θ; `()` for methods whose θ lives one batch.
       opt_state: the meta-optimiser's state.
       gates: `GateState` with learned gates, else `()`.
+      correction: with `correct_every` the exact gradient minus the cheap one, when last computed, a
+        tree like θ; else `()`.
     """
 
     step: jax.Array
+    updates: jax.Array
     key: jax.Array
     theta: PyTree
     opt_state: PyTree
     gates: PyTree
+    correction: PyTree
 
 
 class MetaInfo(NamedTuple):
-    """Diagnostics of one update.
+    """Diagnostics of one step.
 
     Attributes:
       weights: the weights of the training examples, float [n].
@@ -56,8 +74,11 @@ class MetaInfo(NamedTuple):
       theta_norm_c, theta_norm_g: norms of the θ-gradients of L_c and of λ2 L_g.
       gate_norm_c, gate_norm_r: norms of the samplers' gradients of L_c and of λ1 L_r.
       open_groups: how many groups were open.
-      branch: with learned gates the cut in use, an index into `LearnedGates.cuts`.
-      next_branch: the cut that the newest draw calls for, `lag` steps from now.
+      branch: with a drawn set of groups the cut in use, an index into its `cuts`; else -1.
+      next_branch: with learned gates the cut that the newest draw calls for, `lag` updates from now.
+      updated: 1 if θ was updated, 0 in a step without a meta update; then all of the above but
+        `weights` and `loss` are 0 (or -1).
+      cost: what the step costs in plain steps, by the layer groups' shares.
     """
 
     weights: jax.Array
@@ -70,6 +91,8 @@ class MetaInfo(NamedTuple):
     open_groups: jax.Array
     branch: jax.Array
     next_branch: jax.Array
+    updated: jax.Array
+    cost: jax.Array
 
 
 class MetaUpdate(NamedTuple):
@@ -104,18 +127,20 @@ def init_meta(
       ValueError: for parameters, groups or batch sizes that can't work; the message says why.
     """
     check_params(params)
-    check_estimator(problem, estimator, meta_batch_size / batch_size)
+    rho = meta_batch_size / batch_size
+    check_estimator(problem, estimator, rho, batch_size)
     key_theta, key_gates, key_steps = jax.random.split(key, 3)
     objective = problem.objective
     theta = () if objective.fresh else objective.init(key_theta, batch_size)
     opt_state = () if objective.fresh else objective.meta_optimizer.init(theta)
     gates = ()
     if isinstance(spec := estimator.active, LearnedGates):
-        costs = _cut_costs(problem, estimator, batch_size, meta_batch_size)
-        probability = spec.open_probability(problem.groups, costs)
+        probability = spec.open_probability(problem.groups, cut_costs(problem, estimator, rho))
         widths = group_widths(problem.groups, params, spec.out_axis)
         gates = gs.init_gates(spec, key_gates, problem.groups, widths, probability)
-    return MetaState(jnp.zeros((), jnp.int32), key_steps, theta, opt_state, gates)
+    correction = jax.tree.map(jnp.zeros_like, theta) if estimator.correct_every else ()
+    zero = jnp.zeros((), jnp.int32)
+    return MetaState(zero, zero, key_steps, theta, opt_state, gates, correction)
 
 
 class StepKeys(NamedTuple):
@@ -126,9 +151,10 @@ class StepKeys(NamedTuple):
     forward: jax.Array
 
 
-def step_keys(state: MetaState) -> StepKeys:
-    """Keys that depend on the state's key and step only."""
-    return StepKeys(*jax.random.split(jax.random.fold_in(state.key, state.step), 3))
+def step_keys(state: MetaState, step: jax.Array | int | None = None) -> StepKeys:
+    """Keys that depend on the state's key and a step (by default the state's) only."""
+    step = state.step if step is None else step
+    return StepKeys(*jax.random.split(jax.random.fold_in(state.key, step), 3))
 
 
 def meta_update(
@@ -137,19 +163,21 @@ def meta_update(
     state: MetaState,
     point: Point,
     *,
-    branch: int | None = None,
+    variant: Variant | None = None,
 ) -> MetaUpdate:
     """One update of the meta-model, and the gradient of the actual step under it.
+
+    In a step without a meta update (`Estimator.every`) the batch is weighed with θ as it is; by a
+    method whose θ lives one batch (L2R), which has none then, with equal weights.
 
     Args:
       problem: the functions; see `Problem`.
       estimator: how the meta gradient is estimated.
       state: from `init_meta` or the last update.
-      point: parameters, batches and α; see `Point`. With `closed="coast"`, `point.coast` must be
-        the optimiser's update at zero gradient.
-      branch: with learned gates drawn ahead, the cut of this step as a Python int, so that the
-        program has no branches; it must be what the queue in `state.gates` says. None leaves the
-        choice to a `lax.switch`.
+      point: parameters, batches and α; see `Point`. `closed="coast"` and `virtual_step="optimizer"`
+        need `point.descend`.
+      variant: which compiled variant, so that the program has no branches; it must be the one that
+        the state calls for. None leaves the choice to `lax.cond` and `lax.switch`.
 
     Returns:
       A `MetaUpdate`. Compile the call (`jax.jit`): what is not used of it is then never computed.
@@ -157,40 +185,91 @@ def meta_update(
     Raises:
       ValueError: when traced, for inputs that can't work; the message names the value and the fix.
     """
+    check_batches(problem, point)
+    if not problem.objective.learns:
+        return _plain_step(problem, estimator, state, point)
+    if variant is not None:
+        step = _meta_step if variant.meta else _plain_step
+        return step(problem, estimator, state, point, variant)
+    if not callable(estimator.every) and estimator.every == 1:
+        return _meta_step(problem, estimator, state, point)
+    return jax.lax.cond(
+        is_meta_step(estimator, state.step),
+        lambda: _meta_step(problem, estimator, state, point),
+        lambda: _plain_step(problem, estimator, state, point),
+    )
+
+
+def _plain_step(
+    problem: Problem,
+    estimator: Estimator,
+    state: MetaState,
+    point: Point,
+    variant: Variant | None = None,
+) -> MetaUpdate:
+    """A step without a meta update."""
+    del variant
+    objective, theta = problem.objective, state.theta
+    if objective.fresh:  # no θ outlives its batch: weigh all alike
+        example_loss = objective.example_loss
+        objective = objective._replace(loss=lambda theta, *args: _mean(example_loss(*args)))
+        problem = problem._replace(objective=objective)
+    lin = linearize_training(problem, theta, point, estimator)
+    cotangent, (loss, weights) = training_cotangent(problem, theta, lin, point.batch)
+    zero, minus_one = jnp.zeros((), jnp.float32), jnp.full((), -1, jnp.int32)
+    info = MetaInfo(
+        weights=weights,
+        loss=loss,
+        meta_loss=jnp.zeros_like(loss),
+        theta_norm_c=zero,
+        theta_norm_g=zero,
+        gate_norm_c=zero,
+        gate_norm_r=zero,
+        open_groups=zero,
+        branch=minus_one,
+        next_branch=minus_one,
+        updated=zero,
+        cost=jnp.ones((), jnp.float32),
+    )
+    state = state._replace(step=state.step + 1)
+    return MetaUpdate(lin.pull(cotangent), state, lin.model_state, lin.outputs, info)
+
+
+def _meta_step(
+    problem: Problem,
+    estimator: Estimator,
+    state: MetaState,
+    point: Point,
+    variant: Variant | None = None,
+) -> MetaUpdate:
+    """A step with a meta update."""
     objective, spec = problem.objective, estimator.active
     n, m = check_batches(problem, point)
-    if estimator.closed != "coast":
-        point = point._replace(coast=None)
-    elif point.coast is None:
-        raise ValueError(
-            'closed="coast" needs the optimiser\'s update at zero gradient: pass coast='
-            "optimizer.update(zero_gradients, opt_state, params)[0]"
-        )
+    if estimator.virtual_step == "optimizer" and point.descend and not _every_group(problem, spec):
+        check_uncoupled(point.descend, point.params, problem.groups)
     keys = step_keys(state)
     theta, opt_state = state.theta, state.opt_state
     if objective.fresh:
         theta = objective.init(keys.theta, n)
         opt_state = objective.meta_optimizer.init(theta)
-
     check_forward(problem, theta, point)
-    lin = linearize_training(problem, point)
-    cotangent, (loss, weights) = training_cotangent(problem, theta, lin, point.batch)
-    if not objective.learns:
-        info = _no_meta_info(weights, loss)
-        state = state._replace(step=state.step + 1)
-        return MetaUpdate(lin.pull(cotangent), state, lin.model_state, lin.outputs, info)
+
+    # The training batch, and the part of it that the meta gradient is taken on.
+    lin = linearize_training(problem, theta, point, estimator)
+    meta_point, meta_lin = point, lin
+    if estimator.part < 1:
+        meta_point = _leading_part(point, n, part_size(estimator, n))
+        meta_lin = linearize_training(problem, theta, meta_point, estimator)
+    cotangent, (loss, weights) = training_cotangent(problem, theta, meta_lin, meta_point.batch)
 
     # The virtual gradient, where every group takes part in the look-ahead.
     virtual = None
     if estimator.lookahead != "active_only" and not objective.stationary:
-        virtual = lin.pull(cotangent)
-    known = Known(problem, estimator, theta, point, lin, cotangent, virtual)
-    if isinstance(spec, LearnedGates):
-        draw = _gates_of_this_step(spec, state, keys.gates, virtual, problem)
-        share = gated_share(known, spec, draw, branch)
-    else:
-        draw = None
-        share = active_share(known, spec.groups(problem.groups))
+        virtual = meta_lin.pull(cotangent)
+    known = Known(problem, estimator, theta, meta_point, meta_lin, cotangent, virtual)
+    draw = _draw(spec, state, keys.gates, virtual, problem)
+    share = _share(known, draw, variant)
+    share, correction = _corrected(known, share, state, variant)
 
     theta_gradient = jax.tree.map(jnp.add, share.gradient_c, share.gradient_g)
     updates, opt_state = objective.meta_optimizer.update(theta_gradient, opt_state, theta)
@@ -199,44 +278,125 @@ def meta_update(
     if estimator.lookahead == "one_pass":
         gradient = virtual
     else:
+        if objective.in_forward:
+            lin = linearize_training(problem, new_theta, point, estimator)
         cotangent, (loss, weights) = training_cotangent(problem, new_theta, lin, point.batch)
         gradient = lin.pull(cotangent)
 
-    gates, gate_info = state.gates, _no_gate_info(spec, problem)
-    if isinstance(spec, LearnedGates) and draw is not None:
+    cost = branch_costs(problem, estimator, m / n)[0 if draw is None else draw.branch]
+    if estimator.correct_every:
+        correcting = state.updates % estimator.correct_every == 0
+        cost += jnp.where(correcting, correction_cost(problem, estimator, m / n), 0)
+    zero, minus_one = jnp.zeros((), jnp.float32), jnp.full((), -1, jnp.int32)
+    gates, norms = state.gates, {"gate_norm_c": zero, "gate_norm_r": zero}
+    branch = next_branch = minus_one if draw is None else draw.branch
+    if isinstance(spec, LearnedGates) and isinstance(draw, gs.Draw):
         slopes = share.slopes
         if objective.stationary:  # no virtual gradient: judge the groups by the actual one
-            slopes = gate_slopes(known, spec, problem.groups.all, gradient, share.v, draw.mask)
-        costs = _cut_costs(problem, estimator, n, m)
-        gates, gate_info = _train_samplers(spec, state, draw, slopes, point.alpha, problem, costs)
+            slopes = gate_slopes(known, spec, problem.groups.all, gradient, share.d, draw.factors)
+        gates, norms = gs.sampler_step(
+            spec,
+            state.gates,
+            draw,
+            slopes,
+            jnp.asarray(spec.lambdas(point.alpha)[0], jnp.float32),
+            problem.groups,
+            cut_costs(problem, estimator, m / n),
+        )
         if spec.lag:
             seen = gradient if virtual is None else virtual
-            gates, next_branch = _draw_ahead(spec, gates, state.step, keys.gates, seen, problem)
-            gate_info["next_branch"] = next_branch
+            inputs = _pooled(spec, seen, gates, problem)
+            update = state.updates + spec.lag
+            ahead = gs.draw_now(spec, gates, keys.gates, inputs, update, problem.groups)
+            gates, next_branch = gs.enqueue(gates, ahead), ahead.branch
 
     info = MetaInfo(
         weights=weights,
         loss=loss,
         meta_loss=share.meta_loss,
-        theta_norm_c=optax.tree.norm(share.gradient_c),
-        theta_norm_g=optax.tree.norm(share.gradient_g),
-        **gate_info,
+        theta_norm_c=optax.tree.norm(share.gradient_c).astype(jnp.float32),
+        theta_norm_g=optax.tree.norm(share.gradient_g).astype(jnp.float32),
+        **norms,
+        open_groups=_open_groups(spec, draw, problem),
+        branch=branch,
+        next_branch=next_branch,
+        updated=jnp.ones((), jnp.float32),
+        cost=cost,
     )
     new_state = MetaState(
         state.step + 1,
+        state.updates + 1,
         state.key,
         () if objective.fresh else new_theta,
         () if objective.fresh else opt_state,
         gates,
+        correction,
     )
     return MetaUpdate(gradient, new_state, lin.model_state, lin.outputs, info)
 
 
-def _gates_of_this_step(spec, state, key, virtual, problem):
+def _draw(spec, state, key, virtual, problem) -> gs.Draw | GroupDraw | None:
+    """The groups in force; None where they are fixed."""
+    if not isinstance(spec, Drawn):
+        return None
+    if not isinstance(spec, LearnedGates):
+        return spec.draw(key, problem.groups)
     if spec.lag:
         return gs.queued(state.gates)
     inputs = _pooled(spec, virtual, state.gates, problem)
-    return gs.draw_now(spec, state.gates, key, inputs, state.step, problem.groups)
+    return gs.draw_now(spec, state.gates, key, inputs, state.updates, problem.groups)
+
+
+def _share(known: Known, draw: gs.Draw | GroupDraw | None, variant: Variant | None) -> Share:
+    problem, estimator = known.problem, known.estimator
+    if draw is None:
+        return active_share(known, estimator.active.groups(problem.groups))
+    gates = estimator.active if isinstance(estimator.active, LearnedGates) else None
+    branch = None if variant is None else variant.branch
+    return drawn_share(known, cuts_of(problem, estimator), draw.factors, draw.branch, branch, gates)
+
+
+def _corrected(
+    known: Known, share: Share, state: MetaState, variant: Variant | None
+) -> tuple[Share, PyTree]:
+    """The share with the control variate in it, and that variate, renewed when it is due."""
+    estimator = known.estimator
+    if not estimator.correct_every:
+        return share, ()
+
+    def renewed() -> PyTree:
+        whole = Estimator(
+            AllGroups(),
+            virtual_step=estimator.virtual_step,
+            route=estimator.route,
+            epsilon=estimator.epsilon,
+        )
+        virtual = known.virtual
+        if virtual is None and not known.problem.objective.stationary:
+            virtual = known.lin.pull(known.cotangent)
+        all_known = known._replace(estimator=whole, virtual=virtual)
+        exact = active_share(all_known, known.problem.groups.all).gradient_c
+        return jax.tree.map(jnp.subtract, exact, share.gradient_c)
+
+    if variant is not None:
+        correction = renewed() if variant.correct else state.correction
+    else:
+        due = state.updates % estimator.correct_every == 0
+        correction = jax.lax.cond(due, renewed, lambda: state.correction)
+    gradient = jax.tree.map(jnp.add, share.gradient_c, correction)
+    return share._replace(gradient_c=gradient), correction
+
+
+def _leading_part(point: Point, n: int, size: int) -> Point:
+    """The point with the leading `size` of n examples as its training batch."""
+    batch = jax.tree.map(
+        lambda x: x[:size] if jnp.ndim(x) and jnp.shape(x)[0] == n else x, point.batch
+    )
+    return point._replace(batch=batch)
+
+
+def _every_group(problem: Problem, spec: Active) -> bool:
+    return not isinstance(spec, Drawn) and spec.groups(problem.groups) == problem.groups.all
 
 
 def _pooled(spec, gradient, gates, problem):
@@ -246,43 +406,11 @@ def _pooled(spec, gradient, gates, problem):
     return pool_groups(part, groups.all, groups, width, spec.pooling, spec.out_axis)
 
 
-def _train_samplers(spec, state, draw, slopes, alpha, problem, costs):
-    lambda_r = jnp.asarray(spec.lambdas(alpha)[0], jnp.float32)
-    gates, _, norms = gs.sampler_step(
-        spec, state.gates, draw, slopes, lambda_r, problem.groups, costs
-    )
-    info = {
-        **norms,
-        "open_groups": draw.mask.sum(),
-        "branch": draw.branch,
-        "next_branch": draw.branch,
-    }
-    return gates, info
+def _open_groups(spec, draw, problem) -> jax.Array:
+    if draw is None:
+        return jnp.asarray(len(spec.groups(problem.groups)), jnp.float32)
+    return (draw.factors != 0).sum().astype(jnp.float32)
 
 
-def _draw_ahead(spec, gates, step, key, gradient, problem):
-    inputs = _pooled(spec, gradient, gates, problem)
-    draw = gs.draw_now(spec, gates, key, inputs, step + spec.lag, problem.groups)
-    return gs.enqueue(gates, draw), draw.branch
-
-
-def _cut_costs(problem, estimator, n, m):
-    spec, stationary = estimator.active, problem.objective.stationary
-    return spec.cut_costs(problem.groups, estimator.lookahead, m / n, stationary)
-
-
-def _no_gate_info(spec, problem):
-    zero, minus_one = jnp.zeros(()), jnp.full((), -1, jnp.int32)
-    fixed = 0 if isinstance(spec, LearnedGates) else len(spec.groups(problem.groups))
-    return {
-        "gate_norm_c": zero,
-        "gate_norm_r": zero,
-        "open_groups": jnp.asarray(fixed, jnp.float32),
-        "branch": minus_one,
-        "next_branch": minus_one,
-    }
-
-
-def _no_meta_info(weights, loss):
-    zero, minus_one = jnp.zeros(()), jnp.full((), -1, jnp.int32)
-    return MetaInfo(weights, loss, zero, zero, zero, zero, zero, zero, minus_one, minus_one)
+def _mean(losses: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return losses.mean(), jnp.full_like(losses, 1 / losses.shape[0])

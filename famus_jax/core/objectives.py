@@ -36,6 +36,8 @@ class Objective(NamedTuple):
         batch is the meta loss, unless the user gives another.
       fresh: θ starts again from `init` for every batch (L2R) instead of being carried along.
       stationary: at its initial θ, T is 0 for every w, so that the virtual step is no step, ŵ = w.
+      in_forward: θ acts inside the forward pass too, which then takes it as a fifth argument:
+        `forward(params, model_state, rng, batch, θ)`. Only `second_order()` covers that.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Objective(NamedTuple):
     example_loss: ExampleLoss
     fresh: bool = False
     stationary: bool = False
+    in_forward: bool = False
 
     @property
     def learns(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,12 +19,14 @@ class Problem(NamedTuple):
     """What is learned and judged: pure functions and the layer groups, no data.
 
     Attributes:
-      forward: `(params, model_state, rng, batch) -> (outputs, model_state)`, training mode.
+      forward: `(params, model_state, rng, batch) -> (outputs, model_state)`, training mode; with an
+        objective that acts `in_forward`, `(params, model_state, rng, batch, θ)`.
       objective: the method; see `Objective`.
       meta_loss: `(outputs, meta_batch) -> ()`, L_val.
       groups: the layer groups of the parameters.
       meta_forward: the forward of the meta batch, if it is another one than `forward`. Either way
         the model state that it returns is thrown away.
+      micro_batches: run the training batch's passes on so many parts, one after the other.
     """
 
     forward: Forward
@@ -31,6 +34,16 @@ class Problem(NamedTuple):
     meta_loss: MetaLoss
     groups: LayerGroups
     meta_forward: Forward | None = None
+    micro_batches: int = 1
+
+    def forward_under(self, theta: PyTree) -> Forward:
+        """The forward with θ put in where the objective says that it takes one."""
+        if not self.objective.in_forward:
+            return self.forward
+        forward: Callable[..., Any] = self.forward
+        return lambda params, model_state, rng, batch: forward(
+            params, model_state, rng, batch, theta
+        )
 
 
 class Point(NamedTuple):
@@ -43,8 +56,8 @@ class Point(NamedTuple):
       batch: the training batch, leading size n.
       meta_batch: the trusted batch, leading size m.
       alpha: α, the learning rate of the virtual step, a scalar.
-      coast: what the optimiser does to the parameters at zero gradient (a tree like `params`), for
-        an active-only look-ahead with coasting groups; None for none.
+      descend: `gradient -> updates`, what the optimiser would do now, for a look-ahead through it or
+        with coasting groups: `lambda g: optimizer.update(g, opt_state, params)[0]`; None for none.
     """
 
     params: PyTree
@@ -53,4 +66,4 @@ class Point(NamedTuple):
     batch: PyTree
     meta_batch: PyTree
     alpha: jax.Array | float
-    coast: PyTree | None = None
+    descend: Callable[[PyTree], PyTree] | None = None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 
 from famus_jax.core.checks import check_kinds, leading_size
 from famus_jax.core.estimators import Estimator
-from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import MetaLoss, mean_of
@@ -18,6 +17,7 @@ from famus_jax.core.meta_update import MetaInfo, MetaState, init_meta, meta_upda
 from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.tracing import layer_groups
+from famus_jax.core.variants import has_variants
 from famus_jax.core.warn import warn_if_switching_on_cpu
 
 PyTree = Any
@@ -40,6 +40,7 @@ class Reweighter:
     meta_loss: MetaLoss | None = None
     groups: LayerGroups | None = None
     meta_forward: Forward | None = None
+    micro_batches: int = 1
 
     def __post_init__(self):
         check_kinds(self.objective, self.estimator)
@@ -50,9 +51,18 @@ class Reweighter:
         """The functions and the layer groups; groups not given are found by tracing."""
         groups = self.groups
         if groups is None:
-            groups = layer_groups(self.forward, params, model_state, rng, batch)
+            groups = layer_groups(self._four_arguments(), params, model_state, rng, batch)
         meta_loss = self.meta_loss or mean_of(self.objective.example_loss)
-        return Problem(self.forward, self.objective, meta_loss, groups, self.meta_forward)
+        return Problem(
+            self.forward, self.objective, meta_loss, groups, self.meta_forward, self.micro_batches
+        )
+
+    def _four_arguments(self) -> Forward:
+        """The forward at a first θ, if it takes one, to find the layers."""
+        if not self.objective.in_forward:
+            return self.forward
+        forward, init = cast(Any, self.forward), self.objective.init
+        return lambda *args: forward(*args, init(jax.random.key(0), leading_size(args[3], "batch")))
 
     def init(
         self, key: jax.Array, params: PyTree, model_state: PyTree, batch: PyTree, meta_batch: PyTree
@@ -66,7 +76,7 @@ class Reweighter:
         m = leading_size(meta_batch, "meta batch")
         problem = self.problem(params, model_state, key, batch)
         state = init_meta(problem, self.estimator, key, params, n, m)
-        if isinstance(self.estimator.active, LearnedGates):
+        if has_variants(self.estimator):
             warn_if_switching_on_cpu()
         return state
 
@@ -80,7 +90,7 @@ class Reweighter:
         *,
         rng: jax.Array | None = None,
         learning_rate: jax.Array | float | None = None,
-        coast: PyTree | None = None,
+        descend: Callable[[PyTree], PyTree] | None = None,
     ) -> tuple[jax.Array, MetaState, MetaInfo]:
         """Corrects the meta-model, then weighs the batch with it.
 
@@ -93,7 +103,8 @@ class Reweighter:
           rng: the key of the forward passes; give the one your own loss uses, if the network has
             dropout.
           learning_rate: α now, where `learning_rate` at construction can't say it.
-          coast: the optimiser's update at zero gradient, for `closed="coast"`.
+          descend: what your optimiser would do, `lambda g: optimizer.update(g, opt_state, params)[0]`,
+            for `virtual_step="optimizer"` and `closed="coast"`.
 
         Returns:
           `(weights, meta_state, info)`: float [n], such that Σ_i weights_i ℓ_i is the loss to
@@ -104,7 +115,7 @@ class Reweighter:
         if alpha is None:
             alpha = learning_rate_at(self.learning_rate, meta_state.step)
         problem = self.problem(params, model_state, rng, batch)
-        point = Point(params, model_state, rng, batch, meta_batch, alpha, coast)
+        point = Point(params, model_state, rng, batch, meta_batch, alpha, descend)
         update = meta_update(problem, self.estimator, meta_state, point)
         return update.info.weights, update.state, update.info
 
@@ -118,6 +129,7 @@ def reweighter(
     meta_loss: MetaLoss | None = None,
     groups: LayerGroups | None = None,
     meta_forward: Forward | None = None,
+    micro_batches: int = 1,
 ) -> Reweighter:
     """Learned example weights for your own weighted loss.
 
@@ -129,9 +141,19 @@ def reweighter(
       meta_loss: `(outputs, meta_batch) -> ()`; by default the mean of the objective's example loss.
       groups: layer groups; by default found by tracing.
       meta_forward: another forward for the meta batch, if wanted.
+      micro_batches: run the training batch's passes on so many parts, one after the other.
 
     Returns:
       A `Reweighter` r; `r.init(...)` makes the state and `r(...)` returns
       `(weights, state, info)`. Call it inside your own `jax.jit`.
     """
-    return Reweighter(forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward)
+    return Reweighter(
+        forward,
+        objective,
+        estimator,
+        learning_rate,
+        meta_loss,
+        groups,
+        meta_forward,
+        micro_batches,
+    )

@@ -1,8 +1,9 @@
 """The active groups' share of the meta gradient, inside one training step.
 
-Symbols: S = the active groups, r_l = gates, v_S = ∂L_val/∂ŵ_S, g_S = the virtual gradient there,
-L_c = the meta batch's loss, L_g = gradient matching (Eq. 11), λ2 = its weight, "cut" = the lowest
-group that a compiled variant differentiates.
+Symbols: S = the active groups, r_l = their factors (gates, or importance weights), v_S = ∂L_val/∂ŵ_S,
+g_S = the virtual gradient there, d_S = (∂ŵ_S/∂g_S)ᵀ v_S (−α v_S for SGD), L_c = the meta batch's loss,
+L_g = gradient matching (Eq. 11), λ2 = its weight, "cut" = the lowest group that a compiled variant
+differentiates.
 """
 
 from __future__ import annotations
@@ -14,18 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from famus_jax.core.estimators import Estimator
-from famus_jax.core.gate_state import Draw
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import Part
 from famus_jax.core.linearize import Linearized
-from famus_jax.core.meta_gradient import (
-    judge,
-    layer_products,
-    look_ahead,
-    pull_to_theta,
-    scale,
-    second_order_meta_gradient,
-)
+from famus_jax.core.look_ahead import look_ahead, way_back
+from famus_jax.core.meta_gradient import direction_to_theta, judge, second_order_meta_gradient
 from famus_jax.core.pooling import gradient_matching
 from famus_jax.core.problem import Point, Problem
 
@@ -58,64 +52,80 @@ class Share(NamedTuple):
       gradient_c, gradient_g: the θ-gradients of L_c and of λ2 L_g.
       meta_loss: L_val at the look-ahead.
       slopes: with learned gates ∂L_c/∂r, float32 [L], else `()`.
-      v: with learned gates and no virtual step: v_S in a tree like the parameters, else `()`.
+      d: with learned gates and no virtual step: d_S in a tree like the parameters, else `()`.
     """
 
     gradient_c: PyTree
     gradient_g: PyTree
     meta_loss: jax.Array
     slopes: Any = ()
-    v: PyTree = ()
+    d: PyTree = ()
 
 
 def active_share(known: Known, active: Sequence[int]) -> Share:
     """The share of a fixed set of groups."""
-    if known.estimator.route == "second_order":
+    problem, estimator = known.problem, known.estimator
+    if estimator.route == "second_order":
         value, gradient = second_order_meta_gradient(
-            known.problem,
+            problem,
             known.theta,
             known.point,
             active=active,
-            lookahead=known.estimator.lookahead,
+            lookahead=estimator.lookahead,
+            closed=estimator.closed,
+            virtual_step=estimator.virtual_step,
         )
         return Share(gradient, _zeros(known.theta), value)
-    value, v, _ = _judged(known, active, None)
-    if known.estimator.route == "vjp":
-        parts = layer_products(
-            known.problem, known.theta, known.point, known.lin, v, active
-        ).values()
-        return Share(jax.tree.map(lambda *x: sum(x), *parts), _zeros(known.theta), value)
-    return Share(_to_theta(known, v, active), _zeros(known.theta), value)
+    seen = _judged(known, active, None)
+    return Share(_to_theta(known, seen.d, active), _zeros(known.theta), seen.meta_loss)
 
 
-def gated_share(known: Known, spec: LearnedGates, draw: Draw, branch: int | None) -> Share:
-    """The open groups' share, on the compiled variant with the right cut.
+def drawn_share(
+    known: Known,
+    cuts: Sequence[int],
+    factors: jax.Array,
+    branch: jax.Array,
+    static_branch: int | None,
+    gates: LearnedGates | None = None,
+) -> Share:
+    """The drawn groups' share, on the compiled variant with the right cut.
 
-    With `branch` (a Python int) there is one variant; with None a `lax.switch` over all.
+    Args:
+      known: see there.
+      cuts: the lowest group of every variant.
+      factors: r, [L]: 0 for closed groups.
+      branch: the variant that the draw calls for.
+      static_branch: the same as a Python int, for a program without branches; None for a
+        `lax.switch` over all.
+      gates: the gates' description, if it is learned ones that drew.
     """
     groups = known.problem.groups
 
     def variant(cut: int):
         active = groups.all[cut:]
 
-        def run(mask: jax.Array) -> Share:
-            value, v, part = _judged(known, active, mask)
-            gradient_c = _to_theta(known, _gated(known, v, active, mask), active)
+        def run(factors: jax.Array) -> Share:
+            is_open = (factors != 0).astype(factors.dtype)
+            seen = _judged(known, active, is_open)
+            value, part = seen.meta_loss, seen.gradient
+            gradient_c = _to_theta(known, _times(known, seen.d, active, factors), active)
             gradient_g = _zeros(known.theta)
-            if spec.lambda_g:
-                gradient_g = _matching_gradient(known, spec, part, v, active)
+            if gates is None:
+                return Share(gradient_c, gradient_g, value)
+            if gates.lambda_g:
+                gradient_g = _matching_gradient(known, gates, part, seen.v, active)
             if part is None:
                 zeros = jax.tree.map(jnp.zeros_like, known.point.params)
-                return Share(gradient_c, gradient_g, value, (), groups.place(v, zeros, active))
-            slopes = gate_slopes(known, spec, active, part, v, mask)
+                return Share(gradient_c, gradient_g, value, (), groups.place(seen.d, zeros, active))
+            slopes = gate_slopes(known, gates, active, part, seen.d, factors)
             return Share(gradient_c, gradient_g, value, slopes)
 
         return run
 
-    variants = [variant(cut) for cut in spec.cuts(groups)]
-    if branch is not None:
-        return variants[branch](draw.mask)
-    return jax.lax.switch(draw.branch, variants, draw.mask)
+    variants = [variant(cut) for cut in cuts]
+    if static_branch is not None:
+        return variants[static_branch](factors)
+    return jax.lax.switch(branch, variants, factors)
 
 
 def gate_slopes(
@@ -123,39 +133,49 @@ def gate_slopes(
     spec: LearnedGates,
     active: Sequence[int],
     gradient: PyTree,
-    v: PyTree,
+    d: PyTree,
     mask: jax.Array,
 ) -> jax.Array:
-    """∂L_c/∂r_l = −α⟨v_l, g_l⟩, read as ŵ_l = w_l − α r_l g_l; 0 below the cut. float32 [L]."""
+    """∂L_c/∂r_l = ⟨d_l, g_l⟩ (−α⟨v_l, g_l⟩), float32 [L], 0 below the cut.
+
+    Read as ŵ_l = w_l − α r_l g_l.
+    """
     groups = known.problem.groups
     sums = [jnp.zeros((), jnp.float32) for _ in groups.names]
-    pairs = zip(jax.tree.leaves(gradient), jax.tree.leaves(v), strict=True)
+    pairs = zip(jax.tree.leaves(gradient), jax.tree.leaves(d), strict=True)
     for (g, x), group in zip(pairs, groups.part_index(active), strict=True):
         sums[group] += jnp.vdot(x.astype(jnp.float32), g.astype(jnp.float32))
-    sign = jnp.where(mask > 0, 1, spec.closed_sign)
-    return (-known.point.alpha * sign * jnp.stack(sums)).astype(jnp.float32)
+    return jnp.where(mask > 0, 1, spec.closed_sign) * jnp.stack(sums)
 
 
-def _judged(
-    known: Known, active: Sequence[int], mask: jax.Array | None
-) -> tuple[jax.Array, Part, Part | None]:
-    """L_val at the look-ahead, v_S, and g_S (None where the virtual step does not move)."""
-    problem, lookahead = known.problem, known.estimator.lookahead
+class _Judged(NamedTuple):
+    """L_val at the look-ahead, v_S, d_S, and g_S (None where the virtual step does not move)."""
+
+    meta_loss: jax.Array
+    v: Part
+    d: Part
+    gradient: Part | None
+
+
+def _judged(known: Known, active: Sequence[int], is_open: jax.Array | None) -> _Judged:
+    problem, estimator = known.problem, known.estimator
     part, gradient = None, known.virtual
     if known.virtual is not None:
         part = problem.groups.part(known.virtual, active)
     elif not problem.objective.stationary:
         part = known.lin.pull_part(known.cotangent, active)
-        gradient = part if mask is None else _gated(known, part, active, mask)
-    ahead = look_ahead(problem, known.point, gradient, active, lookahead)
+        gradient = part if is_open is None else _times(known, part, active, is_open)
+    ahead = look_ahead(problem, known.point, estimator, gradient, active)
     value, v = judge(problem, known.point, ahead, active)
-    return value, v, part
+    d = way_back(problem, known.point, estimator, gradient, v, active)
+    return _Judged(value, v, d, part)
 
 
-def _to_theta(known: Known, v: Part, active: Sequence[int]) -> PyTree:
-    """−α ∇_θ ⟨∂T/∂f, J v⟩."""
-    jv = known.lin.push(scale(v, -known.point.alpha), active)
-    return pull_to_theta(known.problem, known.theta, known.lin, known.point.batch, jv)
+def _to_theta(known: Known, d: Part, active: Sequence[int]) -> PyTree:
+    """(∂g/∂θ)ᵀ d."""
+    return direction_to_theta(
+        known.problem, known.theta, known.point, known.estimator, known.lin, d, active
+    )
 
 
 def _matching_gradient(
@@ -174,13 +194,12 @@ def _matching_gradient(
     def l_g(train: Part) -> jax.Array:
         return lambda_g * gradient_matching(train, v_head, spec.matching, spec.out_axis)
 
-    jv = known.lin.push(jax.grad(l_g)(g_head), head)
-    return pull_to_theta(known.problem, known.theta, known.lin, known.point.batch, jv)
+    return _to_theta(known, jax.grad(l_g)(g_head), head)
 
 
-def _gated(known: Known, part: Part, active: Sequence[int], mask: jax.Array) -> Part:
+def _times(known: Known, part: Part, active: Sequence[int], factors: jax.Array) -> Part:
     owner = known.problem.groups.part_index(active)
-    return tuple(x * mask[g].astype(x.dtype) for x, g in zip(part, owner, strict=True))
+    return tuple(x * factors[g].astype(x.dtype) for x, g in zip(part, owner, strict=True))
 
 
 def _zeros(tree: PyTree) -> PyTree:

@@ -1,13 +1,14 @@
 """Use (c): the whole training step, compiled, buffers donated.
 
-With a fixed set of active groups: one executable, nothing read back by the host. With learned gates:
-one executable per cut; the gates of step t were drawn at step t − lag, so the host reads a number
-that is ready while step t − 1 still runs.
+With a fixed set of active groups: one executable, nothing read back by the host. An estimator that
+chooses from step to step has one executable per variant (see `variants`), and the host must know which
+one is due before it dispatches: meta steps are counted, random draws are made many ahead, and the gates
+of an update were drawn `lag` updates before, so that the host reads a number that is ready while the
+last step still runs.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,8 +17,8 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.checks import leading_size
+from famus_jax.core.dispatch import Dispatcher
 from famus_jax.core.estimators import Estimator
-from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import MetaLoss
@@ -25,6 +26,7 @@ from famus_jax.core.meta_update import MetaInfo, MetaState, init_meta, meta_upda
 from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.reweighter import LearningRate, learning_rate_at, reweighter
+from famus_jax.core.variants import Variant, has_variants
 
 PyTree = Any
 Metrics = Callable[[PyTree, PyTree], dict[str, jax.Array]]
@@ -51,8 +53,9 @@ class TrainState(NamedTuple):
 class TrainStep:
     """`state, info, metrics = step(state, batch, meta_batch)`, compiled; see `train_step`.
 
-    The one thing it keeps between calls is which cuts the gates under way call for: the host's copy
-    of a queue that is also in the state, from which it is read anew whenever another state comes in.
+    Attributes:
+      problem, estimator: see there.
+      compiled: the variants that have been compiled so far (a call that adds one takes long).
     """
 
     def __init__(
@@ -64,18 +67,13 @@ class TrainStep:
         metrics: Metrics | None = None,
     ):
         self.problem, self.estimator = problem, estimator
+        self.compiled: set[Variant | None] = set()
         self._optimizer = optax.with_extra_args_support(optimizer)
         self._learning_rate, self._metrics = learning_rate, metrics
-        active = estimator.active
-        self._gated = isinstance(active, LearnedGates) and problem.objective.learns
-        if self._gated and isinstance(active, LearnedGates) and active.lag == 0:
-            raise ValueError(
-                "train_step needs gates that are known before the step is dispatched: use "
-                "learned_gates(..., lag=2) (or lag=1, which makes the host wait for each step)"
-            )
-        self._compiled = jax.jit(self._step, donate_argnums=0, static_argnames="branch")
-        self._branches: deque[jax.Array | int] = deque()
-        self._expected: jax.Array | None = None
+        self._step_of = jax.jit(self._step, donate_argnums=0, static_argnames="variant")
+        self._dispatcher = None
+        if problem.objective.learns and has_variants(estimator):
+            self._dispatcher = Dispatcher(problem, estimator)
 
     def init(
         self,
@@ -103,30 +101,27 @@ class TrainStep:
         self, state: TrainState, batch: PyTree, meta_batch: PyTree = None
     ) -> tuple[TrainState, MetaInfo, dict[str, jax.Array]]:
         """One step. `state` is donated: use the one returned from here on."""
-        if not self._gated:
-            return self._compiled(state, batch, meta_batch, branch=None)
-        if self._expected is not state.step:
-            self._branches = deque(state.meta.gates.branches.tolist())
-        self._expected = None  # if the dispatch fails, the queue is read anew
-        branch = int(self._branches.popleft())
-        state, info, metrics = self._compiled(state, batch, meta_batch, branch=branch)
-        self._branches.append(info.next_branch)
-        self._expected = state.step
+        dispatcher = self._dispatcher
+        variant = None if dispatcher is None else dispatcher.due(state.step, state.meta)
+        self.compiled.add(variant)
+        state, info, metrics = self._step_of(state, batch, meta_batch, variant=variant)
+        if dispatcher is not None:
+            dispatcher.dispatched(state.step, info)
         return state, info, metrics
 
-    def lower(self, state: TrainState, batch: PyTree, meta_batch: PyTree = None, *, branch=None):
-        """The lowered program, for cost analysis; with learned gates of one cut."""
-        return self._compiled.lower(state, batch, meta_batch, branch=branch)
+    def lower(self, state: TrainState, batch: PyTree, meta_batch: PyTree = None, *, variant=None):
+        """The lowered program of a variant, for cost analysis."""
+        return self._step_of.lower(state, batch, meta_batch, variant=variant)
 
-    def _step(self, state, batch, meta_batch, branch):
+    def _step(self, state, batch, meta_batch, variant):
         alpha = learning_rate_at(self._learning_rate, state.step)
         rng = jax.random.fold_in(state.key, state.step)
-        coast = None
-        if self.estimator.closed == "coast":
-            zeros = jax.tree.map(jnp.zeros_like, state.params)
-            coast, _ = self._optimizer.update(zeros, state.opt_state, state.params)
-        point = Point(state.params, state.model_state, rng, batch, meta_batch, alpha, coast)
-        new = meta_update(self.problem, self.estimator, state.meta, point, branch=branch)
+
+        def descend(gradient: PyTree) -> PyTree:
+            return self._optimizer.update(gradient, state.opt_state, state.params)[0]
+
+        point = Point(state.params, state.model_state, rng, batch, meta_batch, alpha, descend)
+        new = meta_update(self.problem, self.estimator, state.meta, point, variant=variant)
         updates, opt_state = self._optimizer.update(new.gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = self._metrics(new.outputs, batch) if self._metrics else {}
@@ -147,14 +142,15 @@ def train_step(
     meta_loss: MetaLoss | None = None,
     groups: LayerGroups | None = None,
     meta_forward: Forward | None = None,
+    micro_batches: int = 1,
     metrics: Metrics | None = None,
 ) -> TrainStep:
     """The compiled training step: meta update and actual update in one program.
 
     Args:
-      forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward: see
-        `reweighter`; `learning_rate` should be the optimiser's own. With learned gates, `lag` must
-        be at least 1; 2 keeps the host from waiting.
+      forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward,
+        micro_batches: see `reweighter`; `learning_rate` should be the optimiser's own. With learned
+        gates, `lag` must be at least 1; 2 keeps the host from waiting.
       optimizer: any optax optimiser for the actual step.
       params, model_state, batch: examples (or shape structs), to find the layer groups.
       metrics: `(outputs, batch) -> {name: array}`, computed in the step on the training batch.
@@ -171,6 +167,7 @@ def train_step(
         meta_loss=meta_loss,
         groups=groups,
         meta_forward=meta_forward,
+        micro_batches=micro_batches,
     )
     problem = weigh.problem(params, model_state, jax.random.key(0), batch)
     return TrainStep(problem, estimator, optimizer, learning_rate, metrics)

@@ -6,6 +6,7 @@ follows (weight decay, momentum, a schedule) is the user's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,6 @@ import optax
 
 from famus_jax.core.checks import leading_size
 from famus_jax.core.estimators import Estimator
-from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import MetaLoss
@@ -22,6 +22,7 @@ from famus_jax.core.meta_update import MetaInfo, MetaState, init_meta, meta_upda
 from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.reweighter import LearningRate, learning_rate_at, reweighter
+from famus_jax.core.variants import has_variants
 from famus_jax.core.warn import warn_if_switching_on_cpu
 
 PyTree = Any
@@ -55,22 +56,24 @@ def meta_reweight(
     meta_loss: MetaLoss | None = None,
     groups: LayerGroups | None = None,
     meta_forward: Forward | None = None,
+    micro_batches: int | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Replaces incoming updates by the gradient of the reweighted loss.
 
     Put it first: `optax.chain(meta_reweight(...), optax.add_decayed_weights(5e-4), optax.sgd(...))`.
     The updates that come in are not looked at: pass None, or a `jax.grad` that `jit` then eliminates.
     `update` needs `params`, `batch=` and `meta_batch=`; with `model_state=` it starts from that model
-    state instead of its own; `rng=` gives the key of the forward passes, `coast=` the optimiser's
-    update at zero gradient (for `closed="coast"`). Other extra arguments are ignored.
+    state instead of its own; `rng=` gives the key of the forward passes, `descend=` what the rest of
+    your chain would do with a gradient (for `virtual_step="optimizer"` and `closed="coast"`; see
+    `reweighter`). Other extra arguments are ignored.
 
     Inside `optax.MultiSteps` it would see the last micro-batch only: put `MultiSteps` behind it in
     the chain instead. For `optax.inject_hyperparams`, name the functions and the key in `static_args`:
-    `("forward", "key")`, and `"meta_loss"`, `"meta_forward"` if given.
+    `("forward", "key")`, and `"meta_loss"`, `"meta_forward"`, `"micro_batches"` if given.
 
     Args:
-      forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward: see
-        `reweighter`.
+      forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward,
+        micro_batches: see `reweighter`.
       key: a PRNG key for θ, the samplers and the gates.
       batch, meta_batch: examples of both batches, arrays or `jax.ShapeDtypeStruct`s; only their
         shapes count. They fix every shape of the state.
@@ -92,6 +95,7 @@ def meta_reweight(
         meta_loss=meta_loss,
         groups=groups,
         meta_forward=meta_forward,
+        micro_batches=micro_batches or 1,
     )
 
     def problem_for(params: PyTree, model_state: PyTree) -> Problem:
@@ -100,12 +104,19 @@ def meta_reweight(
     def init(params: PyTree) -> MetaReweightState:
         problem = problem_for(params, model_state)
         meta = init_meta(problem, estimator, key, params, *sizes)
-        if isinstance(estimator.active, LearnedGates):
+        if has_variants(estimator):
             warn_if_switching_on_cpu()
 
         def first_info(batch: PyTree, meta_batch: PyTree) -> MetaInfo:
-            zeros = jax.tree.map(jnp.zeros_like, params)
-            point = Point(params, model_state, key, batch, meta_batch, jnp.float32(1), zeros)
+            point = Point(
+                params,
+                model_state,
+                key,
+                batch,
+                meta_batch,
+                jnp.float32(1),
+                lambda gradient: gradient,
+            )
             return meta_update(problem, estimator, meta, point).info
 
         info = jax.eval_shape(first_info, *shapes)
@@ -121,7 +132,7 @@ def meta_reweight(
         meta_batch: PyTree = None,
         model_state: PyTree = None,
         rng: jax.Array | None = None,
-        coast: PyTree | None = None,
+        descend: Callable[[PyTree], PyTree] | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree, MetaReweightState]:
         del updates, extra_args
@@ -142,7 +153,7 @@ def meta_reweight(
         model_state = state.model_state if model_state is None else model_state
         rng = step_keys(state.meta).forward if rng is None else rng
         alpha = learning_rate_at(learning_rate, state.meta.step)
-        point = Point(params, model_state, rng, batch, meta_batch, alpha, coast)
+        point = Point(params, model_state, rng, batch, meta_batch, alpha, descend)
         new = meta_update(problem_for(params, model_state), estimator, state.meta, point)
         return new.gradient, MetaReweightState(new.state, new.model_state, new.info)
 

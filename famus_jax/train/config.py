@@ -77,8 +77,8 @@ class MetaConfig:
 class RunConfig:
     """One row of the table: a method and, for methods that learn θ, an estimator.
 
-    `estimator` is a dict with `kind` (`"exact"`, `"second_order"`, `"top_k"`, `"chosen"`,
-    `"learned_gates"`) and that function's arguments.
+    `estimator` is a dict with `kind` (`"exact"`, `"second_order"`, `"top_k"`, `"chosen"`, `"block"`,
+    `"random_groups"`, `"random_depth"`, `"learned_gates"`) and that function's arguments.
     """
 
     method: str
@@ -159,9 +159,12 @@ def build_estimator(spec: Mapping[str, Any]) -> Estimator:
         "second_order": estimators.second_order,
         "top_k": estimators.top_k,
         "chosen": estimators.chosen,
+        "block": estimators.block,
+        "random_groups": estimators.random_groups,
+        "random_depth": estimators.random_depth,
         "learned_gates": estimators.learned_gates,
     }
-    arguments = dict(spec)
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
     kind = arguments.pop("kind", None)
     one_of(kind, kinds, "estimator.kind")
     try:

@@ -17,9 +17,7 @@ import numpy as np
 
 from famus_jax.adapters import linen_forward, linen_init
 from famus_jax.core.checks import check_estimator
-from famus_jax.core.costs import step_cost
 from famus_jax.core.estimators import exact
-from famus_jax.core.gates import LearnedGates
 from famus_jax.core.losses import mean_of
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
@@ -130,6 +128,7 @@ class _Experiment:
                     Problem(self.forward, objective, meta_loss, groups),
                     build_estimator(run.estimator),
                     schedule.meta_batch_size / schedule.batch_size,
+                    schedule.batch_size,
                 )
 
     def run(self) -> tuple[list[dict[str, Any]], list[pictures.Curve]]:
@@ -240,7 +239,7 @@ class _Experiment:
             **about,
             steps=self._length(run),
             seconds=round(done.seconds, 3),
-            step_cost=round(self._cost(run, step), 4),
+            step_cost=round(self._cost(run, done.history), 4),
         )
         weights = None if done.weights is None else _finite_list(done.weights)
         return {"row": row, "history": done.history, "weights": weights}
@@ -276,20 +275,13 @@ class _Experiment:
             (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
         return state.params, state.model_state
 
-    def _cost(self, run: RunConfig, step: TrainStep) -> float:
+    def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
         """The step's forward and backward passes over a plain step's, from the layer groups."""
         schedule, method = self.config.schedule, METHODS[run.method]
         rho = schedule.meta_batch_size / schedule.batch_size
         if not method.meta:
             return 1 + rho if method.batches == "noisy+trusted" else 1.0
-        estimator, problem = step.estimator, step.problem
-        if isinstance(estimator.active, LearnedGates):
-            lowest = estimator.active.cuts(problem.groups)[0]
-        else:
-            lowest = min(estimator.active.groups(problem.groups))
-        share = problem.groups.share_above(lowest)
-        stationary = problem.objective.stationary
-        return step_cost(estimator.lookahead, share, rho, stationary=stationary)
+        return float(np.mean([record["cost"] for record in history]))
 
     def _curve(self, run: RunConfig, seeded, results) -> pictures.Curve:
         found = {seed: results[run.name, seed] for seed in self.config.seeds}

@@ -25,7 +25,7 @@ _INFO_SCALARS = (
     "gate_norm_c",
     "gate_norm_r",
     "open_groups",
-)
+)  # means over the steps with a meta update
 
 
 class Run(NamedTuple):
@@ -150,8 +150,11 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
     }
     if run.meta_stream is None:
         return {"loss": float(losses.mean()), **measured}
+    updated = [info for info in infos if info.updated]
     for name in _INFO_SCALARS:
-        measured[name] = float(np.mean([getattr(info, name) for info in infos]))
+        values = [getattr(info, name) for info in updated]
+        measured[name] = float(np.mean(values)) if values else None
+    measured["cost"] = float(np.mean([info.cost for info in infos]))
     index = np.concatenate(indices)
     weights = np.concatenate([info.weights * len(info.weights) for info in infos])
     wrong = run.wrong[index]

@@ -152,7 +152,7 @@ def test_groups_of_another_network():
 
 def test_coast_missing():
     with pytest.raises(
-        ValueError, match=r"closed=\"coast\" needs.*pass coast=optimizer.update\(zero_gradients"
+        ValueError, match=r"closed=\"coast\" need.*pass descend=lambda g: optimizer.update\(g, opt"
     ):
         call(top_k(1, lookahead="active_only", closed="coast"))
 

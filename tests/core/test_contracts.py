@@ -108,9 +108,10 @@ def test_coast_is_ignored_unless_asked_for():
     estimator = famus.top_k(1, lookahead="active_only")
     r = famus.reweighter(FORWARD, famus.l2r(), estimator, learning_rate=0.1)
     state = r.init(KEY, PARAMS, {}, BATCH, META)
-    coast = jax.tree.map(lambda x: x + 1.0, PARAMS)
     plain, _, _ = r(state, PARAMS, {}, BATCH, META)
-    given, _, _ = r(state, PARAMS, {}, BATCH, META, coast=coast)
+    given, _, _ = r(
+        state, PARAMS, {}, BATCH, META, descend=lambda g: jax.tree.map(lambda x: x + 1.0, PARAMS)
+    )
     np.testing.assert_array_equal(plain, given)
 
 

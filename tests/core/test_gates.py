@@ -1,5 +1,6 @@
 """Learned gates, the static side: cuts, open groups, penalties, expected cost, presets."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax import LearnedGates, group_by, learned_gates
+import famus_jax
+from famus_jax import LearnedGates, Problem, group_by, learned_gates
+from famus_jax.core.estimators import Estimator
 from famus_jax.core.samplers import GateDraw
+from famus_jax.core.variants import cut_costs
 
 SHARES = (0.1, 0.3, 0.2, 0.25, 0.1, 0.05)
 
@@ -22,6 +26,12 @@ def network(size=6):
 
 def spec(preset="paper", **changes):
     return learned_gates(preset, **changes).active
+
+
+def cut_costs_of(gates, groups, lookahead, rho):
+    problem = Problem(None, famus_jax.mwnet(), None, groups)
+    lag = max(gates.lag, 1)
+    return cut_costs(problem, Estimator(dataclasses.replace(gates, lag=lag), lookahead), rho)
 
 
 def draw(hard, probability=None):
@@ -140,7 +150,7 @@ def test_expected_cost(lookahead, head_open, candidates, max_variants):
     """
     groups = network()
     gates = spec("budget", head_open=head_open, candidates=candidates, max_variants=max_variants)
-    cuts, costs = gates.cuts(groups), gates.cut_costs(groups, lookahead, 0.5, False)
+    cuts, costs = gates.cuts(groups), cut_costs_of(gates, groups, lookahead, 0.5)
     for cut, cost in zip(cuts, costs, strict=True):
         assert cost == pytest.approx(ref.step_cost(lookahead, sum(SHARES[cut:]), 0.5))
     probability = np.asarray([0.1, 0.7, 0.4, 0.25, 0.6, 0.9])
@@ -154,7 +164,7 @@ def test_expected_cost(lookahead, head_open, candidates, max_variants):
 def test_budget_penalty():
     """(E[cost] − B)²; fails if the drawn gates enter instead of their probabilities."""
     groups, gates = network(), spec("budget", target=2.5)
-    costs = gates.cut_costs(groups, "full", 1.0, False)
+    costs = cut_costs_of(gates, groups, "full", 1.0)
     probability = [0.1, 0.7, 0.4, 0.25, 0.6, 0.9]
     expected = float(gates.expected_cost(jnp.asarray(probability), groups, costs))
     value = gates.regularizer(draw([1] * 6, probability), groups, costs)
@@ -164,7 +174,7 @@ def test_budget_penalty():
 def test_gates_start_at_the_budget():
     """Fails if they start undecided, which would cost far more than the budget."""
     groups, gates = network(), spec("budget", target=2.2)
-    costs = gates.cut_costs(groups, "full", 1.0, False)
+    costs = cut_costs_of(gates, groups, "full", 1.0)
     p = gates.open_probability(groups, costs)
     gated = [True] * 5 + [False]
     assert ref.expected_cost([p] * 6, gated, gates.cuts(groups), costs, 6) == pytest.approx(
@@ -206,7 +216,7 @@ def test_errors_name_value_and_fix():
         ValueError, match="K = target = 7.0 must lie between 0 and the 6 layer groups"
     ):
         spec(target=7.0).cuts(groups)
-    costs = spec("budget").cut_costs(groups, "full", 1.0, False)
+    costs = cut_costs_of(spec("budget"), groups, "full", 1.0)
     with pytest.raises(
         ValueError, match=r"a budget of 1.0 plain steps can't be met.*between 2.\d+ and 3.33"
     ):

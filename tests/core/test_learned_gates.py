@@ -11,7 +11,16 @@ import pytest
 import reference as ref
 
 import famus_jax
-from famus_jax import Point, Problem, chosen, group_by, init_meta, learned_gates, meta_update
+from famus_jax import (
+    Point,
+    Problem,
+    Variant,
+    chosen,
+    group_by,
+    init_meta,
+    learned_gates,
+    meta_update,
+)
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -102,7 +111,9 @@ def test_theta_gradient_of_open_groups(pattern, lookahead):
     state = initial(problem, estimator, point)
     gates = queue(state.gates, estimator.active, problem.groups, pattern)
     branch = int(gates.branches[0])
-    update = meta_update(problem, estimator, state._replace(gates=gates), point, branch=branch)
+    update = meta_update(
+        problem, estimator, state._replace(gates=gates), point, variant=Variant(branch=branch)
+    )
 
     kind = "full" if lookahead == "full" else "frozen"
     l_c, l_g, _, _ = pieces()(state.theta, open_set(pattern), kind)
@@ -125,7 +136,9 @@ def test_gates_equal_the_chosen_set(pattern):
     state = initial(problem, estimator, point)
     gates = queue(state.gates, estimator.active, problem.groups, pattern)
     branch = int(gates.branches[0])
-    update = meta_update(problem, estimator, state._replace(gates=gates), point, branch=branch)
+    update = meta_update(
+        problem, estimator, state._replace(gates=gates), point, variant=Variant(branch=branch)
+    )
     close(update.state.theta, fixed.state.theta)
     close(update.gradient, fixed.gradient)
     close(update.info.weights, fixed.info.weights)
@@ -168,7 +181,9 @@ def test_sampler_update(pattern):
     uniforms = np.asarray([[0.1, 0.9] if r else [0.9, 0.1] for r in pattern], np.float32)
     gates = gates._replace(uniforms=jnp.asarray(uniforms)[None])
     branch = int(gates.branches[0])
-    update = meta_update(problem, estimator, state._replace(gates=gates), point, branch=branch)
+    update = meta_update(
+        problem, estimator, state._replace(gates=gates), point, variant=Variant(branch=branch)
+    )
 
     _, _, v, g = pieces()(state.theta, open_set(pattern), "full")
     cut = pattern.index(1)
@@ -265,12 +280,13 @@ def test_static_branch_equals_switch(lookahead):
     spec = estimator.active
     state = initial(problem, estimator, point)
     step = jax.jit(
-        lambda s, branch: meta_update(problem, estimator, s, point, branch=branch), static_argnums=1
+        lambda s, variant: meta_update(problem, estimator, s, point, variant=variant),
+        static_argnums=1,
     )
     for pattern in [(1, 0, 1), (0, 1, 1), (0, 0, 1)]:
         gates = queue(state.gates, spec, problem.groups, pattern)
         at = state._replace(gates=gates)
-        switched, static = step(at, None), step(at, int(gates.branches[0]))
+        switched, static = step(at, None), step(at, Variant(branch=int(gates.branches[0])))
         assert jax.tree.structure(switched) == jax.tree.structure(static)
         for a, b in zip(*map(jax.tree.leaves, (switched, static)), strict=True):
             if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
@@ -291,7 +307,9 @@ def test_l2r_slopes_come_from_the_actual_gradient():
     state = initial(problem, estimator, point)
     gates = queue(state.gates, spec, problem.groups, (1, 1, 1))
     gates = gates._replace(uniforms=jnp.asarray([[[0.1, 0.9]] * 3], jnp.float32))
-    update = meta_update(problem, estimator, state._replace(gates=gates), point, branch=0)
+    update = meta_update(
+        problem, estimator, state._replace(gates=gates), point, variant=Variant(branch=0)
+    )
     loss = ref.mean_loss(ref.cross_entropy)
     v = ref.validation_gradient(ref.mlp, loss, point.params, {}, None, point.meta_batch)
     slopes = list(ref.gate_slopes(v, update.gradient, ALPHA).values())

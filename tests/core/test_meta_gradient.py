@@ -146,8 +146,8 @@ def test_coasting(lookahead):
     rng = np.random.default_rng(4)
     coast = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.normal(size=w.shape)), point.params)
     expected = ref.meta_gradient(theta, *args, layers([2]), lookahead, coast)
-    point = point._replace(coast=coast if lookahead == "coast" else None)
-    options = {"active": (2,), "lookahead": "active_only"}
+    point = point._replace(descend=lambda g: jax.tree.map(lambda c, g: c - 3.0 * g, coast, g))
+    options = {"active": (2,), "lookahead": "active_only", "closed": lookahead}
     close(fused_meta_gradient(problem, theta, point, **options), expected)
     close(second_order_meta_gradient(problem, theta, point, **options)[1], expected)
     (part,) = layerwise_meta_gradient(problem, theta, point, **options).values()

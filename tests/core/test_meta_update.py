@@ -36,13 +36,18 @@ def setting(objective):
     batch, meta_batch = ref.classification_batch(2, 5), ref.classification_batch(3, 4)
     rng = np.random.default_rng(4)
     coast = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.normal(size=w.shape)), params)
-    return problem, Point(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA, coast)
+
+    def descend(gradient):  # what an optimiser would do: coast on, and move by its own rule
+        return jax.tree.map(lambda c, g: c - 0.3 * g, coast, gradient)
+
+    return problem, Point(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA, descend)
 
 
 def definition(point, objective):
     """The reference's arguments, and L_val of (theta, active, kind)."""
     loss = ref.mean_loss(ref.cross_entropy)
-    w, state, rng, batch, meta_batch, alpha, coast = point
+    w, state, rng, batch, meta_batch, alpha, descend = point
+    coast = None if descend is None else descend(jax.tree.map(jnp.zeros_like, w))
     args = (ref.bn_mlp, objective, loss, w, state, rng, batch, meta_batch, alpha)
     return lambda theta, active, kind: ref.l_val(theta, *args, active, kind, coast)
 
@@ -78,7 +83,7 @@ def test_mwnet(estimator, active, kind):
     objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA))
     problem, point = setting(objective)
     if kind != "coast":
-        point = point._replace(coast=None)
+        point = point._replace(descend=None)
     theta = ref.mwnet_theta(jax.random.key(5))
     state = init_meta(problem, estimator, jax.random.key(0), point.params, 5, 4)
     state = state._replace(theta=theta, opt_state=objective.meta_optimizer.init(theta))
@@ -124,7 +129,7 @@ def test_l2r(estimator, active):
     """
     objective = famus_jax.l2r()._replace(init=lambda key, n: jnp.zeros(n))  # float64, to compare
     problem, point = setting(objective)
-    point = point._replace(coast=None)
+    point = point._replace(descend=None)
     state = init_meta(problem, estimator, jax.random.key(0), point.params, 5, 4)
     update = meta_update(problem, estimator, state, point)
     epsilon = jnp.zeros(5)
@@ -146,7 +151,7 @@ def test_l2r_where_nothing_helps():
     objective = famus_jax.l2r()
     problem, point = setting(objective)
     one = {"x": jnp.ones((1, 3)), "label": jnp.zeros(1, jnp.int32)}
-    point = point._replace(batch=one, meta_batch=one, coast=None)
+    point = point._replace(batch=one, meta_batch=one, descend=None)
     forward_loss = problem.meta_loss
     mlp = problem._replace(forward=ref.mlp, meta_loss=lambda o, b: -forward_loss(o, b))
     params = ref.mlp_params(jax.random.key(0))
@@ -174,7 +179,7 @@ def test_meta_optimizer_state_is_carried():
     """Two steps of momentum on θ; fails if the meta-optimiser starts anew at every batch."""
     objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA, momentum=0.9))
     problem, point = setting(objective)
-    point = point._replace(coast=None)
+    point = point._replace(descend=None)
     theta = ref.mwnet_theta(jax.random.key(5))
     state = init_meta(problem, exact(), jax.random.key(0), point.params, 5, 4)
     state = state._replace(theta=theta, opt_state=objective.meta_optimizer.init(theta))

@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from famus_jax import Objective, Point, Problem, group_by, init_meta, learned_gates, meta_update
-from famus_jax.core.meta_gradient import descend
 from famus_jax.core.pooling import gradient_matching, pool_groups
 from famus_jax.core.samplers import draw_gates
 
@@ -102,7 +101,7 @@ def updates():
         uniforms = np.full((6, 2), 0.5, np.float32)
         uniforms[1:4] = np.asarray(printed["uniform"], np.float32)[:, 0]
         results.append(run(jnp.asarray(uniforms)))
-    virtual = descend(params, gradient, GOLDEN["alpha"])
+    virtual = jax.tree.map(lambda w, g: w - GOLDEN["alpha"] * g, params, gradient)
     return results, virtual
 
 

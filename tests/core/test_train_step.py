@@ -62,7 +62,7 @@ def test_one_executable(head):
         state = start(head, seed)
         for i in range(3):
             state, _, _ = head(state, batch(i), META)
-    assert head._compiled._cache_size() <= 1
+    assert head._step_of._cache_size() <= 1
     assert int(state.step) == 3
 
 
@@ -89,7 +89,7 @@ def test_bounded_variants(gated):
         for i in range(5):
             state, info, _ = gated(state, batch(i), META)
             assert 0 <= int(info.branch) < len(GATES.active.cuts(gated.problem.groups))
-    assert gated._compiled._cache_size() <= len(GATES.active.cuts(gated.problem.groups))
+    assert gated._step_of._cache_size() <= len(GATES.active.cuts(gated.problem.groups))
 
 
 def test_gates_were_drawn_lag_steps_ago(gated):

@@ -1,0 +1,65 @@
+"""A forward pass whose J v is a finite difference of the outputs. Symbols: see `linearize`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from famus_jax.core.groups import LayerGroups, Part, PyTree
+from famus_jax.core.linearize import Forward, Linearized, Split
+
+
+def reverse_only(
+    forward: Forward,
+    params: PyTree,
+    model_state: PyTree,
+    rng: jax.Array,
+    batch: PyTree,
+    groups: LayerGroups,
+    *,
+    epsilon: float = 1e-2,
+) -> Linearized:
+    """As `linearize`, for networks whose operations define only a reverse rule (`jax.custom_vjp`).
+
+    J v is (f(w + ε v) − f(w − ε v)) / 2ε, two more forward passes above the lowest active group; ε is
+    chosen so that the step's norm is `epsilon` times that of the active parameters. In float32
+    about three digits are right at best.
+    """
+    differentiable = Split(forward, model_state, rng, batch)
+    f, pull_back, (rest, new_state) = jax.vjp(differentiable, params, has_aux=True)
+
+    def shifted(v: Part, active: Sequence[int]):
+        part = groups.part(params, active)
+        size = jnp.where(_norm(part) > 0, _norm(part), 1.0)
+        eps = epsilon * size / jnp.maximum(_norm(v), jnp.finfo(jnp.float32).tiny)
+
+        def at(sign: float) -> list[jax.Array]:
+            moved = tuple(
+                w + (sign * eps * x).astype(w.dtype) for w, x in zip(part, v, strict=True)
+            )
+            return differentiable(groups.place(moved, params, active))[0]
+
+        return at(1.0), at(-1.0), eps
+
+    def push(v: Part, active: Sequence[int]) -> list[jax.Array]:
+        plus, minus, eps = shifted(v, active)
+        return [((a - b) / (2 * eps)).astype(a.dtype) for a, b in zip(plus, minus)]
+
+    def pull(c: list[jax.Array]) -> PyTree:
+        return pull_back(c)[0]
+
+    return Linearized(
+        f,
+        differentiable.rebuild(rest),
+        new_state,
+        push,
+        pull,
+        lambda c, active: groups.part(pull(c), active),
+        shifted,
+    )
+
+
+def _norm(part: Sequence[jax.Array]) -> jax.Array:
+    return jnp.sqrt(sum(jnp.vdot(x, x).astype(jnp.float32) for x in part))
