@@ -349,9 +349,11 @@ def _draw(spec, state, key, virtual, problem) -> gs.Draw | GroupDraw | None:
 
 def _share(known: Known, draw: gs.Draw | GroupDraw | None, variant: Variant | None) -> Share:
     problem, estimator = known.problem, known.estimator
-    if draw is None:
-        return active_share(known, estimator.active.groups(problem.groups))
-    gates = estimator.active if isinstance(estimator.active, LearnedGates) else None
+    active = estimator.active
+    if not isinstance(active, Drawn):
+        return active_share(known, active.groups(problem.groups))
+    assert draw is not None
+    gates = active if isinstance(active, LearnedGates) else None
     branch = None if variant is None else variant.branch
     return drawn_share(known, cuts_of(problem, estimator), draw.factors, draw.branch, branch, gates)
 
@@ -396,7 +398,9 @@ def _leading_part(point: Point, n: int, size: int) -> Point:
 
 
 def _every_group(problem: Problem, spec: Active) -> bool:
-    return not isinstance(spec, Drawn) and spec.groups(problem.groups) == problem.groups.all
+    if isinstance(spec, Drawn):
+        return False
+    return spec.groups(problem.groups) == problem.groups.all
 
 
 def _pooled(spec, gradient, gates, problem):

@@ -164,11 +164,13 @@ def build_estimator(spec: Mapping[str, Any]) -> Estimator:
         "random_depth": estimators.random_depth,
         "learned_gates": estimators.learned_gates,
     }
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    kind = arguments.pop("kind", None)
+    arguments: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "kind"
+    }
+    kind = spec.get("kind")
     one_of(kind, kinds, "estimator.kind")
     try:
-        return kinds[kind](**arguments)
+        return kinds[str(kind)](**arguments)
     except TypeError as error:
         raise ValueError(f"estimator {kind!r} can't take {arguments}: {error}") from error
 

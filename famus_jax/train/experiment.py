@@ -240,6 +240,7 @@ class _Experiment:
             steps=self._length(run),
             seconds=round(done.seconds, 3),
             step_cost=round(self._cost(run, done.history), 4),
+            weight_auroc=_auroc(done.weights, seeded.wrong),
         )
         weights = None if done.weights is None else _finite_list(done.weights)
         return {"row": row, "history": done.history, "weights": weights}
@@ -319,6 +320,18 @@ def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[st
         "history": kept,
         "weights": None,
     }
+
+
+def _auroc(weights: np.ndarray | None, wrong: np.ndarray) -> float | None:
+    """The chance that a right label weighs more than a wrong one; None without weights or either."""
+    if weights is None:
+        return None
+    drawn = np.isfinite(weights)
+    if len(set(wrong[drawn].tolist())) < 2:
+        return None
+    from sklearn.metrics import roc_auc_score
+
+    return round(float(roc_auc_score(~wrong[drawn], weights[drawn])), 4)
 
 
 def _finite_list(values: np.ndarray) -> list[float | None]:

@@ -115,23 +115,22 @@ def train(run: Run, folder: Path, on_progress: Callable[[int, dict], None]) -> F
 
 def _steps(run: Run, state: TrainState, first: int, last: int):
     """Dispatches steps without reading anything back, then waits for them."""
-    window, spent, compiled = [], 0.0, 0.0
+    window, spent, timed, untimed = [], 0.0, 0, 0.0
     for t in range(first, last):
-        start = time.perf_counter()
+        known, start = len(run.step.compiled), time.perf_counter()
         batch = run.stream.batch(t)
         meta_batch = run.meta_stream.batch(t) if run.meta_stream is not None else None
         state, info, metrics = run.step(state, batch, meta_batch)
         window.append((batch["index"], info, metrics))
-        if t == first:  # this one may have compiled
+        if t == first or len(run.step.compiled) > known:  # this one may have compiled
             jax.block_until_ready(state)
-            compiled = time.perf_counter() - start
+            untimed += time.perf_counter() - start
         else:
-            spent += time.perf_counter() - start
+            spent, timed = spent + time.perf_counter() - start, timed + 1
     start = time.perf_counter()
     jax.block_until_ready(state)
     spent += time.perf_counter() - start
-    count = last - first
-    return state, window, spent * count / (count - 1) if count > 1 else compiled
+    return state, window, spent * (last - first) / timed if timed else untimed
 
 
 def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) -> dict[str, Any]:

@@ -57,27 +57,29 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean ± standard deviation over seeds, in percent; a row per method and estimator."""
+    width = max(len(row["estimator"]) for row in rows)
     header = (
-        f"{'method':32s} {'estimator':30s} {'best':>12s} {'last':>12s} {'selected':>12s} "
-        f"{'noise':>6s} {'seconds':>8s} {'cost':>6s}"
+        f"{'method':32s} {'estimator':{width}s} {'best':>12s} {'last':>12s} {'selected':>12s} "
+        f"{'AUROC':>12s} {'noise':>6s} {'seconds':>8s} {'cost':>6s}"
     )
     lines = [header, "-" * len(header)]
     for (method, estimator), group in grouped(rows).items():
         noise = np.mean([row["noise_rate_realised"] for row in group])
         seconds = np.mean([row["seconds"] for row in group])
         lines.append(
-            f"{METHODS[method].title:32s} {estimator:30s} "
+            f"{METHODS[method].title:32s} {estimator:{width}s} "
             + " ".join(
-                f"{_spread(group, key):>12s}" for key in ("acc_best", "acc_last", "acc_selected")
+                f"{_spread(group, key):>12s}"
+                for key in ("acc_best", "acc_last", "acc_selected", "weight_auroc")
             )
-            + f" {noise:6.1%} {seconds:8.2f} {group[0]['step_cost']:6.2f}"
+            + f" {noise:6.1%} {seconds:8.2f} {np.mean([row['step_cost'] for row in group]):6.2f}"
         )
     seeds = len({row["seed"] for row in rows})
     lines.append(
         f"\nTest accuracy in %, mean ± standard deviation over {seeds} seeds: best of all "
-        "evaluations, the last, and\nthe one selected on held-out noisy labels. noise: realised "
-        "share of wrong training labels. cost: forward and\nbackward passes of a step in units of a "
-        "plain step."
+        "evaluations, the last, and\nthe one selected on held-out noisy labels. AUROC: how well the "
+        "learned weights tell right from wrong labels\n(50: not at all). noise: realised share of "
+        "wrong training labels. cost: forward and backward passes\nof a step in units of a plain step."
     )
     return "\n".join(lines)
 
@@ -91,6 +93,8 @@ def grouped(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[dict[s
 
 
 def _spread(group: Sequence[dict[str, Any]], key: str) -> str:
+    if any(row.get(key) is None for row in group):
+        return "-"
     values = 100 * np.array([row[key] for row in group])
     return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}"
 
