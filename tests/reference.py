@@ -304,3 +304,36 @@ def expected_cost(probability, gated, cuts, costs, num_groups):
             weight * max((c, cost) for c, cost in zip(cuts, costs, strict=True) if c <= lowest)[1]
         )
     return total
+
+
+# --- a look-ahead through the real optimiser, and what DARTS differentiates --------------------------
+
+
+def look_ahead_through(w, gradient, descend, active, kind):
+    """w_hat(theta) = w + U(g(theta)), U the optimiser's update; theta cut off from closed groups.
+
+    `active` is {group: 1 or 0}. kind "full": all groups take the step. "frozen": the closed ones stay
+    at w. "coast": they take the step that the optimiser takes at zero gradient.
+    """
+    sent, cut = {}, jax.lax.stop_gradient
+    for group, a in active.items():
+        closed = cut if kind == "full" else jnp.zeros_like
+        sent[group] = tree_map(lambda g, a=a, f=closed: a * g + (1 - a) * f(g), gradient[group])
+    updates, w_hat = descend(sent), {}
+    for group, a in active.items():
+        closed = 0.0 if kind == "frozen" else 1.0
+        w_hat[group] = tree_map(
+            lambda x, u, a=a, c=closed: x + a * u + (1 - a) * c * cut(u), w[group], updates[group]
+        )
+    return w_hat
+
+
+def l_val_through(
+    theta, forward, objective, meta_loss, w, model_state, rng, batch, meta_batch, descend, active,
+    kind="full",
+):  # fmt: skip
+    """`l_val` with the optimiser's step as the virtual one."""
+    gradient = training_gradient(forward, objective, w, theta, model_state, rng, batch)
+    w_hat = look_ahead_through(w, gradient, descend, active, kind)
+    outputs, _ = forward(w_hat, model_state, rng, meta_batch)
+    return meta_loss(outputs, meta_batch)
