@@ -1,0 +1,280 @@
+"""The meta gradient on a part of the batch, and a cheap gradient with a control variate."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import reference as ref
+
+import famus_jax
+from famus_jax import (
+    Point,
+    Problem,
+    Variant,
+    block,
+    chosen,
+    exact,
+    group_by,
+    init_meta,
+    learned_gates,
+    meta_update,
+    random_depth,
+    random_groups,
+    second_order,
+    top_k,
+)
+
+BETA, ALPHA, N = 0.5, 0.4, 6
+NAMES = ("layer0", "layer1", "layer2")
+EVERYTHING = dict.fromkeys(NAMES, 1.0)
+tree_map = jax.tree.map
+
+
+def close(actual, expected, rtol=1e-9):
+    def compare(a, b):
+        b = np.asarray(b)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max() + 1e-14)
+
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    tree_map(compare, actual, expected)
+
+
+def setting():
+    params, model_state = ref.bn_params(jax.random.key(1))
+    groups = group_by(params, lambda path: int(path[5]))
+    objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA))
+    meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
+    problem = Problem(ref.bn_mlp, objective, meta_loss, groups)
+    batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, 4)
+    return problem, Point(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA)
+
+
+def start(problem, estimator, point):
+    theta = ref.mwnet_theta(jax.random.key(5))
+    state = init_meta(problem, estimator, jax.random.key(0), point.params, N, 4)
+    correction = tree_map(jnp.zeros_like, theta) if estimator.correct_every else ()
+    opt_state = problem.objective.meta_optimizer.init(theta)
+    return state._replace(theta=theta, opt_state=opt_state, correction=correction)
+
+
+def meta_loss_of(point, size=N, coast=None):
+    """(theta, active, kind) -> L_val by definition, the virtual step on the leading examples."""
+    w, state, rng, batch, meta_batch, alpha, _ = point
+    batch = tree_map(lambda x: x[:size], batch)
+    args = (ref.bn_mlp, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, state, rng, batch)
+    return lambda theta, active, kind: ref.l_val(
+        theta, *args, meta_batch, alpha, active, kind, coast
+    )
+
+
+def flags(names):
+    return {name: float(name in names) for name in NAMES}
+
+
+# --- a part of the batch --------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("estimator", "active", "kind", "size"),
+    [
+        (exact(part=0.5), NAMES, "full", 3),
+        (exact(part=0.51), NAMES, "full", 4),
+        (exact(part=0.5, route="vjp"), NAMES, "full", 3),
+        (second_order(part=0.5), NAMES, "full", 3),
+        (exact(part=0.5, route="finite_difference", epsilon=1e-5), NAMES, "full", 3),
+        (top_k(1, part=2 / 6), ["layer2"], "full", 2),
+        (top_k(2, part=0.5, lookahead="active_only"), ["layer1", "layer2"], "frozen", 3),
+        (chosen(["layer0", "layer2"], part=1e-6), ["layer0", "layer2"], "full", 1),
+    ],
+    ids=lambda x: getattr(x, "label", ""),
+)
+def test_part(estimator, active, kind, size):
+    """θ' is the definition's on the leading examples; weights, gradient and running statistics are
+    of the whole batch, under θ'.
+
+    Fails if other examples are taken, if the part is rounded down, if BatchNorm or the weights'
+    normalisation see the whole batch in the virtual step, or only the part in the actual one.
+    """
+    problem, point = setting()
+    state = start(problem, estimator, point)
+    update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
+    value, gradient = jax.value_and_grad(meta_loss_of(point, size))(
+        state.theta, flags(active), kind
+    )
+    rtol = 1e-6 if estimator.route == "finite_difference" else 1e-9
+    new_theta = tree_map(lambda t, g: t - BETA * g, state.theta, gradient)
+    close(update.state.theta, new_theta, rtol)
+    close(update.info.meta_loss, value)
+    w, model_state, rng, batch = point[:4]
+    outputs, new_model_state = ref.bn_mlp(w, model_state, rng, batch)
+    losses = ref.cross_entropy(outputs, batch)
+    weights = ref.mwnet_weights(new_theta, losses, "sum")
+    close(update.info.weights, weights, rtol)
+    close(update.info.loss, (weights * losses).sum(), rtol)
+    args = (ref.bn_mlp, ref.mwnet("sum"), w, new_theta, model_state, rng, batch)
+    close(update.gradient, ref.training_gradient(*args), rtol)
+    close(update.model_state, new_model_state)
+    close(update.outputs, outputs)
+
+
+@pytest.mark.usefixtures("x64")
+def test_part_of_what_has_a_batch_axis():
+    """Scalars and tables of another length in a batch stay whole. Fails if they are cut as well."""
+    problem, point = setting()
+
+    def forward(params, model_state, rng, batch):
+        outputs, new_state = ref.bn_mlp(params, model_state, rng, batch)
+        return outputs * batch["scale"], new_state
+
+    batch = {**point.batch, "scale": jnp.float64(0.5)}
+    halved = point._replace(batch=batch, meta_batch={**point.meta_batch, "scale": jnp.float64(0.5)})
+    problem = problem._replace(forward=forward)
+    estimator = exact(part=0.5)
+    state = start(problem, estimator, halved)
+    update = meta_update(problem, estimator, state, halved)
+
+    def by_definition(theta):
+        w, model_state, rng, batch, meta_batch, alpha, _ = halved
+        small = {"x": batch["x"][:3], "label": batch["label"][:3], "scale": batch["scale"]}
+        args = (forward, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, model_state, rng)
+        return ref.l_val(theta, *args, small, meta_batch, alpha, EVERYTHING)
+
+    gradient = jax.grad(by_definition)(state.theta)
+    close(update.state.theta, tree_map(lambda t, g: t - BETA * g, state.theta, gradient))
+
+
+# --- the control variate --------------------------------------------------------------------------
+
+
+CHEAP = {
+    "full": (top_k(1, correct_every=2), ["layer2"], "full"),
+    "active-only": (top_k(1, lookahead="active_only", correct_every=2), ["layer2"], "frozen"),
+    "coast": (
+        block("layer1", lookahead="active_only", closed="coast", correct_every=2),
+        ["layer1"],
+        "coast",
+    ),
+    "third": (chosen(["layer0", "layer2"], correct_every=3), ["layer0", "layer2"], "full"),
+    "vjp": (top_k(1, route="vjp", correct_every=2), ["layer2"], "full"),
+    "second order": (top_k(1, route="second_order", correct_every=2), ["layer2"], "full"),
+    "part": (top_k(1, part=0.5, lookahead="active_only", correct_every=2), ["layer2"], "frozen"),
+}
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("how", ["in the program", "by variants"])
+@pytest.mark.parametrize("case", CHEAP)
+def test_correction(case, how):
+    """Four updates at changing batches: exact where the correction is due, elsewhere the cheap
+    gradient plus the difference of the last time, by hand.
+
+    Fails if the correction has the wrong sign, is added twice where it is due, is taken at another
+    θ, has the cheap look-ahead in its exact gradient, or is not kept.
+    """
+    estimator, active, kind = CHEAP[case]
+    problem, point = setting()
+    rng = np.random.default_rng(4)
+    coast = None
+    if kind == "coast":
+        coast = tree_map(lambda w: jnp.asarray(0.2 * rng.normal(size=w.shape)), point.params)
+        point = point._replace(descend=lambda g: tree_map(lambda c, g: c - 3 * g, coast, g))
+    size = 3 if case == "part" else N
+    state = start(problem, estimator, point)
+    step = jax.jit(
+        lambda s, batch, variant: meta_update(
+            problem, estimator, s, point._replace(batch=batch), variant=variant
+        ),
+        static_argnums=2,
+    )
+    oracle = jax.jit(
+        jax.grad(
+            lambda theta, batch, active, kind: meta_loss_of(
+                point._replace(batch=batch), size, coast
+            )(theta, active, kind)
+        ),
+        static_argnums=3,
+    )
+    theta, difference = state.theta, None
+    for t in range(4):
+        batch = ref.classification_batch(20 + t, N)
+        due = t % estimator.correct_every == 0
+        variant = Variant(correct=due) if how == "by variants" else None
+        update = step(state, batch, variant)
+        cheap = oracle(theta, batch, flags(active), kind)
+        if due:
+            right = oracle(theta, batch, EVERYTHING, "full")
+            difference = tree_map(jnp.subtract, right, cheap)
+            used = right
+        else:
+            used = tree_map(jnp.add, cheap, difference)
+        theta = tree_map(lambda w, g: w - BETA * g, theta, used)
+        close(update.state.theta, theta)
+        close(update.state.correction, difference, 1e-8)
+        state = update.state
+    # The correction is no rounding error: the test could tell without it.
+    assert max(float(jnp.abs(d).max()) for d in jax.tree.leaves(difference)) > 1e-4
+    assert int(state.updates) == 4
+
+
+@pytest.mark.usefixtures("x64")
+def test_correction_through_the_optimiser():
+    """The exact gradient behind a correction looks ahead by the same optimiser. Fails if by SGD."""
+    problem, point = setting()
+
+    def descend(gradient):
+        return tree_map(lambda g, w: -0.3 * jnp.tanh(2 * g) - 0.05 * w, gradient, point.params)
+
+    point = point._replace(descend=descend)
+    estimator = top_k(1, virtual_step="optimizer", correct_every=2)
+    state = start(problem, estimator, point)
+    update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
+    loss = ref.mean_loss(ref.cross_entropy)
+    args = (ref.bn_mlp, ref.mwnet("sum"), loss, *point[:5], descend, EVERYTHING)
+    gradient = jax.grad(ref.l_val_through)(state.theta, *args)
+    close(update.state.theta, tree_map(lambda t, g: t - BETA * g, state.theta, gradient))
+
+
+# --- refusals -----------------------------------------------------------------------------------------
+
+
+def refuse(estimator, objective=None, n=N):
+    problem, point = setting()
+    problem = problem._replace(objective=objective or problem.objective)
+    init_meta(problem, estimator, jax.random.key(0), point.params, n, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: exact(part=0.0), r"part must lie in \(0, 1\].*got 0.0"),
+        (lambda: exact(part=1.5), r"part must lie in \(0, 1\].*got 1.5"),
+        (lambda: top_k(1, part=-0.5), r"part must lie in \(0, 1\].*got -0.5"),
+        (
+            lambda: exact(part=0.5, lookahead="one_pass"),
+            r'part=0.5.*one_pass.*use lookahead="full" or "active_only"',
+        ),
+        (lambda: refuse(exact(part=0.5), famus_jax.l2r()), r"l2r.*part=0.5.*use part=1"),
+        (lambda: top_k(1, correct_every=1), r"correct_every must be at least 2.*exact\(\).*got 1"),
+        (lambda: top_k(1, correct_every=-3), r"correct_every must be at least 2.*got -3"),
+        (lambda: exact(correct_every=2), r"top_k, block or chosen.*AllGroups"),
+        (lambda: second_order(correct_every=2), r"top_k, block or chosen.*AllGroups"),
+        (lambda: random_groups(1, correct_every=2), r"top_k, block or chosen.*RandomGroups"),
+        (lambda: random_depth(correct_every=2), r"top_k, block or chosen.*RandomDepth"),
+        (
+            lambda: top_k(1, correct_every=2, lookahead="one_pass"),
+            r'lookahead="full" or "active_only"; got TopK\(k=1\) and lookahead=\'one_pass\'',
+        ),
+        (
+            lambda: refuse(top_k(1, correct_every=2), famus_jax.l2r()),
+            r"l2r starts θ anew.*use correct_every=0, or random_depth\(\)",
+        ),
+        (lambda: learned_gates("paper", correct_every=2), r"learned gates have no 'correct_every'"),
+    ],
+)
+@pytest.mark.usefixtures("x64")
+def test_refused(make, message):
+    """The message names the value and the way out."""
+    with pytest.raises(ValueError, match=message):
+        make()
