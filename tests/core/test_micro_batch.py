@@ -1,0 +1,300 @@
+"""The training batch in micro-batches: the same numbers in less memory."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import reference as ref
+
+import famus_jax
+from famus_jax import (
+    Point,
+    Problem,
+    Variant,
+    exact,
+    group_by,
+    init_meta,
+    learned_gates,
+    meta_update,
+    random_depth,
+    reweighter,
+    second_order,
+    top_k,
+    train_step,
+)
+
+ALPHA, BETA, N, M = 0.4, 0.5, 10, 4
+tree_map = jax.tree.map
+
+
+def layer_number(path):
+    return int(path[5])
+
+
+def close(actual, expected, rtol=1e-9):
+    def compare(a, b):
+        b = np.asarray(b)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max() + 1e-14)
+
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    tree_map(compare, actual, expected)
+
+
+METHODS = {
+    "sum": (famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA)), ref.mwnet("sum")),
+    "n": (
+        famus_jax.mwnet(hidden=7, normalise="n", meta_optimizer=optax.sgd(BETA)),
+        ref.mwnet("n"),
+    ),
+    "l2r": (famus_jax.l2r()._replace(init=lambda key, n: jnp.zeros(n)), ref.l2r()),
+}
+
+
+def setting(method, micro_batches):
+    """(problem, point); call inside x64."""
+    params = ref.mlp_params(jax.random.key(1))
+    groups = group_by(params, layer_number)
+    meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
+    problem = Problem(ref.mlp, METHODS[method][0], meta_loss, groups, None, micro_batches)
+    batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, M)
+    return problem, Point(params, {}, jax.random.key(9), batch, meta_batch, ALPHA)
+
+
+def start(problem, estimator, point):
+    state = init_meta(problem, estimator, jax.random.key(0), point.params, N, M)
+    if problem.objective.fresh:
+        return state
+    theta = ref.mwnet_theta(jax.random.key(5))
+    return state._replace(theta=theta, opt_state=problem.objective.meta_optimizer.init(theta))
+
+
+def updated(method, estimator, micro_batches, variant=None):
+    problem, point = setting(method, micro_batches)
+    state = start(problem, estimator, point)
+    return jax.jit(lambda s: meta_update(problem, estimator, s, point, variant=variant))(state)
+
+
+@functools.cache
+def by_definition(method, lookahead, active):
+    """θ', weights and gradient on the whole batch, from the equations."""
+    _, point = setting(method, 1)
+    objective = METHODS[method][1]
+    kind = "frozen" if lookahead == "active_only" else "full"
+    flags = {f"layer{i}": float(i in active) for i in range(3)}
+    loss = ref.mean_loss(ref.cross_entropy)
+    args = (ref.mlp, objective, loss, *point[:6], flags, kind)
+    theta = jnp.zeros(N) if method == "l2r" else ref.mwnet_theta(jax.random.key(5))
+    gradient = jax.grad(ref.l_val)(theta, *args)
+    if method == "l2r":
+        new = weights = jnp.asarray(ref.l2r_weights(gradient))
+    else:
+        new = tree_map(lambda t, g: t - BETA * g, theta, gradient)
+        used = theta if lookahead == "one_pass" else new
+        losses = ref.cross_entropy(ref.mlp(point.params, {}, None, point.batch)[0], point.batch)
+        weights = ref.mwnet_weights(used, losses, method)
+    used = theta if lookahead == "one_pass" else new
+    step = ref.training_gradient(ref.mlp, objective, point.params, used, {}, None, point.batch)
+    return new, weights, step
+
+
+CASES = [
+    *[("sum", lookahead, k) for lookahead in ("full", "active_only", "one_pass") for k in (1, 3)],
+    ("n", "full", 3),
+    ("n", "active_only", 1),
+    ("l2r", "full", 3),
+    ("l2r", "active_only", 1),
+]
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize(("method", "lookahead", "k"), CASES)
+def test_equal_to_the_definition_on_the_whole_batch(method, lookahead, k, count):
+    """θ', weights and gradient, float64.
+
+    Fails if weights are normalised per micro-batch, if gradients are averaged instead of summed, or
+    if the pieces of J d come back in another order.
+    """
+    update = updated(method, top_k(k, lookahead=lookahead), count)
+    theta, weights, gradient = by_definition(method, lookahead, tuple(range(3))[3 - k :])
+    if method != "l2r":
+        close(update.state.theta, theta)
+    close(update.info.weights, weights)
+    close(update.gradient, gradient)
+    _, point = setting(method, 1)
+    close(update.outputs, ref.mlp(point.params, {}, None, point.batch)[0])
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize(
+    ("route", "rtol"), [("vjp", 1e-9), ("finite_difference", 1e-6), ("darts", 1e-6)]
+)
+def test_routes(route, rtol, count):
+    """L2R, on which all routes agree. Fails if each micro-batch takes a difference of its own length,
+    or a product per layer is run on the first one only."""
+    update = updated("l2r", exact(route=route, epsilon=1e-5), count)
+    _, weights, gradient = by_definition("l2r", "full", (0, 1, 2))
+    close(update.info.weights, weights, rtol)
+    close(update.gradient, gradient, rtol)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("estimator", "variant"),
+    [
+        (learned_gates("paper", target=2, lag=1, hidden=6), None),
+        (
+            learned_gates("paper", target=2, lag=1, hidden=6, lookahead="active_only"),
+            Variant(branch=0),
+        ),
+        (random_depth(0.5), Variant(branch=0)),
+        (top_k(1, every=2), Variant(meta=False)),
+        (top_k(1, correct_every=2), Variant(correct=True)),
+    ],
+    ids=lambda x: getattr(x, "label", ""),
+)
+def test_other_estimators(estimator, variant):
+    """As with one micro-batch, which other tests compare with the definition: state, info, gradient.
+
+    Fails if gates see the pooled gradient of a part, or a variant ignores the micro-batches' order.
+    """
+    one, five = (updated("sum", estimator, count, variant) for count in (1, 5))
+
+    def floats(tree):
+        leaves = jax.tree.leaves(tree)
+        return [x for x in leaves if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)]
+
+    close(floats(five.state), floats(one.state), 2e-6)  # samplers are float32
+    close(floats(five.info), floats(one.info), 2e-6)
+    close(five.gradient, one.gradient)
+
+
+@pytest.mark.usefixtures("x64")
+def test_part_in_micro_batches():
+    """Eight of ten examples in two micro-batches of four; fails if the part is cut from the wrong end
+    or the refusal looks at the whole batch only."""
+    estimator = exact(part=0.8)
+    one, two = (updated("sum", estimator, count) for count in (1, 2))
+    close(two.state.theta, one.state.theta)
+    close(two.gradient, one.gradient)
+
+
+@pytest.mark.usefixtures("x64")
+def test_running_statistics():
+    """BatchNorm's move once per micro-batch, each normalised by itself, as documented; by hand.
+
+    Fails if only the last micro-batch's, or those of the start, are kept.
+    """
+    params, model_state = ref.bn_params(jax.random.key(1))
+    problem, point = setting("sum", 2)
+    problem = problem._replace(forward=ref.bn_mlp, groups=group_by(params, layer_number))
+    point = point._replace(params=params, model_state=model_state)
+    state = start(problem, exact(), point)
+    update = jax.jit(lambda s: meta_update(problem, exact(), s, point))(state)
+    outputs, expected = [], model_state
+    for half in (slice(0, 5), slice(5, 10)):
+        out, expected = ref.bn_mlp(
+            params, expected, None, tree_map(lambda x, h=half: x[h], point.batch)
+        )
+        outputs.append(out)
+    close(update.model_state, expected)
+    close(update.outputs, jnp.concatenate(outputs))
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+WIDTH, WIDE_N = 16, 256
+# A bare `lax.scan` over four micro-batches of this network's gradient needs 0.29 of one batch's memory.
+BOUND = 0.45
+
+
+def wide(params, model_state, rng, batch):
+    """Narrow parameters and wide activations: memory is all activations."""
+    h = batch["x"]
+    for name in ("layer0", "layer1", "layer2"):
+        h = jnp.tanh(h @ params[name]["w"])
+    return h.mean(1) @ params["layer3"]["w"], model_state
+
+
+@functools.cache
+def peak(estimator, micro_batches):
+    """Temporary memory of the compiled step in bytes."""
+    shapes = {f"layer{i}": (WIDTH, WIDTH) for i in range(3)} | {"layer3": (WIDTH, 3)}
+    params = {name: {"w": jnp.ones(shape, jnp.float32)} for name, shape in shapes.items()}
+
+    def examples(n):
+        x = jnp.ones((n, 64, WIDTH), jnp.float32)
+        return {"x": x, "label": jnp.zeros(n, jnp.int32)}
+
+    batch, meta_batch = examples(WIDE_N), examples(8)
+    step = train_step(
+        wide, famus_jax.mwnet(hidden=3), estimator, optax.sgd(0.1), learning_rate=0.1,
+        params=params, model_state=(), batch=batch, micro_batches=micro_batches,
+        groups=group_by(params, layer_number),
+    )  # fmt: skip
+    state = step.init(jax.random.key(0), params, (), batch, meta_batch)
+    return step.lower(state, batch, meta_batch).compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [exact(), top_k(1, lookahead="active_only"), top_k(2, lookahead="one_pass")],
+    ids=lambda estimator: estimator.label,
+)
+def test_memory(estimator):
+    """Four micro-batches need less than BOUND of the memory of one, eight less than four.
+
+    Fails if XLA merges the passes, runs two micro-batches at a time or keeps all residuals.
+    """
+    one, four, eight = (peak(estimator, count) for count in (1, 4, 8))
+    assert four < BOUND * one
+    assert eight < four
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+def refuse(micro_batches, estimator=None, forward=ref.mlp):
+    params = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
+    batch = ref.classification_batch(2, N, dtype=jnp.float32)
+    meta_batch = ref.classification_batch(3, M, dtype=jnp.float32)
+    weigh = reweighter(
+        forward, famus_jax.mwnet(), estimator or exact(), learning_rate=0.1,
+        groups=group_by(params, layer_number), micro_batches=micro_batches,
+    )  # fmt: skip
+    state = weigh.init(jax.random.key(0), params, {}, batch, meta_batch)
+    jax.eval_shape(lambda s: weigh(s, params, {}, batch, meta_batch), state)
+
+
+def scalar_output(params, model_state, rng, batch):
+    outputs, model_state = ref.mlp(params, model_state, rng, batch)
+    return {"logits": outputs, "penalty": outputs.sum()}, model_state
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: refuse(3), r"micro_batches=3 must divide the batch size 10"),
+        (lambda: refuse(0), r"micro_batches must be at least 1; got 0"),
+        (
+            lambda: refuse(2, exact(part=0.5)),
+            r"micro_batches=2 must divide the part of the batch.*5 examples",
+        ),
+        (
+            lambda: refuse(2, second_order()),
+            r"micro_batches=2 would spare nothing\. Use exact\(\)",
+        ),
+        (
+            lambda: refuse(2, forward=scalar_output),
+            r"micro_batches=2 needs outputs with a leading batch axis of 5; got shapes.*\(\)",
+        ),
+    ],
+)
+def test_refused(make, message):
+    """The message names the value and the way out."""
+    with pytest.raises(ValueError, match=message):
+        make()
