@@ -179,6 +179,11 @@ def check_identity(problem: Problem, estimator: Estimator) -> None:
             "(route={0!r}) rests on all of θ's influence coming after the outputs, and would drop the "
             "rest: use second_order()".format(estimator.route)
         )
+    if objective.fresh:
+        raise ValueError(
+            f"{objective.name} lets θ act inside the forward pass and starts it anew for every batch, "
+            "which is not covered: carry θ along (fresh=False)"
+        )
     if estimator.lookahead == "one_pass" or estimator.part < 1 or problem.meta_forward is None:
         raise ValueError(
             f"{objective.name} lets θ act inside the forward pass: give meta_forward, a forward of the "

@@ -15,7 +15,16 @@ import jax
 from famus_jax.core.groups import LayerGroups
 
 PyTree = Any
-_SAME_ARGUMENTS = ("jit", "pjit", "closed_call", "remat", "checkpoint", "custom_jvp_call")
+_SAME_ARGUMENTS = (
+    "jit",
+    "pjit",
+    "closed_call",
+    "checkpoint",
+    "remat",
+    "remat2",
+    "custom_jvp_call",
+    "custom_vjp_call",
+)
 
 
 def coupled_groups(

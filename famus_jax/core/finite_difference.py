@@ -32,16 +32,17 @@ def reverse_only(
 
     def shifted(v: Part, active: Sequence[int]):
         part = groups.part(params, active)
-        size = jnp.where(_norm(part) > 0, _norm(part), 1.0)
-        eps = epsilon * size / jnp.maximum(_norm(v), jnp.finfo(jnp.float32).tiny)
+        largest = _positive(jnp.stack([jnp.abs(x).max() for x in v]).max())
+        unit = tuple(x / largest for x in v)  # first, so that no square of v is too small
+        length = epsilon * _positive(_norm(part)) / _positive(_norm(unit))
 
         def at(sign: float) -> list[jax.Array]:
             moved = tuple(
-                w + (sign * eps * x).astype(w.dtype) for w, x in zip(part, v, strict=True)
+                w + (sign * length * x).astype(w.dtype) for w, x in zip(part, unit, strict=True)
             )
             return differentiable(groups.place(moved, params, active))[0]
 
-        return at(1.0), at(-1.0), eps
+        return at(1.0), at(-1.0), length / largest
 
     def push(v: Part, active: Sequence[int]) -> list[jax.Array]:
         plus, minus, eps = shifted(v, active)
@@ -59,6 +60,11 @@ def reverse_only(
         lambda c, active: groups.part(pull(c), active),
         shifted,
     )
+
+
+def _positive(x: jax.Array) -> jax.Array:
+    """x, or 1 where it is 0."""
+    return jnp.where(x > 0, x, 1)
 
 
 def _norm(part: Sequence[jax.Array]) -> jax.Array:

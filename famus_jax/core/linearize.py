@@ -73,7 +73,15 @@ def linearize(
       groups: the layer groups of `params`.
     """
     differentiable = Split(forward, model_state, rng, batch)
-    f, pushforward, (rest, new_state) = jax.linearize(differentiable, params, has_aux=True)
+    try:
+        f, pushforward, (rest, new_state) = jax.linearize(differentiable, params, has_aux=True)
+    except (TypeError, NotImplementedError) as error:
+        if not any(word in str(error) for word in ("custom_vjp", "ifferentiation rule")):
+            raise
+        raise ValueError(
+            "forward has an operation with a reverse rule only (jax.custom_vjp, a kernel), so that "
+            f'J v can\'t be taken in forward mode: use route="finite_difference". JAX says: {error}'
+        ) from error
     zeros = jax.tree.map(jnp.zeros_like, params)
 
     def restricted(active: Sequence[int]) -> Callable[[Part], list[jax.Array]]:

@@ -121,6 +121,7 @@ def second_order_meta_gradient(
     groups = problem.groups
     estimator = Estimator(AllGroups(), route="second_order", **how)
     active = groups.all if active is None else tuple(active)
+    check_identity(problem, estimator)
 
     def training_loss(params: PyTree, theta: PyTree) -> jax.Array:
         forward = problem.forward_under(theta)

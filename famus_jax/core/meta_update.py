@@ -218,9 +218,9 @@ def _plain_step(
     cotangent, (loss, weights) = training_cotangent(problem, theta, lin, point.batch)
     zero, minus_one = jnp.zeros((), jnp.float32), jnp.full((), -1, jnp.int32)
     info = MetaInfo(
-        weights=weights,
-        loss=loss,
-        meta_loss=jnp.zeros_like(loss),
+        weights=_wide(weights),
+        loss=_wide(loss),
+        meta_loss=jnp.zeros_like(_wide(loss)),
         theta_norm_c=zero,
         theta_norm_g=zero,
         gate_norm_c=zero,
@@ -311,9 +311,9 @@ def _meta_step(
             gates, next_branch = gs.enqueue(gates, ahead), ahead.branch
 
     info = MetaInfo(
-        weights=weights,
-        loss=loss,
-        meta_loss=share.meta_loss,
+        weights=_wide(weights),
+        loss=_wide(loss),
+        meta_loss=_wide(share.meta_loss),
         theta_norm_c=optax.tree.norm(share.gradient_c).astype(jnp.float32),
         theta_norm_g=optax.tree.norm(share.gradient_g).astype(jnp.float32),
         **norms,
@@ -414,6 +414,11 @@ def _open_groups(spec, draw, problem) -> jax.Array:
     if draw is None:
         return jnp.asarray(len(spec.groups(problem.groups)), jnp.float32)
     return (draw.factors != 0).sum().astype(jnp.float32)
+
+
+def _wide(x: jax.Array) -> jax.Array:
+    """In float32 or wider: one type, whatever the network computes in."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _mean(losses: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -29,7 +29,8 @@ def micro_batched(
     The outputs are those of the whole batch, so that all that follows them (weights that are
     normalised over the batch, a loss) is unchanged. Equal numbers for networks without BatchNorm and
     dropout; BatchNorm normalises each micro-batch by itself and moves its running statistics `count`
-    times, dropout draws a mask per micro-batch from `fold_in(rng, i)`.
+    times, dropout draws a mask per micro-batch from `fold_in(rng, i)`. The micro-batches run in a
+    `lax.scan`, in which XLA's CPU backend is slow at convolutions.
 
     Args:
       count: how many; it must divide the batch size.
@@ -44,64 +45,62 @@ def micro_batched(
     if n % count:
         raise ValueError(f"micro_batches={count} must divide the batch size {n}")
     size = n // count
+    numbers = jnp.arange(count)
+    micro = tuple(_split(x, count) for x in leaves if jnp.ndim(x))
 
-    def micro(i: int) -> PyTree:
-        parts = [x[i * size : (i + 1) * size] if jnp.ndim(x) else x for x in leaves]
-        return jax.tree.unflatten(treedef, parts)
+    def assemble(arrays: tuple[jax.Array, ...]) -> PyTree:
+        """A micro-batch, with what has no batch axis put back."""
+        new = iter(arrays)
+        return jax.tree.unflatten(treedef, [next(new) if jnp.ndim(x) else x for x in leaves])
 
-    def differentiate(i: int, token: Any) -> tuple[Linearized, Any]:
-        """The i-th micro-batch's derivative, to be computed after `token` is: the barrier keeps XLA
-        from running two at a time, or keeping what the first pass knew."""
-        w, x, token = jax.lax.optimization_barrier((params, micro(i), token))
-        return how(forward, w, model_state, jax.random.fold_in(rng, i), x, groups), token
+    def differentiate(i: jax.Array, arrays: tuple[jax.Array, ...]) -> Linearized:
+        key = jax.random.fold_in(rng, i)
+        return how(forward, params, model_state, key, assemble(arrays), groups)
 
     # First pass: the outputs only. Running statistics go from one micro-batch to the next.
-    outputs, state, token = [], model_state, ()
-    for i in range(count):
-        x, token = jax.lax.optimization_barrier((micro(i), token))
-        out, state = forward(params, state, jax.random.fold_in(rng, i), x)
-        token = jax.tree.leaves(out)
-        outputs.append(out)
-    if any(not jnp.ndim(x) or jnp.shape(x)[0] != size for x in jax.tree.leaves(outputs[0])):
-        raise ValueError(
-            f"micro_batches={count} needs outputs with a leading batch axis of {size}; got shapes "
-            f"{[jnp.shape(x) for x in jax.tree.leaves(outputs[0])]}"
-        )
-    whole = jax.tree.map(lambda *x: jnp.concatenate(x), *outputs)
-    split = Split(lambda *_: (whole, state), model_state, rng, batch)
-    f, (rest, new_state) = split(params)
+    def run(state: PyTree, piece: Any) -> tuple[PyTree, PyTree]:
+        i, arrays = piece
+        outputs, state = forward(params, state, jax.random.fold_in(rng, i), assemble(arrays))
+        shapes = [jnp.shape(x) for x in jax.tree.leaves(outputs)]
+        if any(shape[:1] != (size,) for shape in shapes):
+            raise ValueError(
+                f"micro_batches={count} needs outputs with a leading batch axis of {size}; got "
+                f"shapes {shapes}"
+            )
+        return state, outputs
 
-    def slices(c: list[jax.Array], i: int) -> list[jax.Array]:
-        return [x[i * size : (i + 1) * size] for x in c]
+    new_state, pieces = jax.lax.scan(run, model_state, (numbers, micro))
+    whole = jax.tree.map(_join, pieces)
+    split = Split(lambda *_: (whole, new_state), model_state, rng, batch)
+    f, (rest, _) = split(params)
 
     def push(v: Part, active: Sequence[int]) -> list[jax.Array]:
-        pieces, token = [], tuple(v)
-        for i in range(count):
-            lin, _ = differentiate(i, token)
-            pieces.append(lin.push(v, active))
-            token = pieces[-1]
-        return [jnp.concatenate(x) for x in zip(*pieces)]
+        pieces = jax.lax.map(lambda piece: differentiate(*piece).push(v, active), (numbers, micro))
+        return [_join(x) for x in pieces]
 
     def accumulate(
         product: Callable[[Linearized, list[jax.Array]], PyTree], c: list[jax.Array]
-    ) -> Any:
-        total, token = None, list(c)
-        for i in range(count):
-            lin, _ = differentiate(i, token)
-            new = product(lin, slices(c, i))
-            total = new if total is None else jax.tree.map(jnp.add, total, new)
-            token = jax.tree.leaves(total)
-        return total
+    ) -> PyTree:
+        def add(total: PyTree, piece: Any) -> tuple[PyTree, None]:
+            i, arrays, c = piece
+            return jax.tree.map(jnp.add, total, product(differentiate(i, arrays), c)), None
 
-    def shifted(v: Part, active: Sequence[int]):
-        pieces, token = [], tuple(v)
-        for i in range(count):
-            lin, _ = differentiate(i, token)
+        pieces = (numbers, micro, [_split(x, count) for x in c])
+        shapes = jax.eval_shape(
+            lambda piece: product(differentiate(*piece[:2]), piece[2]),
+            jax.tree.map(lambda x: x[0], pieces),
+        )
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(add, zeros, pieces)[0]
+
+    def shifted(v: Part, active: Sequence[int]) -> tuple[list, list, jax.Array]:
+        def one(piece: Any) -> tuple[list, list, jax.Array]:
+            lin = differentiate(*piece)
             assert lin.shifted is not None
-            pieces.append(lin.shifted(v, active))
-            token = pieces[-1][:2]
-        plus, minus = ([jnp.concatenate(x) for x in zip(*(p[k] for p in pieces))] for k in (0, 1))
-        return plus, minus, pieces[0][2]
+            return lin.shifted(v, active)
+
+        plus, minus, eps = jax.lax.map(one, (numbers, micro))
+        return [_join(x) for x in plus], [_join(x) for x in minus], eps[0]
 
     return Linearized(
         f,
@@ -112,3 +111,13 @@ def micro_batched(
         lambda c, active: accumulate(lambda lin, c: lin.pull_part(c, active), c),
         shifted,
     )
+
+
+def _split(x: jax.Array, count: int) -> jax.Array:
+    """[n, ...] -> [count, n / count, ...]."""
+    return jnp.reshape(x, (count, -1, *jnp.shape(x)[1:]))
+
+
+def _join(x: jax.Array) -> jax.Array:
+    """[count, size, ...] -> [count * size, ...]."""
+    return jnp.reshape(x, (-1, *jnp.shape(x)[2:]))

@@ -166,6 +166,9 @@ def _judged(known: Known, active: Sequence[int], is_open: jax.Array | None) -> _
         part = known.lin.pull_part(known.cotangent, active)
         gradient = part if is_open is None else _times(known, part, active, is_open)
     ahead = look_ahead(problem, known.point, estimator, gradient, active)
+    only = estimator.lookahead == "active_only" and estimator.closed == "frozen"
+    if only and is_open is not None:
+        ahead = _where_open(known, ahead, active, is_open)  # an optimiser moves at gradient 0 too
     value, v = judge(problem, known.point, ahead, active)
     d = way_back(problem, known.point, estimator, gradient, v, active)
     return _Judged(value, v, d, part)
@@ -200,6 +203,13 @@ def _matching_gradient(
 def _times(known: Known, part: Part, active: Sequence[int], factors: jax.Array) -> Part:
     owner = known.problem.groups.part_index(active)
     return tuple(x * factors[g].astype(x.dtype) for x, g in zip(part, owner, strict=True))
+
+
+def _where_open(known: Known, ahead: PyTree, active: Sequence[int], is_open: jax.Array) -> PyTree:
+    groups, w = known.problem.groups, known.point.params
+    pairs = zip(groups.part(ahead, active), groups.part(w, active), groups.part_index(active))
+    kept = tuple(jnp.where(is_open[g] > 0, moved, still) for moved, still, g in pairs)
+    return groups.place(kept, ahead, active)
 
 
 def _zeros(tree: PyTree) -> PyTree:
