@@ -4,15 +4,15 @@
     famus train --config=configs/estimators.py:cifar10 --workdir=runs/estimators_cifar10
     famus train --config=configs/estimators.py:smoke --workdir=runs/estimators_smoke
 
-"digits" (the default): 1,797 handwritten digits that come with scikit-learn, 60 % symmetric noise, 50
-trusted images, an MLP; minutes on two cores. "cifar10": 5,000 images of CIFAR-10 at 16 x 16 pixels, 60 %
-symmetric noise, 1,000 trusted images, a small CNN that learns the noise by heart; about half an hour.
-CIFAR-10 must be prepared by tfds (--config.data.data_dir=... says where it lies). "smoke" is "digits" for
-20 steps. All resume.
+"digits" (the default): 1,797 handwritten digits that come with scikit-learn, 60 % symmetric noise,
+50 trusted images, an MLP; minutes on two cores. "cifar10": 5,000 images of CIFAR-10 at 16 x 16 pixels,
+60 % symmetric noise, 1,000 trusted images, a small CNN that learns the noise by heart; about half an
+hour. CIFAR-10 must be prepared by tfds (--config.data.data_dir=... says where it lies). "smoke" is
+"digits" for 20 steps. All resume.
 
-One schedule and one meta-learning rate for all rows. The learning rate of "digits" was chosen among 0.1
-and 0.03 so that the exact gradient works (at 0.1 it collapses late); nothing was tuned for any other row.
-`every` takes fewer meta updates for its lower price, `part` noisier ones.
+One schedule and one meta-learning rate for all rows. The learning rate of "digits" was chosen among
+0.1 and 0.03 so that the exact gradient works (at 0.1 it collapses late); nothing was tuned for any
+other row. `every` takes fewer meta updates for its lower price, `part` noisier ones.
 """
 
 from typing import Any

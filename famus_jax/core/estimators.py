@@ -198,6 +198,10 @@ class Estimator:
                 f"lookahead={self.lookahead!r}"
             )
 
+    def replace(self, **changes: Any) -> Estimator:
+        """The same estimator but for some fields."""
+        return dataclasses.replace(self, **changes)
+
     @property
     def label(self) -> str:
         """A short name for tables and file names."""
