@@ -22,6 +22,7 @@ from famus_jax.core.estimators import (
     second_order,
     top_k,
 )
+from famus_jax.core.forwards import compute_in, rematerialise
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups, group_by
 from famus_jax.core.linearize import Linearized, linearize
@@ -72,6 +73,7 @@ __all__ = [
     "__version__",
     "block",
     "chosen",
+    "compute_in",
     "cross_entropy",
     "exact",
     "fused_meta_gradient",
@@ -93,6 +95,7 @@ __all__ = [
     "nnx_forward",
     "random_depth",
     "random_groups",
+    "rematerialise",
     "reweighter",
     "second_order",
     "second_order_meta_gradient",
