@@ -6,6 +6,7 @@ transformation), `train_step` (the whole compiled step). `famus_jax.models`, `fa
 """
 
 from famus_jax.adapters import linen_forward, linen_init, nnx_forward, stateless_forward
+from famus_jax.core.defaults import default_estimator
 from famus_jax.core.draws import RandomDepth, RandomGroups
 from famus_jax.core.estimators import (
     AllGroups,
@@ -75,6 +76,7 @@ __all__ = [
     "chosen",
     "compute_in",
     "cross_entropy",
+    "default_estimator",
     "exact",
     "fused_meta_gradient",
     "group_by",

@@ -9,6 +9,7 @@ from typing import Any, cast
 import jax
 
 from famus_jax.core.checks import check_kinds, leading_size
+from famus_jax.core.defaults import default_estimator
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
@@ -123,7 +124,7 @@ class Reweighter:
 def reweighter(
     forward: Forward,
     objective: Objective,
-    estimator: Estimator,
+    estimator: Estimator | None = None,
     *,
     learning_rate: LearningRate,
     meta_loss: MetaLoss | None = None,
@@ -136,7 +137,8 @@ def reweighter(
     Args:
       forward: `(params, model_state, rng, batch) -> (outputs, model_state)`.
       objective: a weighting method: `mwnet()`, `l2r()`.
-      estimator: how the meta gradient is estimated: `top_k(1, lookahead="active_only")`, ...
+      estimator: how the meta gradient is estimated: `exact(part=0.125)`, ...; None for
+        `default_estimator(objective)`.
       learning_rate: α of the virtual step: yours, as a number or a schedule of the step.
       meta_loss: `(outputs, meta_batch) -> ()`; by default the mean of the objective's example loss.
       groups: layer groups; by default found by tracing.
@@ -147,10 +149,12 @@ def reweighter(
       A `Reweighter` r; `r.init(...)` makes the state and `r(...)` returns
       `(weights, state, info)`. Call it inside your own `jax.jit`.
     """
+    if estimator is None and isinstance(objective, Objective):
+        estimator = default_estimator(objective)
     return Reweighter(
         forward,
         objective,
-        estimator,
+        cast(Estimator, estimator),
         learning_rate,
         meta_loss,
         groups,

@@ -132,7 +132,7 @@ class TrainStep:
 def train_step(
     forward: Forward,
     objective: Objective,
-    estimator: Estimator,
+    estimator: Estimator | None,
     optimizer: optax.GradientTransformation,
     *,
     learning_rate: LearningRate,
@@ -170,4 +170,4 @@ def train_step(
         micro_batches=micro_batches,
     )
     problem = weigh.problem(params, model_state, jax.random.key(0), batch)
-    return TrainStep(problem, estimator, optimizer, learning_rate, metrics)
+    return TrainStep(problem, weigh.estimator, optimizer, learning_rate, metrics)

@@ -46,7 +46,7 @@ class MetaReweightState(NamedTuple):
 def meta_reweight(
     forward: Forward,
     objective: Objective,
-    estimator: Estimator,
+    estimator: Estimator | None = None,
     *,
     learning_rate: LearningRate,
     key: jax.Array,
@@ -97,6 +97,8 @@ def meta_reweight(
         meta_forward=meta_forward,
         micro_batches=micro_batches or 1,
     )
+
+    estimator = weigh.estimator
 
     def problem_for(params: PyTree, model_state: PyTree) -> Problem:
         return weigh.problem(params, model_state, key, shapes[0])

@@ -64,7 +64,7 @@ def run_experiment(
     """
     parsed, workdir = parse_config(config), Path(workdir)
     _refuse_another(workdir, parsed)
-    experiment = _Experiment(parsed, workdir)  # what can't work raises here, before a file is made
+    experiment = Experiment(parsed, workdir)  # what can't work raises here, before a file is made
     record = {"digest": parsed.digest(), "config": dataclasses.asdict(parsed)}
     write_json(workdir / "config.json", record)
     rows, curves = experiment.run()
@@ -98,7 +98,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 
-class _Experiment:
+class Experiment:
     """The parts that all runs share: data, network, evaluator, compiled steps, progress."""
 
     def __init__(self, config: ExperimentConfig, workdir: Path):
@@ -132,6 +132,7 @@ class _Experiment:
                 )
 
     def run(self) -> tuple[list[dict[str, Any]], list[pictures.Curve]]:
+        """Every run for every seed: the table's rows and the picture's curves."""
         from tqdm import tqdm
 
         config = self.config
@@ -192,7 +193,7 @@ class _Experiment:
         key_init, key_train = jax.random.split(jax.random.key(seed))
         params, model_state = self.init(key_init)
         batch = stream.batch(0)
-        step = self._step(run, finetune, params, model_state, batch)
+        step = self.step(run, finetune, params, model_state, batch)
         meta_batch = trusted.batch(0) if trusted is not None else None
         if finetune:
             params, model_state = self._parent(method.needs, seed, batch, params, model_state)
@@ -245,7 +246,9 @@ class _Experiment:
         weights = None if done.weights is None else _finite_list(done.weights)
         return {"row": row, "history": done.history, "weights": weights}
 
-    def _step(self, run, finetune, params, model_state, batch) -> TrainStep:
+    def step(
+        self, run: RunConfig, finetune: bool, params: PyTree, model_state: PyTree, batch: PyTree
+    ) -> TrainStep:
         """The compiled step; plain methods with equal batches share one."""
         config, n = self.config, batch["label"].shape[0]
         objective = build_objective(run.method, config.meta)
@@ -268,7 +271,7 @@ class _Experiment:
     def _parent(self, name, seed, batch, params, model_state):
         """The network at the end of the run that a fine-tuning starts from."""
         parent = next(run for run in self.config.runs if run.method == name)
-        step = self._step(parent, False, params, model_state, batch)
+        step = self.step(parent, False, params, model_state, batch)
         like = step.init(jax.random.key(seed), params, model_state, batch)
         folder = self.workdir / "runs" / name / f"seed_{seed}" / "checkpoints"
         size = len(self.sources.train.labels)
