@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.estimators import Estimator
+from famus_jax.core.checks import leading_size
+from famus_jax.core.estimators import Drawn, Estimator
 from famus_jax.core.losses import ExampleLoss
 from famus_jax.core.meta_update import init_meta, meta_update
 from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
+from famus_jax.core.variants import Variant
 
 PyTree = Any
 
@@ -76,14 +78,47 @@ def weight_gradient(
     On a part of the batch the entries of the other examples are 0.
     """
     objective = free_weights(problem.objective.example_loss)
-    problem = problem._replace(objective=objective)
-    estimator = estimator.replace(every=1, correct_every=0)
-    m = jax.tree.leaves(point.meta_batch)[0].shape[0]
-    state = init_meta(problem, estimator, key, point.params, weights.shape[0], m)
-    state = state._replace(theta=weights, opt_state=objective.meta_optimizer.init(weights))
+    return theta_gradient(
+        problem._replace(objective=objective), estimator, point, weights, key, gates
+    )
+
+
+def theta_gradient(
+    problem: Problem,
+    estimator: Estimator,
+    point: Point,
+    theta: PyTree,
+    key: jax.Array,
+    gates: PyTree = None,
+) -> PyTree:
+    """The meta gradient at `theta` as `estimator` sees it, a tree like θ; see `weight_gradient`.
+
+    Not read off a step of θ, whose rounding would drown it late in a decayed schedule.
+    """
+    objective = problem.objective._replace(meta_optimizer=_recorder())
+    problem, estimator = (
+        problem._replace(objective=objective),
+        estimator.replace(every=1, correct_every=0),
+    )
+    n = leading_size(point.batch, "training batch")
+    m = leading_size(point.meta_batch, "meta batch")
+    state = init_meta(problem, estimator, key, point.params, n, m)
+    state = state._replace(theta=theta)
     if gates is not None:
         state = state._replace(gates=gates)
-    return weights - meta_update(problem, estimator, state, point).state.theta
+    # The deepest variant serves every draw: it has all groups, and closed ones are multiplied by 0.
+    variant = Variant() if isinstance(estimator.active, Drawn) else None
+    return meta_update(problem, estimator, state, point, variant=variant).state.opt_state
+
+
+def _recorder() -> optax.GradientTransformation:
+    """Moves nothing; its state is the gradient that it was last given."""
+
+    def update(gradient, state, params=None):
+        del state, params
+        return jax.tree.map(jnp.zeros_like, gradient), gradient
+
+    return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), update)
 
 
 def normalised_gradient(gradient: jax.Array, weights: jax.Array) -> jax.Array:

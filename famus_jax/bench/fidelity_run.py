@@ -1,0 +1,296 @@
+"""Training runs that pause to measure: resumable, everything kept as soon as it is known.
+
+A run pauses at `Plan.steps`. There it saves a checkpoint, then measures on fresh batches: those that
+its streams give beyond the end of the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.bench.fidelity_config import Plan, gates_of
+from famus_jax.bench.fidelity_gates import gate_probe, gate_record
+from famus_jax.bench.fidelity_lines import Lines
+from famus_jax.bench.fidelity_measure import Comparer, Scene, draws_of, summarised
+from famus_jax.bench.variants import Workload
+from famus_jax.core.checks import check_estimator
+from famus_jax.core.estimators import Estimator, exact
+from famus_jax.core.gates import LearnedGates
+from famus_jax.core.losses import mean_of
+from famus_jax.core.problem import Problem
+from famus_jax.core.tracing import layer_groups
+from famus_jax.core.train_step import TrainState, TrainStep, train_step
+from famus_jax.models import build_model
+from famus_jax.train import data_setup, streams
+from famus_jax.train.checkpoint import Checkpoints
+from famus_jax.train.config import (
+    RunConfig,
+    build_estimator,
+    build_objective,
+    build_optimizer,
+    build_schedule,
+)
+from famus_jax.train.evaluation import Evaluator
+from famus_jax.train.methods import METHODS
+
+PyTree = Any
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Bench:
+    """What all runs share: data, network, problem, compiled comparisons.
+
+    Raises:
+      ValueError: for a network, data or estimators that can't work; nothing is written before.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        config = plan.experiment
+        self.sources = data_setup.load_sources(config.data)
+        train = self.sources.train
+        self.model = build_model(config.model.name, train.num_classes, **config.model.overrides)
+        shape = train.images.shape[1:]
+        self.forward = linen_forward(self.model)
+        self.evaluator = Evaluator(linen_forward(self.model, train=False))
+        self.init = jax.jit(
+            lambda key: linen_init(self.model, key, np.zeros((1, *shape), np.float32))
+        )
+        params, model_state = jax.eval_shape(self.init, jax.random.key(0))
+        batch = {"image": jax.ShapeDtypeStruct((2, *shape), np.float32)}
+        groups = layer_groups(self.forward, params, model_state, jax.random.key(0), batch)
+        objective = build_objective("mwnet", config.meta)
+        self.problem = Problem(self.forward, objective, mean_of(objective.example_loss), groups)
+        self.learning_rate = build_schedule(config.schedule)
+        self.optimizer = build_optimizer(config.schedule, self.learning_rate)
+        n, m = config.schedule.batch_size, config.schedule.meta_batch_size
+        self.rho = m / n
+        self.estimators = {run.name: build_estimator(run.estimator) for run in config.runs}
+        for estimator in [*self.estimators.values(), *plan.compared.values()]:
+            check_estimator(self.problem, estimator, self.rho, n)
+        self.comparer = Comparer(self.problem, self.optimizer)
+        self._steps: dict[str, TrainStep] = {}
+        self._probes: dict[str, Callable[[Scene], dict[str, jax.Array]]] = {}
+
+    def compared_along(self, run: RunConfig) -> dict[str, Estimator]:
+        """The estimators to compare along a run: all on the first, its own gates on its own."""
+        own = self.estimators[run.name]
+        compared = dict(self.plan.compared) if run is self.plan.experiment.runs[0] else {}
+        if gates_of(own):
+            compared[own.label] = own
+        return compared
+
+    def step(self, run: RunConfig, params, model_state, batch) -> TrainStep:
+        """The compiled step of a run; its seeds share it."""
+        if run.name not in self._steps:
+            self._steps[run.name] = train_step(
+                self.forward,
+                self.problem.objective,
+                self.estimators[run.name],
+                self.optimizer,
+                learning_rate=self.learning_rate,
+                params=params,
+                model_state=model_state,
+                batch=batch,
+                groups=self.problem.groups,
+            )
+        return self._steps[run.name]
+
+    def probe(self, run: RunConfig, spec: LearnedGates) -> Callable[[Scene], dict[str, jax.Array]]:
+        """The compiled `gate_probe` of a run."""
+        if run.name not in self._probes:
+            self._probes[run.name] = gate_probe(self.problem, spec)
+        return self._probes[run.name]
+
+    @contextlib.contextmanager
+    def streams(self, seed: int) -> Iterator[tuple[Any, Any, data_setup.SeedData]]:
+        """The training and meta batches of a seed, and its data."""
+        config = self.plan.experiment
+        seeded = data_setup.seed_data(self.sources, config.data, seed)
+        opened = streams.open_streams(
+            METHODS["mwnet"], seeded, config.data, config.schedule, seed
+        )
+        with opened as (training, meta):
+            yield training, meta, seeded
+
+    def workload(self, seed: int) -> Workload:
+        """The network at its start and its first batches, to price programs with."""
+        with self.streams(seed) as (training, meta, _):
+            batch, meta_batch = training.batch(0), meta.batch(0)
+        params, model_state = self.init(jax.random.key(seed))
+        return Workload(
+            model=self.model,
+            forward=self.forward,
+            params=params,
+            model_state=model_state,
+            batch=batch,
+            meta_batch=meta_batch,
+            groups=self.problem.groups,
+        )
+
+    def amount(self, run: RunConfig) -> int:
+        """The units of progress of a run: steps, and comparisons."""
+        per_point = self._comparisons(run)
+        return self.plan.experiment.schedule.steps + per_point * self.plan.fidelity.points
+
+    def _comparisons(self, run: RunConfig) -> int:
+        fidelity = self.plan.fidelity
+        draws = [draws_of(e, fidelity.draws) for e in self.compared_along(run).values()]
+        return fidelity.batches * (1 + sum(draws))
+
+
+def measure_run(
+    bench: Bench,
+    run: RunConfig,
+    seed: int,
+    folder: Path,
+    lines: Lines,
+    on_progress: Callable[[int], object],
+) -> None:
+    """Trains a run to its end and measures at every pause; goes on where `lines` end.
+
+    Args:
+      bench, run, seed: what to train.
+      folder: for its checkpoints.
+      lines: receives records of the kinds `fidelity`, `weights`, `gates`, `window`, `accuracy`.
+      on_progress: called with units done, of `bench.amount(run)` in all.
+
+    Raises:
+      FloatingPointError: if the loss stops being finite, before anything of it is saved.
+    """
+    steps = bench.plan.experiment.schedule.steps
+    names = {"run": run.name, "seed": seed}
+    if lines.has(kind="accuracy", step=steps, **names):
+        on_progress(bench.amount(run))
+        return
+    with bench.streams(seed) as (training, meta, seeded), Checkpoints(folder) as checkpoints:
+        key_init, key_train = jax.random.split(jax.random.key(seed))
+        batch, meta_batch = training.batch(0), meta.batch(0)
+        params, model_state = bench.init(key_init)
+        step = bench.step(run, params, model_state, batch)
+        state = step.init(key_train, params, model_state, batch, meta_batch)
+        sets = streams.evaluation_sets(bench.sources, seeded, bench.plan.experiment.data)
+        at, window = 0, None
+        if checkpoints.latest_step() is not None:
+            state, record = checkpoints.restore(state)
+            state = jax.tree.map(lambda x: x.copy(), state)  # the step donates its input
+            at, window = record["step"], record["window"]
+            on_progress(at)
+        for number, point in enumerate([*bench.plan.steps, steps]):
+            if point < at:
+                on_progress(bench._comparisons(run))
+                continue
+            if point > at:
+                state, window = _advance(run, step, state, training, meta, at, point)
+                on_progress(point - at)
+                checkpoints.save(point, state, {"step": point, "window": window})
+                at = point
+            if window is not None:
+                lines.append({"kind": "window", **names, "step": point, **window})
+            if number < len(bench.plan.steps):
+                first = steps + number * bench.plan.fidelity.batches
+                scenes = _scenes(bench, state, training, meta, first)
+                _measure(bench, run, seed, point, scenes, seeded.wrong, lines, on_progress)
+            accuracy = {
+                name: bench.evaluator.accuracy(state.params, state.model_state, examples)
+                for name, examples in sets.items()
+            }
+            lines.append({"kind": "accuracy", **names, "step": point, **accuracy})
+
+
+def _advance(run, step: TrainStep, state: TrainState, training, meta, first: int, last: int):
+    """Steps from `first` to `last`: the new state, and what each step chose and cost."""
+    gated, masks, infos = gates_of(step.estimator) is not None, [], []
+    for t in range(first, last):
+        if gated:
+            masks.append(state.meta.gates.masks[0])
+        state, info, _ = step(state, training.batch(t), meta.batch(t))
+        infos.append((info.loss, info.branch, info.cost))
+    losses, branches, costs = (np.array(x) for x in zip(*jax.device_get(infos)))
+    if not np.isfinite(losses).all():
+        t = int(np.argmax(~np.isfinite(losses)))
+        raise FloatingPointError(
+            f"{run.name}: the loss is {losses[t]} at step {first + t}. Lower schedule.learning_rate "
+            "or meta.learning_rate; the last checkpoint is from before this step"
+        )
+    window: dict[str, Any] = {
+        "first": first,
+        "loss": float(losses.mean()),
+        "cost": float(costs.mean()),
+    }
+    if gated:
+        window["branches"] = branches.tolist()
+        window["open"] = np.mean(jax.device_get(masks), 0).tolist()
+    return state, window
+
+
+def _scenes(bench: Bench, state: TrainState, training, meta, first: int) -> list[Scene]:
+    """The state as it is, with the batches numbered `first` and on."""
+    alpha = np.float32(bench.learning_rate(state.step))
+    scenes = []
+    for i in range(first, first + bench.plan.fidelity.batches):
+        rng = jax.random.fold_in(state.key, i)
+        scenes.append(
+            Scene(
+                state.params,
+                state.model_state,
+                state.opt_state,
+                state.meta.theta,
+                state.meta.gates,
+                rng,
+                training.batch(i),
+                meta.batch(i),
+                alpha,  # type: ignore[arg-type]
+            )
+        )
+    return scenes
+
+
+def _measure(bench: Bench, run, seed, point, scenes, wrong, lines: Lines, on_progress) -> None:
+    """Everything at one pause, one record at a time; what is known already is not done again."""
+    names = {"run": run.name, "seed": seed, "step": point}
+    comparer, draws = bench.comparer, bench.plan.fidelity.draws
+    weights = [comparer.weights(scene) for scene in scenes]
+    lines.append({"kind": "weights", **names, **_weights_record(scenes, weights, wrong)})
+    own = gates_of(bench.estimators[run.name])
+    if own is not None and not lines.has(kind="gates", **names):
+        probe = bench.probe(run, own)
+        record = gate_record(own, bench.problem, [probe(scene) for scene in scenes])
+        lines.append({"kind": "gates", **names, **record})
+    exacts, samples = [], []
+    for scene, v in zip(scenes, weights):
+        exacts.append(comparer.exact(scene, v))
+        samples.append(comparer.compare(exact(), scene, v, exacts[-1], scene.rng))
+    mean = np.stack([np.asarray(x.theta, np.float64) for x in samples]).mean(0)
+    on_progress(len(scenes))
+    for label, estimator in bench.compared_along(run).items():
+        times = draws_of(estimator, draws)
+        if not lines.has(kind="fidelity", estimator=label, **names):
+            found = [
+                comparer.compare(estimator, scene, v, s, jax.random.fold_in(scene.rng, draw))
+                for scene, v, s in zip(scenes, weights, exacts)
+                for draw in range(times)
+            ]
+            record = summarised(jax.device_get(found), mean)
+            lines.append({"kind": "fidelity", **names, "estimator": label, **record})
+        on_progress(times * len(scenes))
+
+
+def _weights_record(scenes, weights, wrong: np.ndarray) -> dict[str, Any]:
+    """Weights times n (1 = plain training) of examples with right and wrong labels: quantiles."""
+    index = np.concatenate([np.asarray(scene.batch["index"]) for scene in scenes])
+    values = np.concatenate([np.asarray(v, np.float64) * len(v) for v in weights])
+    bad = wrong[index]
+    record: dict[str, Any] = {"quantiles": list(_QUANTILES)}
+    for name, kept in (("clean", values[~bad]), ("wrong", values[bad])):
+        some = len(kept) > 0
+        record[name] = np.quantile(kept, _QUANTILES).tolist() if some else None
+        record[f"{name}_mean"] = float(kept.mean()) if some else None
+    return record
