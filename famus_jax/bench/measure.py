@@ -1,16 +1,19 @@
-"""FLOPs and memory of compiled programs, and times of interleaved runs."""
+"""FLOPs and memory of compiled programs, times of interleaved runs, and rows made of them."""
 
 from __future__ import annotations
 
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 PyTree = Any
+_LOOP = re.compile(r"= (.*?) (while|conditional)\(")
+_FLOATING = re.compile(r"\b(bf16|f8\w*|f16|f32|f64|c64|c128)\[")
 
 
 class Compiled(NamedTuple):
@@ -19,7 +22,7 @@ class Compiled(NamedTuple):
     Attributes:
       run: `(state, *arguments) -> (state, ...)`; the state is donated.
       state, arguments: to start it with.
-      flops: of one step, by XLA's count.
+      flops: of one step, by XLA's count; None where that count would mean nothing.
       temp_bytes: temporary memory of one step.
       compile_seconds: time to compile (lowering not counted).
     """
@@ -27,69 +30,123 @@ class Compiled(NamedTuple):
     run: Callable
     state: PyTree
     arguments: tuple[PyTree, ...]
-    flops: float
+    flops: float | None
     temp_bytes: int
     compile_seconds: float
 
 
-def compile_step(lowered: Any, state: PyTree, arguments: tuple[PyTree, ...]) -> Compiled:
+def compile_step(
+    lowered: Any, state: PyTree, arguments: tuple[PyTree, ...], *, loops: bool = False
+) -> Compiled:
     """Compiles and reads XLA's own figures.
 
+    Args:
+      lowered: the lowered program.
+      state, arguments: to start it with.
+      loops: let a program with loops or branches pass, without a FLOP count.
+
     Raises:
-      ValueError: if the program has a loop or a branch: XLA counts a loop's body once and a branch
-        at its dearest, so that its FLOP count would mean nothing.
+      ValueError: unless `loops`, if the program has a loop or a branch; see `loop_free_flops`.
     """
     start = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - start
-    flops = loop_free_flops(compiled)
+    flops = None if loops and loop_in(compiled) else loop_free_flops(compiled)
     memory = compiled.memory_analysis().temp_size_in_bytes
     return Compiled(compiled, state, arguments, flops, memory, seconds)
 
 
+def loop_in(compiled: Any) -> str | None:
+    """`"while"` or `"conditional"` if the program has one whose operations XLA would miscount.
+
+    Loops and branches whose results are all integers are let through: on the CPU, JAX's random
+    numbers (threefry, a few hundred integer operations) are such loops.
+    """
+    for line in compiled.as_text().splitlines():
+        found = _LOOP.search(line)
+        if found and _FLOATING.search(found[1]):
+            return found[2]
+    return None
+
+
 def loop_free_flops(compiled: Any) -> float:
-    """FLOPs of a compiled program; see `compile_step` for the error."""
-    if found := re.search(r"\b(while|conditional)\(", compiled.as_text()):
+    """FLOPs of a compiled program.
+
+    Raises:
+      ValueError: if it has a loop or a branch (see `loop_in`): XLA counts a loop's body once and a
+        branch at its dearest, so that its FLOP count would mean nothing.
+    """
+    if found := loop_in(compiled):
         raise ValueError(
-            f"the compiled program has a `{found[1]}`, of which XLA's FLOP count is wrong: unroll the "
+            f"the compiled program has a `{found}`, of which XLA's FLOP count is wrong: unroll the "
             "loop, or measure its pieces apart"
         )
     return float(compiled.cost_analysis()["flops"])
 
 
 def interleaved_seconds(
-    steps: dict[str, Compiled], rounds: int, on_step: Callable[[str], object]
-) -> dict[str, list[float]]:
+    steps: Mapping[Any, Compiled], rounds: int, on_step: Callable[[Any], object]
+) -> dict[Any, list[float]]:
     """Seconds per step: one of each in turn, `rounds` times after one warm-up round.
 
-    In turn, so that a machine that changes its speed changes it for all; compare medians.
+    In turn, so that a machine that changes its speed changes it for all; compare medians. Programs
+    whose states are of one kind (structure, shapes, dtypes) work on one state in turn: it is there
+    once, whatever the number of programs.
     """
-    states = {name: step.state for name, step in steps.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    states = {kind(step.state): step.state for step in steps.values()}
+    kinds = {name: kind(step.state) for name, step in steps.items()}
+    seconds: dict[Any, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
         for name, step in steps.items():
             start = time.perf_counter()
-            states[name], *rest = step.run(states[name], *step.arguments)
-            jax.block_until_ready((states[name], rest))
+            states[kinds[name]], *rest = step.run(states[kinds[name]], *step.arguments)
+            jax.block_until_ready((states[kinds[name]], rest))
             if number:
                 seconds[name].append(time.perf_counter() - start)
             on_step(name)
     return seconds
 
 
-def rows_of(steps: dict[str, Compiled], seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """The benchmark's rows: ratios to the row `plain`, medians of times."""
-    plain, median = steps["plain"], {k: statistics.median(v) for k, v in seconds.items()}
-    return [
-        {
-            "variant": name,
-            "flops_ratio": step.flops / plain.flops,
-            "temp_bytes_ratio": step.temp_bytes / plain.temp_bytes,
-            "time_ratio": median[name] / median["plain"],
-            "step_ms": 1e3 * median[name],
-            "compile_seconds": step.compile_seconds,
-            "flops": step.flops,
-            "temp_bytes": step.temp_bytes,
-        }
-        for name, step in steps.items()
-    ]
+def kind(state: PyTree) -> Hashable:
+    """What a compiled program asks of its state: structure, shapes, dtypes."""
+    leaves, structure = jax.tree.flatten(state)
+    return structure, tuple((jnp.shape(x), str(jnp.result_type(x))) for x in leaves)
+
+
+Mix = Sequence[tuple[float, Any]]
+"""The programs that an estimator's steps run, each with its share of the steps."""
+
+
+def mean_flops(mix: Mix, steps: Mapping[Any, Compiled]) -> float | None:
+    """FLOPs of a step on average; None if they are unknown for any of the programs."""
+    flops = [(share, steps[name].flops) for share, name in mix]
+    if any(f is None for _, f in flops):
+        return None
+    return sum(share * f for share, f in flops if f is not None)
+
+
+def row_of(
+    mix: Mix,
+    steps: Mapping[Any, Compiled],
+    seconds: Mapping[Any, Sequence[float]],
+    plain: Any,
+) -> dict[str, Any]:
+    """One row of the benchmark: ratios to the program `plain`.
+
+    FLOPs and times (medians) are the programs' means, weighed by their shares of the steps; memory is
+    that of the one that needs most; compile seconds are those of all.
+    """
+    reference = mean_flops([(1.0, plain)], steps)
+    flops = mean_flops(mix, steps)
+    milliseconds = 1e3 * sum(share * statistics.median(seconds[name]) for share, name in mix)
+    memory = max(steps[name].temp_bytes for _, name in mix)
+    return {
+        "flops_ratio": None if flops is None or not reference else flops / reference,
+        "temp_bytes_ratio": memory / steps[plain].temp_bytes,
+        "time_ratio": milliseconds / (1e3 * statistics.median(seconds[plain])),
+        "step_ms": milliseconds,
+        "compile_seconds": sum(steps[name].compile_seconds for _, name in mix),
+        "flops": flops,
+        "temp_bytes": memory,
+        "programs": len(mix),
+    }

@@ -1,0 +1,243 @@
+"""What each phase of a step costs (paper, Fig. 1b): forward, virtual backward, meta forward, ...
+
+Every prefix of the step is compiled by itself; a phase costs what its prefix costs more than the one
+before, so that phases add up to the step. Symbols: see `famus_jax.core.meta_gradient`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds
+from famus_jax.bench.rows import PLAIN, lower
+from famus_jax.bench.variants import LEARNING_RATE, Workload, optimizer
+from famus_jax.core.estimators import (
+    Drawn,
+    Estimator,
+    chosen,
+    exact,
+    learned_gates,
+    second_order,
+    top_k,
+)
+from famus_jax.core.gates import LearnedGates
+from famus_jax.core.look_ahead import look_ahead
+from famus_jax.core.meta_gradient import judge, linearize_training, training_cotangent
+from famus_jax.core.meta_update import init_meta, meta_update
+from famus_jax.core.problem import Point
+from famus_jax.core.variants import Variant, cuts_of
+
+PyTree = Any
+PHASES = (
+    "forward",
+    "virtual backward",
+    "meta forward",
+    "meta backward",
+    "J v and θ",
+    "samplers",
+    "actual backward",
+    "optimiser",
+    "all in one",
+)
+"""`all in one` is second order's, which can't be told apart."""
+
+
+def steps_in_phases(work: Workload) -> dict[str, Estimator | None]:
+    """The bars, by name; None is the plain step. Gates: the dearest branch of the preset `paper`."""
+    from famus_jax.bench.rows import last_block
+
+    gates = learned_gates("paper", lag=2, target=float(min(4, len(work.groups))))
+    return {
+        "plain": None,
+        "second order": second_order(),
+        "exact": exact(),
+        "learned gates, dearest": gates,
+        "FaMUS, last block": chosen(last_block(work.groups)),
+        "FaMUS, head": top_k(1),
+        "active-only, head": top_k(1, lookahead="active_only"),
+    }
+
+
+def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[..., PyTree]]:
+    """The step up to and with every phase, in order: `(meta state, opt_state, arrays) -> results`.
+
+    `arrays` are the first five fields of `Point`. The last phase's is the whole step; the first four
+    are put together here from the step's own pieces, the others are the step with fewer results.
+    """
+    tx = optimizer()
+    problem = work.problem()
+
+    def point_of(opt_state: PyTree, arrays: Any) -> Point:
+        def descend(gradient):
+            return tx.update(gradient, opt_state, arrays[0])[0]
+
+        return Point(*arrays[:5], LEARNING_RATE, descend)
+
+    def loss_of(arrays):
+        def loss(params):
+            outputs, new_state = problem.forward(params, *arrays[1:4])
+            return problem.meta_loss(outputs, arrays[3]), new_state
+
+        return loss
+
+    def descended(opt_state, params, gradient):
+        updates, opt_state = tx.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    if estimator is None:
+
+        def plain_backward(state, opt_state, arrays):
+            return jax.value_and_grad(loss_of(arrays), has_aux=True)(arrays[0])
+
+        def plain_step(state, opt_state, arrays):
+            value, gradient = plain_backward(state, opt_state, arrays)
+            return value, descended(opt_state, arrays[0], gradient)
+
+        return {
+            "forward": lambda state, opt_state, arrays: loss_of(arrays)(arrays[0]),
+            "actual backward": plain_backward,
+            "optimiser": plain_step,
+        }
+
+    drawn = isinstance(estimator.active, Drawn)
+    cut = cuts_of(problem, estimator)[0]
+    groups = problem.groups
+    active = groups.all[cut:] if drawn else estimator.active.groups(groups)  # type: ignore[union-attr]
+    variant = Variant(branch=0)
+
+    def pieces(state, opt_state, arrays, last: str) -> PyTree:
+        point = point_of(opt_state, arrays)
+        lin = linearize_training(problem, state.theta, point, estimator)
+        cotangent, (loss, weights) = training_cotangent(problem, state.theta, lin, point.batch)
+        found: list[Any] = [loss, weights, lin.model_state, lin.outputs]
+        if last == "forward":
+            return found
+        if estimator.lookahead == "active_only":
+            gradient = lin.pull_part(cotangent, active)
+        else:
+            gradient = lin.pull(cotangent)
+        if last == "virtual backward":
+            return [*found, gradient]
+        ahead = look_ahead(problem, point, estimator, gradient, active)
+        value, v = judge(problem, point, ahead, active)
+        return [*found, value] if last == "meta forward" else [*found, value, v]
+
+    def update(state, opt_state, arrays):
+        return meta_update(problem, estimator, state, point_of(opt_state, arrays), variant=variant)
+
+    def up_to_theta(state, opt_state, arrays):
+        new = update(state, opt_state, arrays)
+        return new.state.theta, new.state.opt_state, new.info.meta_loss, new.outputs
+
+    def up_to_samplers(state, opt_state, arrays):
+        new = update(state, opt_state, arrays)
+        return new.state, new.info.meta_loss, new.outputs
+
+    def whole(state, opt_state, arrays):
+        new = update(state, opt_state, arrays)
+        return new, descended(opt_state, arrays[0], new.gradient)
+
+    if estimator.route == "second_order":
+        return {"all in one": whole}
+    first = ("forward", "virtual backward", "meta forward", "meta backward")
+    found: dict[str, Callable[..., PyTree]] = {
+        name: lambda *args, name=name: pieces(*args, last=name) for name in first
+    }
+    found["J v and θ"] = up_to_theta
+    if isinstance(estimator.active, LearnedGates):
+        found["samplers"] = up_to_samplers
+    found["actual backward"] = update
+    found["optimiser"] = whole
+    return found
+
+
+def compile_prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Compiled]:
+    """Every prefix of a step, compiled, by its last phase. `Compiled.run` returns `(state, result)`."""
+    key = jax.random.key(0)
+    meta: PyTree = ()
+    if estimator is not None:
+        meta = init_meta(work.problem(), estimator, key, work.params, work.n, work.m)
+    opt_state = optimizer().init(work.params)
+    arrays = (work.params, work.model_state, key, work.batch, work.meta_batch)
+    compiled = {}
+    for name, prefix in prefixes(work, estimator).items():
+
+        def run(count, *arguments, prefix=prefix):
+            return count + 1, prefix(*arguments)
+
+        arguments = (meta, opt_state, arrays)
+        count = jnp.zeros((), jnp.int32)
+        lowered = jax.jit(run).lower(count, *arguments)
+        compiled[name] = compile_step(lowered, count, arguments)
+    return compiled
+
+
+def measure_phases(work: Workload, rounds: int) -> list[dict[str, Any]]:
+    """FLOPs and time of every phase of every step.
+
+    Returns:
+      `[{"step": name, "flops_ratio": ..., "time_ratio": ..., "phases": [{"phase": name,
+      "flops": ..., "flops_ratio": ..., "seconds": ..., "time_ratio": ...}, ...]}, ...]`; ratios are to
+      the whole plain step of the benchmark. Times are differences of medians, maybe a little below 0.
+    """
+    from tqdm import tqdm
+
+    programs: dict[Any, Compiled] = {PLAIN: compile_step(*lower(work, PLAIN))}
+    order: dict[str, list[str]] = {}
+    for step, estimator in tqdm(steps_in_phases(work).items(), desc="phases", unit="step"):
+        compiled = compile_prefixes(work, estimator)
+        order[step] = list(compiled)
+        programs |= {(step, phase): program for phase, program in compiled.items()}
+    seconds = interleaved_seconds(programs, rounds, lambda name: None)
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    plain_flops, plain_seconds = programs[PLAIN].flops or 1.0, median[PLAIN]
+    result = []
+    for step, phases in order.items():
+        before_flops = before_seconds = 0.0
+        bars = []
+        for phase in phases:
+            flops, time = programs[step, phase].flops or 0.0, median[step, phase]
+            bars.append(
+                {
+                    "phase": phase,
+                    "flops": flops - before_flops,
+                    "flops_ratio": (flops - before_flops) / plain_flops,
+                    "seconds": time - before_seconds,
+                    "time_ratio": (time - before_seconds) / plain_seconds,
+                }
+            )
+            before_flops, before_seconds = flops, time
+        result.append(
+            {
+                "step": step,
+                "flops_ratio": before_flops / plain_flops,
+                "time_ratio": before_seconds / plain_seconds,
+                "phases": bars,
+            }
+        )
+    return result
+
+
+def phase_table(phases: list[dict[str, Any]]) -> str:
+    """FLOPs / time of every phase in plain steps, for people."""
+    width = max(len(step["step"]) for step in phases)
+    used = [name for name in PHASES if any(b["phase"] == name for s in phases for b in s["phases"])]
+    lines = [
+        "\nPhases of a step: FLOPs / time, in plain steps",
+        " ".join([f"{'step':{width}s}", *(f"{name:>16s}" for name in [*used, "whole"])]),
+    ]
+    for step in phases:
+        bars = {bar["phase"]: bar for bar in step["phases"]} | {"whole": step}
+        cells = [f"{_cell(bars.get(name)):>16s}" for name in [*used, "whole"]]
+        lines.append(" ".join([f"{step['step']:{width}s}", *cells]))
+    return "\n".join(lines)
+
+
+def _cell(bar: dict[str, Any] | None) -> str:
+    return "-" if bar is None else f"{bar['flops_ratio']:.3f} / {bar['time_ratio']:.2f}"
