@@ -1,0 +1,57 @@
+"""The comparison of estimators: its config, and what it says about the learned weights."""
+
+import pathlib
+import runpy
+
+import numpy as np
+import pytest
+
+from famus_jax.train import experiment, summary
+from famus_jax.train.config import build_estimator, parse_config
+
+CONFIG = runpy.run_path(pathlib.Path(__file__).parents[2] / "configs" / "estimators.py")
+
+
+@pytest.mark.parametrize("variant", CONFIG["VARIANTS"])
+def test_every_row_is_an_estimator(variant):
+    """Fails if a row names an estimator or an argument that is not there, or two rows are one."""
+    parsed = parse_config(CONFIG["get_config"](variant).to_dict())
+    labels = [(run.method, run.estimator_label) for run in parsed.runs]
+    assert len(set(labels)) == len(labels)
+    assert ("ce", "none") in labels
+    assert ("mwnet", "exact_part0.125") in labels
+    short = variant.endswith("_short")
+    assert (len(labels) == 6) == short
+    for run in parsed.runs:
+        if run.estimator:
+            assert build_estimator(run.estimator).label == run.estimator_label
+
+
+def test_auroc_by_hand():
+    """Three of the four pairs of a right and a wrong label are in order; NaN was never drawn.
+
+    Fails if wrong labels count as the ones to weigh more, or examples never drawn count at all.
+    """
+    weights = np.array([0.9, 0.3, 0.5, 0.1, np.nan])
+    wrong = np.array([False, False, True, True, True])
+    assert experiment._auroc(weights, wrong) == 0.75
+    assert experiment._auroc(weights, np.zeros(5, bool)) is None
+    assert experiment._auroc(None, wrong) is None
+
+
+def test_table_without_weights():
+    """A method without weights shows a dash, not a number."""
+    row = {
+        "method": "ce",
+        "estimator": "none",
+        "seed": 0,
+        "acc_best": 0.5,
+        "acc_last": 0.4,
+        "acc_selected": 0.4,
+        "noise_rate_realised": 0.5,
+        "seconds": 1.0,
+        "step_cost": 1.0,
+        "weight_auroc": None,
+    }
+    line = summary.table([row]).splitlines()[2]
+    assert line.split()[-4:] == ["-", "50.0%", "1.00", "1.00"]
