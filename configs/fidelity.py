@@ -6,8 +6,8 @@
 
 "digits" (the default): 1,797 handwritten digits that come with scikit-learn, 60 % symmetric noise, 50
 trusted images, a CNN of five layer groups; minutes on two cores. "cifar10": WideResNet-16-2 on 5,000
-images of CIFAR-10 (prepared by tfds; --config.data.data_dir=... says where it lies); hours on a CPU, for
-an accelerator. "smoke" is "digits" for seconds. All resume.
+images of CIFAR-10 (prepared by tfds; --config.data.data_dir=... says where it lies); hours on a CPU,
+for an accelerator. "smoke" is "digits" for seconds. All resume.
 
 The first run carries the comparison of `fidelity.estimators`; every run with learned gates is compared
 at its own gates. The gates' penalties are the presets' own; K is 2 of 5 groups (cifar10: 4).

@@ -1,4 +1,4 @@
-"""The command `famus`: train, benchmark, noise. `famus COMMAND --help` shows the flags."""
+"""The command `famus`: train, benchmark, fidelity, noise. `famus COMMAND --help` shows the flags."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ USAGE = """usage: famus COMMAND [FLAGS]
 
   train      run an experiment:  famus train --config=configs/quickstart.py --workdir=runs/quickstart
   benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
+  fidelity   estimators beside the exact meta gradient along runs:  famus fidelity
+             --config=configs/fidelity.py --workdir=runs/fidelity
   noise      write and inspect label-noise tables
 
 famus COMMAND --help lists a command's flags."""
@@ -50,6 +52,13 @@ def benchmark(argv: list[str]) -> int:
     return run(argv[1:])
 
 
+def fidelity(argv: list[str]) -> int:
+    """`famus fidelity`: every estimator beside the exact meta gradient along real runs."""
+    from famus_jax.bench.fidelity import main as run
+
+    return run(argv)
+
+
 def noise(argv: list[str]) -> int:
     """`famus noise`: writes and inspects label-noise tables."""
     import argparse
@@ -64,6 +73,7 @@ def noise(argv: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "benchmark": benchmark,
+    "fidelity": fidelity,
     "noise": noise,
 }
 

@@ -114,9 +114,9 @@ def theta_gradient(
 def _recorder() -> optax.GradientTransformation:
     """Moves nothing; its state is the gradient that it was last given."""
 
-    def update(gradient, state, params=None):
+    def update(updates, state, params=None):
         del state, params
-        return jax.tree.map(jnp.zeros_like, gradient), gradient
+        return jax.tree.map(jnp.zeros_like, updates), updates
 
     return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), update)
 

@@ -107,10 +107,16 @@ def _prices(bench: Bench, lines: Lines, workdir: Path) -> dict[str, dict[str, An
         if gates_of(bench.estimators[run.name]) is None or run.name in prices:
             continue
         per_seed = [
-            [b for record in lines.of("window", run=run.name, seed=seed) for b in record["branches"]]
+            [
+                b
+                for record in lines.of("window", run=run.name, seed=seed)
+                for b in record["branches"]
+            ]
             for seed in seeds
         ]
-        kept = [b for branches in per_seed for b in branches[int(fidelity.burn_in * len(branches)) :]]
+        kept = [
+            b for branches in per_seed for b in branches[int(fidelity.burn_in * len(branches)) :]
+        ]
         work = bench.workload(seeds[0])
         step = bench.step(run, work.params, work.model_state, work.batch)
         amount = (fidelity.rounds + 1) * (1 + len(set(kept)))

@@ -6,7 +6,7 @@ g_θ = the gradient of the weighting net's θ, ḡ_θ = its mean over batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +30,7 @@ from famus_jax.core.groups import LayerGroups
 from famus_jax.core.problem import Point, Problem
 
 PyTree = Any
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Scene(NamedTuple):
@@ -170,3 +171,18 @@ def summarised(samples: Iterable[Compared], exact_mean: np.ndarray | None) -> di
 def draws_of(estimator: Estimator, draws: int) -> int:
     """How often an estimator is asked on one batch: once, unless it draws its groups."""
     return draws if is_drawn(estimator) else 1
+
+
+def weights_record(
+    scenes: Sequence[Scene], weights: Sequence[jax.Array], wrong: np.ndarray
+) -> dict[str, Any]:
+    """Weights times n (1 = plain training) of examples with right and wrong labels: quantiles."""
+    index = np.concatenate([np.asarray(scene.batch["index"]) for scene in scenes])
+    values = np.concatenate([np.asarray(v, np.float64) * len(v) for v in weights])
+    bad = wrong[index]
+    record: dict[str, Any] = {"quantiles": list(_QUANTILES)}
+    for name, kept in (("clean", values[~bad]), ("wrong", values[bad])):
+        some = len(kept) > 0
+        record[name] = np.quantile(kept, _QUANTILES).tolist() if some else None
+        record[f"{name}_mean"] = float(kept.mean()) if some else None
+    return record

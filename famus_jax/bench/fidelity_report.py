@@ -74,7 +74,9 @@ def table(rows: Sequence[dict[str, Any]], prices: dict[str, dict[str, Any]]) -> 
     )
     for name, price in prices.items():
         lines.append(f"\n{name}: what the gates cost, in plain steps")
-        lines.append(f"  {'lowest group':20s} {'share':>7s} {'FLOPs':>7s} {'analysis':>9s} {'time':>7s}")
+        lines.append(
+            f"  {'lowest group':20s} {'share':>7s} {'FLOPs':>7s} {'analysis':>9s} {'time':>7s}"
+        )
         for branch, share in price["shares"].items():
             lines.append(
                 f"  {price['lowest_group'][branch]:20s} {share:7.1%} "

@@ -7,18 +7,20 @@ its streams give beyond the end of the run.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.adapters import linen_forward, linen_init
 from famus_jax.bench.fidelity_config import Plan, gates_of
 from famus_jax.bench.fidelity_gates import gate_probe, gate_record
 from famus_jax.bench.fidelity_lines import Lines
-from famus_jax.bench.fidelity_measure import Comparer, Scene, draws_of, summarised
+from famus_jax.bench.fidelity_measure import Comparer, Scene, draws_of, summarised, weights_record
 from famus_jax.bench.variants import Workload
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import Estimator, exact
@@ -41,7 +43,6 @@ from famus_jax.train.evaluation import Evaluator
 from famus_jax.train.methods import METHODS
 
 PyTree = Any
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Bench:
@@ -80,11 +81,18 @@ class Bench:
         self._probes: dict[str, Callable[[Scene], dict[str, jax.Array]]] = {}
 
     def compared_along(self, run: RunConfig) -> dict[str, Estimator]:
-        """The estimators to compare along a run: all on the first, its own gates on its own."""
+        """The estimators to compare along a run: all on the first, its own gates on its own.
+
+        Gates with gradient matching are compared without it as well: its gradient does not shrink
+        with α as the meta gradient does, and can drown it.
+        """
         own = self.estimators[run.name]
         compared = dict(self.plan.compared) if run is self.plan.experiment.runs[0] else {}
-        if gates_of(own):
+        if gates := gates_of(own):
             compared[own.label] = own
+            if gates.lambda_g:
+                alone = dataclasses.replace(gates, lambda_g=0.0)
+                compared[f"{own.label}_without_L_g"] = own.replace(active=alone)
         return compared
 
     def step(self, run: RunConfig, params, model_state, batch) -> TrainStep:
@@ -114,9 +122,7 @@ class Bench:
         """The training and meta batches of a seed, and its data."""
         config = self.plan.experiment
         seeded = data_setup.seed_data(self.sources, config.data, seed)
-        opened = streams.open_streams(
-            METHODS["mwnet"], seeded, config.data, config.schedule, seed
-        )
+        opened = streams.open_streams(METHODS["mwnet"], seeded, config.data, config.schedule, seed)
         with opened as (training, meta):
             yield training, meta, seeded
 
@@ -233,7 +239,7 @@ def _advance(run, step: TrainStep, state: TrainState, training, meta, first: int
 
 def _scenes(bench: Bench, state: TrainState, training, meta, first: int) -> list[Scene]:
     """The state as it is, with the batches numbered `first` and on."""
-    alpha = np.float32(bench.learning_rate(state.step))
+    alpha = jnp.asarray(bench.learning_rate(state.step), jnp.float32)
     scenes = []
     for i in range(first, first + bench.plan.fidelity.batches):
         rng = jax.random.fold_in(state.key, i)
@@ -247,7 +253,7 @@ def _scenes(bench: Bench, state: TrainState, training, meta, first: int) -> list
                 rng,
                 training.batch(i),
                 meta.batch(i),
-                alpha,  # type: ignore[arg-type]
+                alpha,
             )
         )
     return scenes
@@ -258,7 +264,7 @@ def _measure(bench: Bench, run, seed, point, scenes, wrong, lines: Lines, on_pro
     names = {"run": run.name, "seed": seed, "step": point}
     comparer, draws = bench.comparer, bench.plan.fidelity.draws
     weights = [comparer.weights(scene) for scene in scenes]
-    lines.append({"kind": "weights", **names, **_weights_record(scenes, weights, wrong)})
+    lines.append({"kind": "weights", **names, **weights_record(scenes, weights, wrong)})
     own = gates_of(bench.estimators[run.name])
     if own is not None and not lines.has(kind="gates", **names):
         probe = bench.probe(run, own)
@@ -281,16 +287,3 @@ def _measure(bench: Bench, run, seed, point, scenes, wrong, lines: Lines, on_pro
             record = summarised(jax.device_get(found), mean)
             lines.append({"kind": "fidelity", **names, "estimator": label, **record})
         on_progress(times * len(scenes))
-
-
-def _weights_record(scenes, weights, wrong: np.ndarray) -> dict[str, Any]:
-    """Weights times n (1 = plain training) of examples with right and wrong labels: quantiles."""
-    index = np.concatenate([np.asarray(scene.batch["index"]) for scene in scenes])
-    values = np.concatenate([np.asarray(v, np.float64) * len(v) for v in weights])
-    bad = wrong[index]
-    record: dict[str, Any] = {"quantiles": list(_QUANTILES)}
-    for name, kept in (("clean", values[~bad]), ("wrong", values[bad])):
-        some = len(kept) > 0
-        record[name] = np.quantile(kept, _QUANTILES).tolist() if some else None
-        record[f"{name}_mean"] = float(kept.mean()) if some else None
-    return record
