@@ -72,7 +72,7 @@ class Closeness:
         if estimator is None or isinstance(estimator.active, LearnedGates):
             return dict.fromkeys(KEYS)
         s, theta = self._gradients(row, exact(), jax.random.key(0), Variant())
-        totals = dict.fromkeys(KEYS, 0.0)
+        totals: dict[str, float] = dict.fromkeys(KEYS, 0.0)
         estimator = estimator.replace(every=1, correct_every=0)
         for share, key, variant in self._draws_of(row, estimator):
             s_row, theta_row = self._gradients(row, estimator, key, variant)
@@ -85,7 +85,7 @@ class Closeness:
             )
             for name, value in zip(KEYS, values):
                 totals[name] += share * float(value)
-        return dict(totals)
+        return {**totals}
 
     def _draws_of(
         self, row: Row, estimator: Estimator
@@ -143,7 +143,8 @@ class Closeness:
             return jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(found)])
 
         def run(weights, state, arrays):
-            point = Point(*arrays, LEARNING_RATE, descend)
+            params, model_state, rng, batch, meta_batch = arrays
+            point = Point(params, model_state, rng, batch, meta_batch, LEARNING_RATE, descend)
             over_theta = gradient(objective, theta, state, point)
             if objective.fresh:
                 return over_theta, over_theta
@@ -164,8 +165,13 @@ def _keeping(objective: Objective) -> Objective:
     """The objective with a meta-optimiser that leaves θ alone and keeps its gradient as its state:
     read there, it has lost no digits to a subtraction from θ. L2R's virtual step, which is no step at
     its θ, is taken all the same."""
-    keeper = optax.GradientTransformation(
-        lambda theta: jax.tree.map(jnp.zeros_like, theta),
-        lambda gradient, state, theta=None: (jax.tree.map(jnp.zeros_like, gradient), gradient),
-    )
+
+    def init(params: PyTree) -> PyTree:
+        return jax.tree.map(jnp.zeros_like, params)
+
+    def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+        del state, params
+        return jax.tree.map(jnp.zeros_like, updates), updates
+
+    keeper = optax.GradientTransformation(init, update)
     return objective._replace(meta_optimizer=keeper, fresh=False, stationary=False)

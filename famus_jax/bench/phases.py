@@ -77,7 +77,8 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
         def descend(gradient):
             return tx.update(gradient, opt_state, arrays[0])[0]
 
-        return Point(*arrays[:5], LEARNING_RATE, descend)
+        params, model_state, key, batch, meta_batch = arrays
+        return Point(params, model_state, key, batch, meta_batch, LEARNING_RATE, descend)
 
     def loss_of(arrays):
         def loss(params):

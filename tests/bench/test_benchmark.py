@@ -129,7 +129,7 @@ def test_blocks_by_name():
 
 
 def test_what_a_network_is_too_small_for_is_left_out_and_said():
-    """Two layer groups but one residual `head`: the released gates need more than the head."""
+    """What is left out has its reason beside it, and the rest is still there."""
     work = make_workload("mlp", 8, 8, image_size=4)
     known, left_out = rows(work)
     assert known[0].name == "plain"

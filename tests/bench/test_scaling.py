@@ -60,7 +60,7 @@ def test_more_groups_cost_the_layerwise_route_alone():
     """One product per group costs more with every group; one product for all does not."""
     curves = measured("groups", 2, 8)["curves"]
     assert abs(curves["exact"]["slope"]) < 0.01
-    assert curves["exact, per group"]["slope"] > 0.05
+    assert curves["exact, per group"]["slope"] > 0.02
     assert curves["active-only top group"]["slope"] < -0.01
 
 
