@@ -126,8 +126,8 @@ def _cifar10(config: Any) -> None:
             "learning_rate": 0.05,
             "decay": "cosine",
             "weight_decay": 5e-4,
-            "eval_every": 1000,
-            "checkpoint_every": 1000,
+            "eval_every": 250,
+            "checkpoint_every": 250,
         }
     )
     config.seeds = (0,)

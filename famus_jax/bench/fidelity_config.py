@@ -51,9 +51,16 @@ class Plan(NamedTuple):
 
     @property
     def steps(self) -> list[int]:
-        """The steps at which runs pause."""
+        """The steps at which runs pause to be measured."""
         points = self.fidelity.points
         return [i * self.experiment.schedule.steps // points for i in range(points)]
+
+    @property
+    def stops(self) -> list[int]:
+        """Where runs save a checkpoint: at the pauses, every `checkpoint_every` steps, at the end."""
+        schedule = self.experiment.schedule
+        between = range(0, schedule.steps, schedule.checkpoint_every)
+        return sorted({*self.steps, *between, schedule.steps})
 
     def as_dict(self) -> dict[str, Any]:
         """Every value of the config, as JSON gives it back."""

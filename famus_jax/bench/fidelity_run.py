@@ -1,7 +1,7 @@
 """Training runs that pause to measure: resumable, everything kept as soon as it is known.
 
-A run pauses at `Plan.steps`. There it saves a checkpoint, then measures on fresh batches: those that
-its streams give beyond the end of the run.
+A run saves a checkpoint at `Plan.stops`. At `Plan.steps`, which are among them, it is measured on fresh
+batches: those that its streams give beyond the end of the run.
 """
 
 from __future__ import annotations
@@ -189,9 +189,10 @@ def measure_run(
             state = jax.tree.map(lambda x: x.copy(), state)  # the step donates its input
             at, window = record["step"], record["window"]
             on_progress(at)
-        for number, point in enumerate([*bench.plan.steps, steps]):
+        pauses = bench.plan.steps
+        for point in bench.plan.stops:
             if point < at:
-                on_progress(bench._comparisons(run))
+                on_progress(bench._comparisons(run) if point in pauses else 0)
                 continue
             if point > at:
                 state, window = _advance(run, step, state, training, meta, at, point)
@@ -200,8 +201,8 @@ def measure_run(
                 at = point
             if window is not None:
                 lines.append({"kind": "window", **names, "step": point, **window})
-            if number < len(bench.plan.steps):
-                first = steps + number * bench.plan.fidelity.batches
+            if point in pauses:
+                first = steps + pauses.index(point) * bench.plan.fidelity.batches
                 scenes = _scenes(bench, state, training, meta, first)
                 _measure(bench, run, seed, point, scenes, seeded.wrong, lines, on_progress)
             accuracy = {

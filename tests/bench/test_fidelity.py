@@ -141,11 +141,11 @@ def test_an_interruption_changes_nothing(tmp_path, monkeypatch, after, whole):
     def stop(self, record):
         append(self, record)
         if len(self.records) == after:
-            raise KeyboardInterrupt
+            raise InterruptedError
 
     with monkeypatch.context() as patch:
         patch.setattr(Lines, "append", stop)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(InterruptedError):
             run_fidelity(config, tmp_path, show=_silent)
     path = tmp_path / "measurements.jsonl"
     assert len(path.read_bytes().splitlines()) == after
@@ -177,6 +177,15 @@ def test_a_wrong_config_is_refused_before_anything_is_written(tmp_path, change, 
     with pytest.raises(ValueError, match=message):
         run_fidelity(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_pauses_and_checkpoints():
+    """Fails if the pauses reach the end (α is 0 there), or a checkpoint between them is forgotten."""
+    config = tiny()
+    config["schedule"].update(steps=10, eval_every=4, checkpoint_every=4)
+    plan = parse_fidelity(config)
+    assert plan.steps == [0, 5]
+    assert plan.stops == [0, 4, 5, 8, 10]
 
 
 def test_another_config_in_the_same_folder_is_refused(tmp_path):
