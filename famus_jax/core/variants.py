@@ -58,7 +58,8 @@ def cut_costs(problem: Problem, estimator: Estimator, rho: float) -> tuple[float
     groups = problem.groups
     products = None
     if estimator.route == "vjp" and not isinstance(estimator.active, Drawn):
-        products = sum(groups.share_above(i) for i in estimator.active.groups(groups))
+        # A group's own product: its tangents travel up to the outputs, with none coming from below.
+        products = sum(groups.share_above(i) for i in estimator.active.groups(groups)) / 2
     return tuple(
         step_cost(
             estimator.lookahead,

@@ -83,15 +83,17 @@ def test_by_hand():
 
 
 def test_layerwise_products():
-    """route="vjp" pays a product per group: exact costs 2 (1 + .5 + .2 + .075) for them, not 2."""
+    """route="vjp" pays a product per group, from the group up, with no tangent coming from below:
+    1 + .5 + .2 + .075 for all groups, where one product for all costs 2. (For the 29 groups of
+    WideResNet-28-2 that makes 7.89 plain steps; XLA counts 7.70, see results/.)"""
     fused, layerwise = (cut_costs(MWNET, exact(route=r), RHO)[0] * 3 for r in ("jvp", "vjp"))
-    assert layerwise - fused == pytest.approx(2 * (0.5 + 0.2 + 0.075))
+    assert layerwise - fused == pytest.approx(1 + 0.5 + 0.2 + 0.075 - 2)
     # Groups 1 and 3, not what lies between.
     names = ["layer1", "layer3"]
     fused, layerwise = (
         cut_costs(MWNET, chosen(names, route=r), RHO)[0] * 3 for r in ("jvp", "vjp")
     )
-    assert layerwise - fused == pytest.approx(2 * 0.075)
+    assert layerwise - fused == pytest.approx(0.5 + 0.075 - 2 * 0.5)
 
 
 def test_part():
