@@ -22,12 +22,13 @@ from famus_jax.bench.agreement import (
     weight_gradient,
 )
 from famus_jax.bench.fidelity_config import gates_of, is_drawn
-from famus_jax.core.checks import part_size
+from famus_jax.core.checks import leading_size, part_size
 from famus_jax.core.estimators import Estimator, exact
 from famus_jax.core.gate_state import GateState, draw_now
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.problem import Point, Problem
+from famus_jax.core.variants import cut_costs
 
 PyTree = Any
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -112,7 +113,9 @@ class Comparer:
         def run(scene: Scene, v: jax.Array, s: jax.Array, key: jax.Array) -> Compared:
             point, state = self._point(scene), None
             if gates is not None:
-                state = redrawn(gates, scene.gates, key, problem.groups)
+                rho = leading_size(scene.meta_batch, "meta batch") / v.shape[0]
+                costs = cut_costs(problem, estimator, rho)
+                state = redrawn(gates, scene.gates, key, problem.groups, costs)
             mine = weight_gradient(problem, estimator, point, v, key, state)
             # On a part of the batch: its examples, whose weights stood in for all.
             kept = slice(part_size(estimator, v.shape[0]))
@@ -127,10 +130,16 @@ class Comparer:
         return run
 
 
-def redrawn(spec: LearnedGates, state: GateState, key: jax.Array, groups: LayerGroups) -> GateState:
+def redrawn(
+    spec: LearnedGates,
+    state: GateState,
+    key: jax.Array,
+    groups: LayerGroups,
+    costs: Sequence[float],
+) -> GateState:
     """The gates' state with a new draw, from the newest pooled gradient, next in its queue."""
     update = jnp.ones((), jnp.int32)  # not one of those that explore
-    draw = draw_now(spec, state, key, state.inputs[-1], update, groups)
+    draw = draw_now(spec, state, key, state.inputs[-1], update, groups, costs)
     return state._replace(
         inputs=state.inputs.at[0].set(draw.inputs),
         uniforms=state.uniforms.at[0].set(draw.uniforms),

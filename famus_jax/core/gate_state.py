@@ -18,7 +18,7 @@ import optax
 
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups
-from famus_jax.core.samplers import draw_gates, init_samplers
+from famus_jax.core.samplers import init_samplers
 
 PyTree = Any
 
@@ -49,6 +49,7 @@ def init_gates(
     groups: LayerGroups,
     widths: Sequence[int],
     probability: float,
+    costs: Sequence[float],
 ) -> GateState:
     """Samplers at their start; the queue is filled with draws that have seen no gradient."""
     key_eta, key_queue = jax.random.split(key)
@@ -58,7 +59,7 @@ def init_gates(
     masks = jnp.zeros((spec.lag, len(groups)), jnp.float32)
     branches = jnp.zeros((spec.lag,), jnp.int32)
     for i in range(spec.lag):
-        mask = spec.mask(draw_gates(eta, inputs[i], uniforms[i], spec.temperature).hard, groups)
+        mask = spec.mask(spec.draw(eta, inputs[i], uniforms[i], groups, costs).hard, groups)
         masks = masks.at[i].set(mask)
         branches = branches.at[i].set(spec.branch(mask, jnp.asarray(i), groups))
     return GateState(eta, spec.optimizer().init(eta), inputs, uniforms, masks, branches)
@@ -80,10 +81,11 @@ def draw_now(
     inputs: jax.Array,
     update: jax.Array,
     groups: LayerGroups,
+    costs: Sequence[float],
 ) -> Draw:
     """Draws gates from the pooled gradients `inputs` [L, D], for the meta update numbered `update`."""
     uniforms = jax.random.uniform(key, (len(groups), 2), jnp.float32)
-    draw = draw_gates(state.eta, inputs, uniforms, spec.temperature)
+    draw = spec.draw(state.eta, inputs, uniforms, groups, costs)
     mask = jax.lax.stop_gradient(spec.mask(draw.hard, groups))
     return Draw(inputs, uniforms, mask, spec.branch(mask, update, groups))
 
@@ -131,11 +133,11 @@ def sampler_step(
     """
 
     def l_c(eta: PyTree) -> jax.Array:
-        gates = draw_gates(eta, draw.inputs, draw.uniforms, spec.temperature)
+        gates = spec.draw(eta, draw.inputs, draw.uniforms, groups, costs)
         return jnp.vdot(jax.lax.stop_gradient(slopes), gates.hard * spec.may_open(groups))
 
     def l_r(eta: PyTree) -> jax.Array:
-        gates = draw_gates(eta, draw.inputs, draw.uniforms, spec.temperature)
+        gates = spec.draw(eta, draw.inputs, draw.uniforms, groups, costs)
         return spec.regularizer(gates, groups, costs)
 
     grad_c = jax.grad(l_c)(state.eta)

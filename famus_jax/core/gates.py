@@ -21,7 +21,7 @@ import optax
 from famus_jax.core.draws import branch_for, even_cuts
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.pooling import Matching, Pooling
-from famus_jax.core.samplers import GateDraw
+from famus_jax.core.samplers import GateDraw, draw_gates
 
 Penalty = Literal["count", "last", "budget"]
 
@@ -33,8 +33,10 @@ class LearnedGates:
     Attributes:
       preset: the name for tables.
       penalty: L_r: `"count"` is (Σ_l r_l − K)² (Eq. 10); `"last"` is (r − K)² of the topmost gate
-        alone (released code); `"budget"` is (E[cost] − B)², E[cost] the expected cost of the step
-        over the gates' probabilities: exact, since the cost of a step is that of its lowest open gate.
+        alone (released code); `"budget"` is (E[cost] − B)², E[cost] the expected cost of a meta step
+        over the gates' probabilities: exact, since the cost of a step is that of its lowest open
+        gate. It is met at every draw, by one number added to the log-odds of all gates (so that the
+        penalty is 0): the samplers learn which gates to open with it.
       target: K, or B.
       pooling, matching: see `famus_jax.core.pooling`.
       hidden, layers, temperature: of the samplers.
@@ -148,6 +150,36 @@ class LearnedGates:
         if self.explore_every:  # those updates pay for the lowest cut
             expected += (costs[0] - expected) / self.explore_every
         return expected
+
+    def budget_shift(
+        self, odds: jax.Array, groups: LayerGroups, costs: Sequence[float]
+    ) -> jax.Array:
+        """What to add to all log-odds [L] so that the expected cost is the budget; a scalar.
+
+        The expected cost rises with the shift, so it is looked up in a table of both.
+        """
+        shifts = (jnp.abs(odds).max() + 12.0) * jnp.linspace(-1.0, 1.0, 1025)
+        opens = jax.nn.sigmoid(odds[None, :] + shifts[:, None])
+        expected = jax.vmap(lambda p: self.expected_cost(p, groups, costs))(opens)
+        return jnp.interp(self.target, expected, shifts)
+
+    def draw(
+        self,
+        eta: Any,
+        inputs: jax.Array,
+        uniforms: jax.Array,
+        groups: LayerGroups,
+        costs: Sequence[float],
+    ) -> GateDraw:
+        """A draw of all gates; with a budget, at the log-odds that meet it."""
+        if self.penalty != "budget":
+            return draw_gates(eta, inputs, uniforms, self.temperature)
+        self.check_budget(costs)
+
+        def shift(odds: jax.Array) -> jax.Array:
+            return self.budget_shift(odds, groups, costs)
+
+        return draw_gates(eta, inputs, uniforms, self.temperature, shift)
 
     def regularizer(self, draw: GateDraw, groups: LayerGroups, costs: Sequence[float]) -> jax.Array:
         """L_r; see `penalty`. Raises `ValueError` if no cut meets the budget."""

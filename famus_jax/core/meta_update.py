@@ -135,9 +135,10 @@ def init_meta(
     opt_state = () if objective.fresh else objective.meta_optimizer.init(theta)
     gates = ()
     if isinstance(spec := estimator.active, LearnedGates):
-        probability = spec.open_probability(problem.groups, cut_costs(problem, estimator, rho))
+        costs = cut_costs(problem, estimator, rho)
+        probability = spec.open_probability(problem.groups, costs)
         widths = group_widths(problem.groups, params, spec.out_axis)
-        gates = gs.init_gates(spec, key_gates, problem.groups, widths, probability)
+        gates = gs.init_gates(spec, key_gates, problem.groups, widths, probability, costs)
     correction = jax.tree.map(jnp.zeros_like, theta) if estimator.correct_every else ()
     zero = jnp.zeros((), jnp.int32)
     return MetaState(zero, zero, key_steps, theta, opt_state, gates, correction)
@@ -267,7 +268,7 @@ def _meta_step(
     if estimator.lookahead != "active_only" and not objective.stationary:
         virtual = meta_lin.pull(cotangent)
     known = Known(problem, estimator, theta, meta_point, meta_lin, cotangent, virtual)
-    draw = _draw(spec, state, keys.gates, virtual, problem)
+    draw = _draw(known, state, keys.gates, m / n)
     share = _share(known, draw, variant)
     share, correction = _corrected(known, share, state, variant)
 
@@ -288,6 +289,7 @@ def _meta_step(
         correcting = state.updates % estimator.correct_every == 0
         cost += jnp.where(correcting, correction_cost(problem, estimator, m / n), 0)
     zero, minus_one = jnp.zeros((), jnp.float32), jnp.full((), -1, jnp.int32)
+    costs = cut_costs(problem, estimator, m / n)
     gates, norms = state.gates, {"gate_norm_c": zero, "gate_norm_r": zero}
     branch = next_branch = minus_one if draw is None else draw.branch
     if isinstance(spec, LearnedGates) and isinstance(draw, gs.Draw):
@@ -301,13 +303,13 @@ def _meta_step(
             slopes,
             jnp.asarray(spec.lambdas(point.alpha)[0], jnp.float32),
             problem.groups,
-            cut_costs(problem, estimator, m / n),
+            costs,
         )
         if spec.lag:
             seen = gradient if virtual is None else virtual
             inputs = _pooled(spec, seen, gates, problem)
             update = state.updates + spec.lag
-            ahead = gs.draw_now(spec, gates, keys.gates, inputs, update, problem.groups)
+            ahead = gs.draw_now(spec, gates, keys.gates, inputs, update, problem.groups, costs)
             gates, next_branch = gs.enqueue(gates, ahead), ahead.branch
 
     info = MetaInfo(
@@ -335,16 +337,18 @@ def _meta_step(
     return MetaUpdate(gradient, new_state, lin.model_state, lin.outputs, info)
 
 
-def _draw(spec, state, key, virtual, problem) -> gs.Draw | GroupDraw | None:
+def _draw(known: Known, state: MetaState, key: jax.Array, rho: float) -> gs.Draw | GroupDraw | None:
     """The groups in force; None where they are fixed."""
+    problem, spec = known.problem, known.estimator.active
     if not isinstance(spec, Drawn):
         return None
     if not isinstance(spec, LearnedGates):
         return spec.draw(key, problem.groups)
     if spec.lag:
         return gs.queued(state.gates)
-    inputs = _pooled(spec, virtual, state.gates, problem)
-    return gs.draw_now(spec, state.gates, key, inputs, state.updates, problem.groups)
+    inputs = _pooled(spec, known.virtual, state.gates, problem)
+    costs = cut_costs(problem, known.estimator, rho)
+    return gs.draw_now(spec, state.gates, key, inputs, state.updates, problem.groups, costs)
 
 
 def _share(known: Known, draw: gs.Draw | GroupDraw | None, variant: Variant | None) -> Share:

@@ -7,7 +7,7 @@ evaluated as one padded, batched product: inputs [L, D], with zeros where a grou
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -77,7 +77,13 @@ def sampler_logits(eta: PyTree, inputs: jax.Array) -> jax.Array:
     return h
 
 
-def draw_gates(eta: PyTree, inputs: jax.Array, uniforms: jax.Array, temperature: float) -> GateDraw:
+def draw_gates(
+    eta: PyTree,
+    inputs: jax.Array,
+    uniforms: jax.Array,
+    temperature: float,
+    shift: Callable[[jax.Array], jax.Array] | None = None,
+) -> GateDraw:
     """Straight-through Gumbel-softmax gates.
 
     Args:
@@ -85,10 +91,14 @@ def draw_gates(eta: PyTree, inputs: jax.Array, uniforms: jax.Array, temperature:
       inputs: ḡ, [L, D].
       uniforms: numbers in [0, 1), [L, 2].
       temperature: of the softmax; scales the gates' slopes, not the gates.
+      shift: log-odds of opening [L] -> a number to add to all of them, held constant.
 
     Source: paper §4.2; Jang et al., ICLR 2017.
     """
     logits = sampler_logits(eta, inputs)
+    if shift is not None:
+        odds = jax.lax.stop_gradient(logits[:, 1] - logits[:, 0])
+        logits = logits + jnp.stack([jnp.zeros(()), shift(odds)])[None, :].astype(logits.dtype)
     gumbel = -jnp.log(-jnp.log(uniforms + _TINY) + _TINY)
     soft = jax.nn.softmax((logits + gumbel) / temperature)[:, 1]
     hard = (soft > 0.5).astype(soft.dtype)

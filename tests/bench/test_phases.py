@@ -119,11 +119,11 @@ def test_samplers_cost_under_two_percent_of_a_step(preset):
     widths = group_widths(groups, params)
     spec = gate_preset(preset, lag=2)
     costs = tuple(3.33 - 1.33 * i / 5 for i in range(len(spec.cuts(groups))))
-    state = gs.init_gates(spec, jax.random.key(0), groups, widths, 0.5)
+    state = gs.init_gates(spec, jax.random.key(0), groups, widths, 0.5, costs)
 
     def samplers(state, slopes, inputs):
         new, norms = gs.sampler_step(spec, state, gs.queued(state), slopes, 0.1, groups, costs)
-        ahead = gs.draw_now(spec, new, jax.random.key(1), inputs, jnp.asarray(5), groups)
+        ahead = gs.draw_now(spec, new, jax.random.key(1), inputs, jnp.asarray(5), groups, costs)
         return gs.enqueue(new, ahead), ahead.branch, norms
 
     slopes = jnp.ones((len(groups),))

@@ -88,7 +88,9 @@ def test_computation_is_in_bfloat16_and_the_rest_is_not():
     assert all(":bf16[" in line for line in convolutions)
     outputs, new_state = half(params, state, jax.random.key(0), batch)
     assert outputs.dtype == jnp.float32
-    assert [x.dtype for x in jax.tree.leaves(new_state)] == [x.dtype for x in jax.tree.leaves(state)]
+    assert [x.dtype for x in jax.tree.leaves(new_state)] == [
+        x.dtype for x in jax.tree.leaves(state)
+    ]
     gradient = jax.grad(lambda p: half(p, state, jax.random.key(0), batch)[0].sum())(params)
     assert {x.dtype for x in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.float32)}
 

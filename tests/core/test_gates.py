@@ -12,7 +12,7 @@ import reference as ref
 import famus_jax
 from famus_jax import LearnedGates, Problem, group_by, learned_gates
 from famus_jax.core.estimators import Estimator
-from famus_jax.core.samplers import GateDraw
+from famus_jax.core.samplers import GateDraw, init_samplers
 from famus_jax.core.variants import cut_costs
 
 SHARES = (0.1, 0.3, 0.2, 0.25, 0.1, 0.05)
@@ -169,6 +169,28 @@ def test_budget_penalty():
     expected = float(gates.expected_cost(jnp.asarray(probability), groups, costs))
     value = gates.regularizer(draw([1] * 6, probability), groups, costs)
     assert float(value) == pytest.approx((expected - 2.5) ** 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("lookahead", "target"),
+    [("full", 2.15), ("full", 2.4), ("full", 3.2), ("active_only", 1.6), ("active_only", 3.0)],
+)
+def test_draws_meet_the_budget(target, lookahead):
+    """Whatever the samplers say, the probabilities they draw with cost B on average over all 64
+    patterns. Fails if the shift is taken for another sign, or applied to the closed logit."""
+    groups, gates = network(), spec("budget", target=target, lag=1)
+    costs = cut_costs_of(gates, groups, lookahead, 1.0)
+    widths = (3,) * 6
+    for seed in range(4):
+        eta = init_samplers(jax.random.key(seed), widths, 8, 2, 0.5)
+        eta = jax.tree.map(lambda x: 4 * x, eta)  # far from undecided
+        inputs = jax.random.normal(jax.random.key(seed + 9), (6, 3))
+        uniforms = jax.random.uniform(jax.random.key(seed + 5), (6, 2))
+        drawn = gates.draw(eta, inputs, uniforms, groups, costs)
+        gated, cuts = [True] * 5 + [False], gates.cuts(groups)
+        mean = ref.expected_cost(np.asarray(drawn.probability), gated, cuts, costs, 6)
+        assert mean == pytest.approx(target, abs=2e-3)
+        assert float(gates.regularizer(drawn, groups, costs)) < 1e-4
 
 
 def test_gates_start_at_the_budget():
