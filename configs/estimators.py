@@ -8,7 +8,7 @@
 50 trusted images, an MLP; minutes on two cores. "cifar10": 5,000 images of CIFAR-10 at 16 x 16 pixels,
 60 % symmetric noise, 1,000 trusted images, a small CNN that learns the noise by heart; about half an
 hour. CIFAR-10 must be prepared by tfds (--config.data.data_dir=... says where it lies). "smoke" is
-"digits" for 20 steps; "digits_short" and "cifar10_short" hold six rows, to try other values on:
+"digits" for 20 steps; "digits_short" and "cifar10_short" hold six rows, to try other values on, "cifar10_gates" the presets of learned gates:
 
     famus train --config=configs/estimators.py:cifar10_short --workdir=runs/slow_meta \\
         --config.meta.learning_rate=3e-4
@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 
 from famus_jax.train.config import default_config
 
-VARIANTS = ("digits", "digits_short", "cifar10", "cifar10_short", "smoke")
+VARIANTS = ("digits", "digits_short", "cifar10", "cifar10_short", "cifar10_gates", "smoke")
 ONLY = {"lookahead": "active_only"}
 EXACT, HEAD = {"kind": "exact"}, {"kind": "top_k", "k": 1}
 DEPTH = {"kind": "random_depth", "probabilities": 0.2, **ONLY}
@@ -45,6 +45,12 @@ ESTIMATORS = (
     HEAD,
     {**HEAD, "lookahead": "one_pass"},
     {**EXACT, "lookahead": "one_pass"},
+)
+GATES = (
+    {"kind": "learned_gates", "preset": "paper", "target": 2, "lag": 2},
+    {"kind": "learned_gates", "preset": "released", "candidates": 6, "lag": 2},
+    {"kind": "learned_gates", "preset": "budget", "target": 2.0, "lag": 2},
+    {"kind": "learned_gates", "preset": "budget", "target": 1.4, "lag": 2, **ONLY},
 )
 SHORT = (None, EXACT, *ESTIMATORS[1:3], ESTIMATORS[5], ESTIMATORS[9])
 L2R_ESTIMATORS = (EXACT, HEAD, {"kind": "random_depth", "probabilities": 0.2})
@@ -66,6 +72,8 @@ def get_config(variant: str = "digits") -> ConfigDict:
         config.runs = tuple(
             run for run in config.runs if run["method"] != "l2r" and run.get("estimator") in SHORT
         )
+    if variant.endswith("_gates"):
+        config.runs = ({"method": "ce"}, *({"method": "mwnet", "estimator": g} for g in GATES))
     (_cifar10 if variant.startswith("cifar10") else _digits)(config)
     if variant == "smoke":
         config.schedule.update({"steps": 20, "eval_every": 10, "checkpoint_every": 20})

@@ -198,6 +198,11 @@ class Estimator:
                 f"lookahead={self.lookahead!r}"
             )
 
+    @property
+    def group_by(self) -> str:
+        """What a layer group is, where the user gives none: `"module"` or `"tensor"`."""
+        return self.active.group_by if isinstance(self.active, LearnedGates) else "module"
+
     def replace(self, **changes: Any) -> Estimator:
         """The same estimator but for some fields."""
         return dataclasses.replace(self, **changes)

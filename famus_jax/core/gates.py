@@ -38,6 +38,8 @@ class LearnedGates:
         gate. It is met at every draw, by one number added to the log-odds of all gates (so that the
         penalty is 0): the samplers learn which gates to open with it.
       target: K, or B.
+      group_by: what has a gate: `"module"` or `"tensor"` (released code); how layer groups are found
+        where the user gives none.
       pooling, matching: see `famus_jax.core.pooling`.
       hidden, layers, temperature: of the samplers.
       head_groups: how many groups at the top make up the last layer.
@@ -59,6 +61,7 @@ class LearnedGates:
     preset: str = "paper"
     penalty: Penalty = "count"
     target: float = 4.0
+    group_by: str = "module"
     pooling: Pooling = "mean"
     matching: Matching = "mean"
     hidden: int = 128
@@ -220,6 +223,7 @@ _PRESETS = {
     "released": LearnedGates(
         preset="released",
         penalty="last",
+        group_by="tensor",
         pooling="standardised_sum",
         matching="mean_std",
         layers=3,
@@ -237,8 +241,7 @@ _PRESETS = {
 
 
 def gate_preset(name: str, **changes: Any) -> LearnedGates:
-    """A named set of choices: `"paper"`, `"released"` (one gate per tensor: give it groups made
-    with `by="tensor"`) or `"budget"` (ours), with some fields changed.
+    """A named set of choices: `"paper"`, `"released"` (one gate per tensor) or `"budget"` (ours), with some fields changed.
 
     Raises:
       ValueError: for an unknown preset or field.

@@ -52,7 +52,8 @@ class Reweighter:
         """The functions and the layer groups; groups not given are found by tracing."""
         groups = self.groups
         if groups is None:
-            groups = layer_groups(self._four_arguments(), params, model_state, rng, batch)
+            by = self.estimator.group_by
+            groups = layer_groups(self._four_arguments(), params, model_state, rng, batch, by=by)
         meta_loss = self.meta_loss or mean_of(self.objective.example_loss)
         return Problem(
             self.forward, self.objective, meta_loss, groups, self.meta_forward, self.micro_batches

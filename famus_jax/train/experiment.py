@@ -119,14 +119,17 @@ class Experiment:
         schedule, key = self.config.schedule, jax.random.key(0)
         batch = {"image": jax.ShapeDtypeStruct((2, *image_shape), np.float32)}
         params, model_state = jax.eval_shape(self.init, key)
-        groups = layer_groups(self.forward, params, model_state, key, batch)
         for run in self.config.runs:
             if run.estimator:
+                estimator = build_estimator(run.estimator)
+                groups = layer_groups(
+                    self.forward, params, model_state, key, batch, by=estimator.group_by
+                )
                 objective = build_objective(run.method, self.config.meta)
                 meta_loss = mean_of(objective.example_loss)
                 check_estimator(
                     Problem(self.forward, objective, meta_loss, groups),
-                    build_estimator(run.estimator),
+                    estimator,
                     schedule.meta_batch_size / schedule.batch_size,
                     schedule.batch_size,
                 )
