@@ -8,7 +8,8 @@
 50 trusted images, an MLP; minutes on two cores. "cifar10": 5,000 images of CIFAR-10 at 16 x 16 pixels,
 60 % symmetric noise, 1,000 trusted images, a small CNN that learns the noise by heart; about half an
 hour. CIFAR-10 must be prepared by tfds (--config.data.data_dir=... says where it lies). "smoke" is
-"digits" for 20 steps; "digits_short" and "cifar10_short" hold six rows, to try other values on, "cifar10_gates" the presets of learned gates:
+"digits" for 20 steps; "cifar10_gates" compares the presets of learned gates; "digits_short" and
+"cifar10_short" hold six rows, to try other values on:
 
     famus train --config=configs/estimators.py:cifar10_short --workdir=runs/slow_meta \\
         --config.meta.learning_rate=3e-4

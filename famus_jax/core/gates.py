@@ -241,7 +241,8 @@ _PRESETS = {
 
 
 def gate_preset(name: str, **changes: Any) -> LearnedGates:
-    """A named set of choices: `"paper"`, `"released"` (one gate per tensor) or `"budget"` (ours), with some fields changed.
+    """A named set of choices, with some fields changed: `"paper"`, `"released"` (one gate per tensor) or
+    `"budget"` (ours).
 
     Raises:
       ValueError: for an unknown preset or field.
