@@ -241,7 +241,7 @@ _PRESETS = {
 
 
 def gate_preset(name: str, **changes: Any) -> LearnedGates:
-    """A named set of choices, with some fields changed: `"paper"`, `"released"` (one gate per tensor) or
+    """A named set of choices, with some fields changed: `"paper"`, `"released"` (a gate per tensor) or
     `"budget"` (ours).
 
     Raises:
