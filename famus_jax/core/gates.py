@@ -164,7 +164,10 @@ class LearnedGates:
         shifts = (jnp.abs(odds).max() + 12.0) * jnp.linspace(-1.0, 1.0, 1025)
         opens = jax.nn.sigmoid(odds[None, :] + shifts[:, None])
         expected = jax.vmap(lambda p: self.expected_cost(p, groups, costs))(opens)
-        return jnp.interp(self.target, expected, shifts)
+        below = jnp.clip((expected <= self.target).sum() - 1, 0, len(shifts) - 2)
+        low, high = expected[below], expected[below + 1]
+        share = jnp.clip((self.target - low) / jnp.where(high > low, high - low, 1), 0, 1)
+        return shifts[below] + share * (shifts[below + 1] - shifts[below])  # no loop, unlike interp
 
     def draw(
         self,

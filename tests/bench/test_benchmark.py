@@ -42,6 +42,7 @@ def found():
     return {row["variant"]: row for row in result()["rows"]}
 
 
+@pytest.mark.slow
 def test_every_row_has_its_keys():
     keys = {"flops_ratio", "temp_bytes_ratio", "time_ratio", "step_ms", "compile_seconds", *KEYS}
     assert list(found()) == ["plain", *[r for r in found() if r != "plain"]]

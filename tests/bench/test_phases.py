@@ -66,6 +66,7 @@ def test_phases_of_the_head_by_hand():
         assert counts[where] / forward == pytest.approx(passes, abs=0.3), where
 
 
+@pytest.mark.slow
 def test_measured_phases_table_and_picture(tmp_path):
     phases = measure_phases(make_workload("mlp", 4, 4, image_size=8), rounds=1)
     for step in phases:

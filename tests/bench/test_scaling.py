@@ -29,6 +29,7 @@ def measured(name, *values):
     return measure_axis(default_axes()[name]._replace(values=values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "values"), [("batch", (8, 16, 32)), ("meta_batch", (8, 16, 32))])
 @pytest.mark.parametrize("label", list(common_estimators(0, 0)))
 def test_batch_and_meta_batch_cost_what_is_predicted(name, values, label):
@@ -56,6 +57,7 @@ def test_coarse_groups_partition_the_same_network():
         coarse(work.groups, 5)
 
 
+@pytest.mark.slow
 def test_more_groups_cost_the_layerwise_route_alone():
     """One product per group costs more with every group; one product for all does not."""
     curves = measured("groups", 2, 8)["curves"]
