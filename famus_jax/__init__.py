@@ -33,13 +33,8 @@ from famus_jax.core.meta_gradient import (
     layerwise_meta_gradient,
     second_order_meta_gradient,
 )
-from famus_jax.core.meta_update import (
-    MetaInfo,
-    MetaState,
-    MetaUpdate,
-    init_meta,
-    meta_update,
-)
+from famus_jax.core.meta_state import MetaInfo, MetaState, init_meta
+from famus_jax.core.meta_update import MetaUpdate, meta_update
 from famus_jax.core.objectives import Objective, cross_entropy, l2r, mwnet, mwnet_weight
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.reweighter import Reweighter, reweighter

@@ -16,7 +16,8 @@ import optax
 from famus_jax.core.checks import leading_size
 from famus_jax.core.estimators import Drawn, Estimator
 from famus_jax.core.losses import ExampleLoss
-from famus_jax.core.meta_update import init_meta, meta_update
+from famus_jax.core.meta_state import init_meta
+from famus_jax.core.meta_update import meta_update
 from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.variants import Variant

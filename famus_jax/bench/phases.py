@@ -29,7 +29,8 @@ from famus_jax.core.estimators import (
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.look_ahead import look_ahead
 from famus_jax.core.meta_gradient import judge, linearize_training, training_cotangent
-from famus_jax.core.meta_update import init_meta, meta_update
+from famus_jax.core.meta_state import init_meta
+from famus_jax.core.meta_update import meta_update
 from famus_jax.core.problem import Point
 from famus_jax.core.variants import Variant, cuts_of
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from famus_jax.core.draws import RandomDepth, RandomGroups
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
-from famus_jax.core.meta_update import MetaInfo, MetaState, step_keys
+from famus_jax.core.meta_state import MetaInfo, MetaState, step_keys
 from famus_jax.core.problem import Problem
 from famus_jax.core.variants import Variant, is_meta_step
 

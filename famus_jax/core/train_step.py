@@ -22,7 +22,8 @@ from famus_jax.core.estimators import Estimator
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import MetaLoss
-from famus_jax.core.meta_update import MetaInfo, MetaState, init_meta, meta_update
+from famus_jax.core.meta_state import MetaInfo, MetaState, init_meta
+from famus_jax.core.meta_update import meta_update
 from famus_jax.core.objectives import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.reweighter import LearningRate, learning_rate_at, reweighter
