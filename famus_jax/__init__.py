@@ -35,13 +35,14 @@ from famus_jax.core.meta_gradient import (
 )
 from famus_jax.core.meta_state import MetaInfo, MetaState, init_meta
 from famus_jax.core.meta_update import MetaUpdate, meta_update
-from famus_jax.core.objectives import Objective, cross_entropy, l2r, mwnet, mwnet_weight
+from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.reweighter import Reweighter, reweighter
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.core.transform import MetaReweightState, meta_reweight
 from famus_jax.core.variants import Variant, mean_cost
+from famus_jax.objectives import cross_entropy, l2r, mwnet, mwnet_weight
 from famus_jax.version import __version__
 
 __all__ = [

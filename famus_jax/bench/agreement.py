@@ -18,7 +18,7 @@ from famus_jax.core.estimators import Drawn, Estimator
 from famus_jax.core.losses import ExampleLoss
 from famus_jax.core.meta_state import init_meta
 from famus_jax.core.meta_update import meta_update
-from famus_jax.core.objectives import Objective
+from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.variants import Variant
 

@@ -23,7 +23,7 @@ from famus_jax.core.estimators import Estimator, exact
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.meta_state import init_meta, step_keys
 from famus_jax.core.meta_update import meta_update
-from famus_jax.core.objectives import Objective
+from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.variants import Variant
 

@@ -16,12 +16,13 @@ from famus_jax.core.forwards import compute_in, rematerialise
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import mean_of, softmax_cross_entropy
-from famus_jax.core.objectives import Objective, l2r, mwnet
+from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainStep
 from famus_jax.core.variants import Variant
 from famus_jax.models import build_model
+from famus_jax.objectives import l2r, mwnet
 
 PyTree = Any
 Lowered = tuple[Any, PyTree, tuple[PyTree, ...]]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import path_name
-from famus_jax.core.objectives import Objective
+from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.variants import cut_costs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from famus_jax.core.estimators import Estimator, exact, top_k
-from famus_jax.core.objectives import Objective
+from famus_jax.core.objective import Objective
 
 
 def default_estimator(objective: Objective) -> Estimator:

@@ -10,7 +10,7 @@ import jax
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import MetaLoss
-from famus_jax.core.objectives import Objective
+from famus_jax.core.objective import Objective
 
 PyTree = Any
 

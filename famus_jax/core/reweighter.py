@@ -16,7 +16,7 @@ from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import MetaLoss, mean_of
 from famus_jax.core.meta_state import MetaInfo, MetaState, init_meta, step_keys
 from famus_jax.core.meta_update import meta_update
-from famus_jax.core.objectives import Objective
+from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.variants import has_variants

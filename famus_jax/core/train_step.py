@@ -24,7 +24,7 @@ from famus_jax.core.linearize import Forward
 from famus_jax.core.losses import MetaLoss
 from famus_jax.core.meta_state import MetaInfo, MetaState, init_meta
 from famus_jax.core.meta_update import meta_update
-from famus_jax.core.objectives import Objective
+from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.reweighter import LearningRate, learning_rate_at, reweighter
 from famus_jax.core.variants import Variant, has_variants

@@ -17,7 +17,8 @@ import optax
 from famus_jax.core import estimators
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
-from famus_jax.core.objectives import Objective, cross_entropy, l2r, mwnet
+from famus_jax.core.objective import Objective
+from famus_jax.objectives import cross_entropy, l2r, mwnet
 from famus_jax.train.choices import one_of
 from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.methods import METHODS

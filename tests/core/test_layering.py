@@ -45,9 +45,21 @@ def test_core_needs_jax_and_optax_only(path):
     [
         ("models", ("famus_jax.core", "famus_jax.data", "famus_jax.train")),
         ("data", ("famus_jax.core", "famus_jax.models", "famus_jax.train")),
+        (
+            "objectives",
+            (
+                "famus_jax.core.estimators",
+                "famus_jax.core.meta_update",
+                "famus_jax.models",
+                "famus_jax.data",
+                "famus_jax.train",
+                "famus_jax.bench",
+                "flax",
+            ),
+        ),
         ("", ("experiments", "configs", "tests")),
     ],
-    ids=["models", "data", "everything"],
+    ids=["models", "data", "objectives", "everything"],
 )
 def test_layers(layer, forbidden):
     """The bottom knows nothing of the top."""

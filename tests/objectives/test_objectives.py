@@ -8,7 +8,7 @@ import pytest
 import reference as ref
 
 from famus_jax import cross_entropy, l2r, mwnet, mwnet_weight
-from famus_jax.core.objectives import normalise_by_sum
+from famus_jax.objectives.normalise import normalise_by_sum
 
 LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 BATCH = ref.classification_batch(1, 5, dtype=jnp.float32)
