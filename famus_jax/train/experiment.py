@@ -18,7 +18,6 @@ import numpy as np
 from famus_jax.adapters import linen_forward, linen_init
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import exact
-from famus_jax.core.losses import mean_of
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainStep, train_step
@@ -126,9 +125,8 @@ class Experiment:
                     self.forward, params, model_state, key, batch, by=estimator.group_by
                 )
                 objective = build_objective(run.method, self.config.meta)
-                meta_loss = mean_of(objective.example_loss)
                 check_estimator(
-                    Problem(self.forward, objective, meta_loss, groups),
+                    Problem(self.forward, objective, objective.l_val, groups),
                     estimator,
                     schedule.meta_batch_size / schedule.batch_size,
                     schedule.batch_size,
