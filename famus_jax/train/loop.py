@@ -31,12 +31,12 @@ class Taken(NamedTuple):
     """What one network's part of one step leaves, still on the device.
 
     Attributes:
-      index: int32 [n], which examples the batch held.
+      examples: int32 [n], the positions of the examples that the batch held.
       info: diagnostics; its `cost` in steps of plain training.
       metrics: scalars.
     """
 
-    index: jax.Array
+    examples: jax.Array
     info: MetaInfo
     metrics: dict[str, jax.Array]
 
@@ -178,7 +178,7 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
     for name in _INFO_SCALARS:
         values = [getattr(info, name) for info in updated]
         measured[name] = float(np.mean(values)) if values else None
-    index = np.concatenate([one.index for one in taken])
+    index = np.concatenate([one.examples for one in taken])
     weights = np.concatenate([info.weights * len(info.weights) for info in infos])
     wrong = run.wrong[index]
     measured["weight_clean"] = _mean(weights[~wrong])
