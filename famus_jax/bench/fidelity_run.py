@@ -205,7 +205,7 @@ def measure_run(
                 scenes = _scenes(bench, state, training, meta, first)
                 _measure(bench, run, seed, point, scenes, seeded.wrong, lines, on_progress)
             accuracy = {
-                name: bench.evaluator.accuracy(state.params, state.model_state, examples)
+                name: bench.evaluator.accuracy([(state.params, state.model_state)], examples)
                 for name, examples in sets.items()
             }
             lines.append({"kind": "accuracy", **names, "step": point, **accuracy})

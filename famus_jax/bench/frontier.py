@@ -91,12 +91,12 @@ def block_seconds(config: ExperimentConfig, rounds: int, block: int) -> dict[str
         return jax.device_put({"image": images, "label": rng.integers(0, classes, size)})
 
     train, meta = batch(config.schedule.batch_size), batch(config.schedule.meta_batch_size)
-    params, model_state = experiment.init(jax.random.key(0))
+    params, model_state = experiment.setting.init(jax.random.key(0))
     steps, states = {}, {}
     for run in config.runs:
         if METHODS[run.method].needs or METHODS[run.method].batches != "noisy":
             continue
-        steps[run.name] = experiment.step(run, False, params, model_state, train)
+        steps[run.name] = experiment.single.step(run, False, params, model_state, train)
         states[run.name] = steps[run.name].init(jax.random.key(0), params, model_state, train, meta)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     with tqdm(total=(rounds + 1) * len(steps), desc="timing", unit="block") as bar:
