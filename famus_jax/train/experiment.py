@@ -215,11 +215,12 @@ def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[st
 
 
 def _auroc(weights: np.ndarray | None, wrong: np.ndarray) -> float | None:
-    """The chance that a right label weighs more than a wrong one; None without weights or either."""
+    """The chance that a right label weighs more than a wrong one; None without either, or weights
+    (or if all weigh the same: nothing was weighed, as by MLC)."""
     if weights is None:
         return None
     drawn = np.isfinite(weights)
-    if len(set(wrong[drawn].tolist())) < 2:
+    if len(set(wrong[drawn].tolist())) < 2 or np.ptp(weights[drawn]) < 1e-6:
         return None
     from sklearn.metrics import roc_auc_score
 
