@@ -25,7 +25,6 @@ from famus_jax.bench.variants import Workload
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import Estimator, exact
 from famus_jax.core.gates import LearnedGates
-from famus_jax.core.losses import mean_of
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
@@ -68,7 +67,7 @@ class Bench:
         batch = {"image": jax.ShapeDtypeStruct((2, *shape), np.float32)}
         groups = layer_groups(self.forward, params, model_state, jax.random.key(0), batch)
         objective = build_objective("mwnet", config.meta)
-        self.problem = Problem(self.forward, objective, mean_of(objective.example_loss), groups)
+        self.problem = Problem(self.forward, objective, objective.l_val, groups)
         self.learning_rate = build_schedule(config.schedule)
         self.optimizer = build_optimizer(config.schedule, self.learning_rate)
         n, m = config.schedule.batch_size, config.schedule.meta_batch_size

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.losses import MetaLoss
+from famus_jax.core.losses import MetaLoss, logits_of
 from famus_jax.core.objective import Objective
 from famus_jax.objectives.mwnet import mwnet, mwnet_weight
 from famus_jax.objectives.normalise import normalise_by_sum
@@ -40,14 +40,15 @@ def mixmatch(
 
     Batches are mappings with `"target"`, float [n, C], rows summing to 1, and `"labelled"`, float [n], 1
     for the labelled part and 0 for the other (all labelled where it is missing, as in meta batches),
-    and, if there are unlabelled ones, `"lambda_u"`, a scalar. The weights that it reports are V (Σ V = 1).
+    and, if there are unlabelled ones, `"lambda_u"`, a scalar. The weights that it reports are V (Σ V = 1), without
+    the factors that the parts have in T; hence `weighs=False`. The meta loss is `mixmatch_meta_loss`.
 
     Args:
       weigh: learn V; else V_i = 1/n and there is no θ.
       hidden, meta_optimizer: of the weighting net; see `mwnet`.
       prior_weight: λ_π.
 
-    Source: reference pipeline of FaMUS (CVPR 2021), which extends Algorithm 2; DivideMix, ICLR 2020.
+    Source: released pipeline of FaMUS (CVPR 2021), which extends Algorithm 2; DivideMix, ICLR 2020.
     """
     net = mwnet(hidden=hidden, meta_optimizer=meta_optimizer)
 
@@ -66,7 +67,10 @@ def mixmatch(
 
     if not weigh:
         return Objective("dividemix", lambda key, n: (), loss, optax.identity(), mixed_loss)
-    return Objective("mixmatch", net.init, loss, net.meta_optimizer, mixed_loss)
+    meta_loss = mixmatch_meta_loss(prior_weight)
+    return Objective(
+        "mixmatch", net.init, loss, net.meta_optimizer, mixed_loss, meta_loss=meta_loss, weighs=False
+    )
 
 
 def mixmatch_meta_loss(prior_weight: float = 1.0) -> MetaLoss:

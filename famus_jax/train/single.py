@@ -11,7 +11,6 @@ import numpy as np
 
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import exact
-from famus_jax.core.losses import mean_of
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
@@ -78,7 +77,7 @@ class SingleRuns:
         )
         objective = build_objective(run.method, setting.config.meta)
         check_estimator(
-            Problem(setting.forward, objective, mean_of(objective.example_loss), groups),
+            Problem(setting.forward, objective, objective.l_val, groups),
             estimator,
             schedule.meta_batch_size / schedule.batch_size,
             schedule.batch_size,
