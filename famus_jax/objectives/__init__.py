@@ -10,6 +10,7 @@ from famus_jax.objectives.long_tail import (
     ldam,
     scaled_cross_entropy,
 )
+from famus_jax.objectives.mixmatch import mixmatch, mixmatch_meta_loss
 from famus_jax.objectives.mwnet import mwnet, mwnet_weight
 from famus_jax.objectives.plain import cross_entropy
 from famus_jax.objectives.transition import mlc, transition_step
@@ -23,6 +24,8 @@ __all__ = [
     "l2r",
     "ldam",
     "meta_label_correction",
+    "mixmatch",
+    "mixmatch_meta_loss",
     "mlc",
     "mwnet",
     "mwnet_weight",

@@ -101,7 +101,7 @@ def build_objective(method: str, config: ExperimentConfig, facts: Facts) -> Obje
             loss,
             hidden=config.meta.hidden,
             normalise=config.meta.normalise,  # type: ignore[arg-type]
-            meta_optimizer=_meta_optimizer(config.meta),
+            meta_optimizer=build_meta_optimizer(config.meta),
             meta_loss=scaled if name.startswith("ldam") else None,
         )._replace(name="mwnet" if name == "cross_entropy" else f"mwnet_{name}")
     return cross_entropy(loss, name=name)
@@ -131,7 +131,8 @@ def _losses(config: ExperimentConfig, facts: Facts) -> dict[str, Callable[[], Ex
     }
 
 
-def _meta_optimizer(meta: MetaConfig) -> optax.GradientTransformation:
+def build_meta_optimizer(meta: MetaConfig) -> optax.GradientTransformation:
+    """What moves the meta-model of MW-Net."""
     if meta.optimizer == "adam":
         return optax.adam(meta.learning_rate)
     return optax.sgd(meta.learning_rate, momentum=meta.momentum)

@@ -172,8 +172,8 @@ def _check_logits(method: str, config: ExperimentConfig) -> None:
     scaled = METHODS[method].scales_logits and config.long_tail.scale != 1
     if scaled and not cosine:
         raise ValueError(
-            f"method {method!r} scales logits by long_tail.scale = {config.long_tail.scale:g}, made for "
-            "cosines: set model.overrides.cosine_head = True (for mlp, cnn or resnet_32), "
+            f"method {method!r} scales logits by long_tail.scale = {config.long_tail.scale:g}, which "
+            "is for cosines: set model.overrides.cosine_head = True (for mlp, cnn or resnet_32), "
             "or long_tail.scale = 1"
         )
     if cosine and not METHODS[method].scales_logits:
