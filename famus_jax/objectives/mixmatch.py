@@ -69,7 +69,13 @@ def mixmatch(
         return Objective("dividemix", lambda key, n: (), loss, optax.identity(), mixed_loss)
     meta_loss = mixmatch_meta_loss(prior_weight)
     return Objective(
-        "mixmatch", net.init, loss, net.meta_optimizer, mixed_loss, meta_loss=meta_loss, weighs=False
+        "mixmatch",
+        net.init,
+        loss,
+        net.meta_optimizer,
+        mixed_loss,
+        meta_loss=meta_loss,
+        weighs=False,
     )
 
 

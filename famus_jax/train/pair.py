@@ -167,7 +167,9 @@ class TwoNetworks:
 
     def _method_step(self, state: PairState, t: int) -> tuple[PairState, list[loop.Taken]]:
         parts = self._current_parts(state)
-        batches = [self._batches(state, parts[k], k, t) for k in (0, 1)]  # before either network moves
+        batches = [
+            self._batches(state, parts[k], k, t) for k in (0, 1)
+        ]  # before either network moves
         networks, taken = [], []
         for k, (batch, meta_batch) in enumerate(batches):
             network, info, metrics = self._steps[k](state.networks[k], batch, meta_batch)
@@ -226,9 +228,7 @@ class TwoNetworks:
             self._reading.close()  # whatever read for the last split
             self._reading = self._stack.enter_context(contextlib.ExitStack())
             clean, judged = np.asarray(state.clean), np.asarray(state.judged)
-            made = [
-                self._open_parts(self._reading, clean[1 - k], judged[1 - k], k) for k in (0, 1)
-            ]
+            made = [self._open_parts(self._reading, clean[1 - k], judged[1 - k], k) for k in (0, 1)]
             self._parts = (split_at, made)
             self._tables = [jax.device_put(p) for p in np.asarray(state.probability)]
         return self._parts[1]
@@ -276,9 +276,7 @@ class TargetMaker:
             batch["index"] = interleave([x["index"], x["index"], u["index"], u["index"]])
             if not meta:
                 return batch, None
-            image, target = mixup(
-                key_meta, judged["image"], refined(judged, p[4]), concentration
-            )
+            image, target = mixup(key_meta, judged["image"], refined(judged, p[4]), concentration)
             return batch, {"image": image, "target": target}
 
         self._make = jax.jit(make)

@@ -102,7 +102,10 @@ class PairRuns:
                 params, model_state = setting.init(key_init)
                 networks.append(step.init(key_train, params, model_state, example, meta_example))
             warm_meta = plain.init(
-                key_targets, networks[0].params, networks[0].model_state, {**batch, "step": np.int32(0)}
+                key_targets,
+                networks[0].params,
+                networks[0].model_state,
+                {**batch, "step": np.int32(0)},
             ).meta
             targets = None
             if mixed:
