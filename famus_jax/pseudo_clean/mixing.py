@@ -57,9 +57,7 @@ def mixup(
     mix = jax.random.beta(key_lambda, concentration, concentration)
     mix = jnp.maximum(mix, 1 - mix)
     order = jax.random.permutation(key_order, images.shape[0])
-    mixed = (
-        (mix * x + (1 - mix) * x[order]).astype(x.dtype) for x in (images, targets)
-    )
+    mixed = ((mix * x + (1 - mix) * x[order]).astype(x.dtype) for x in (images, targets))
     return next(mixed), next(mixed)
 
 

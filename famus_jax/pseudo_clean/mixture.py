@@ -56,9 +56,11 @@ def clean_probability(losses: np.ndarray, *, seed: int = 0) -> np.ndarray:
     scaled = ((losses - losses.min()) / spread)[:, None]
     mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are the published recipe
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # ten iterations are the published recipe
         mixture.fit(scaled)
-    smaller = int(mixture.means_.ravel().argmin())
+    smaller = int(np.argmin(np.asarray(mixture.means_)))
     return mixture.predict_proba(scaled)[:, smaller].astype(np.float32)
 
 

@@ -22,6 +22,7 @@ from famus_jax.objectives import cross_entropy, l2r, mwnet
 from famus_jax.train.choices import one_of
 from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.methods import METHODS
+from famus_jax.train.pseudo_clean_config import PseudoCleanConfig, check_pseudo_clean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +105,7 @@ class ExperimentConfig:
     model: ModelConfig
     schedule: ScheduleConfig
     meta: MetaConfig
+    pseudo_clean: PseudoCleanConfig
     runs: tuple[RunConfig, ...]
     seeds: tuple[int, ...]
 
@@ -120,7 +122,12 @@ def default_config() -> Any:
     """
     from ml_collections import ConfigDict
 
-    parts = {"data": DataConfig(), "schedule": ScheduleConfig(), "meta": MetaConfig()}
+    parts = {
+        "data": DataConfig(),
+        "schedule": ScheduleConfig(),
+        "meta": MetaConfig(),
+        "pseudo_clean": PseudoCleanConfig(),
+    }
     values = {name: dataclasses.asdict(part) for name, part in parts.items()}
     return ConfigDict(
         {**values, "model": dataclasses.asdict(ModelConfig()), "runs": (), "seeds": (0,)}
@@ -142,6 +149,7 @@ def parse_config(config: Mapping[str, Any]) -> ExperimentConfig:
         model=_build(ModelConfig, config.get("model", {}), "model"),
         schedule=_build(ScheduleConfig, config.get("schedule", {}), "schedule"),
         meta=_build(MetaConfig, config.get("meta", {}), "meta"),
+        pseudo_clean=_build(PseudoCleanConfig, config.get("pseudo_clean", {}), "pseudo_clean"),
         runs=runs,
         seeds=tuple(config.get("seeds", (0,))),
     )
@@ -179,14 +187,19 @@ def build_estimator(spec: Mapping[str, Any]) -> Estimator:
 def build_objective(method: str, meta: MetaConfig) -> Objective:
     """The objective of a method; plain cross-entropy for the baselines."""
     if method == "mwnet":
-        make = {"sgd": optax.sgd, "adam": optax.adam}[meta.optimizer]
-        momentum = {"momentum": meta.momentum} if meta.optimizer == "sgd" else {}
         return mwnet(
             hidden=meta.hidden,
             normalise=meta.normalise,  # type: ignore[arg-type]
-            meta_optimizer=make(meta.learning_rate, **momentum),
+            meta_optimizer=build_meta_optimizer(meta),
         )
     return l2r() if method == "l2r" else cross_entropy()
+
+
+def build_meta_optimizer(meta: MetaConfig) -> optax.GradientTransformation:
+    """What moves θ."""
+    make = {"sgd": optax.sgd, "adam": optax.adam}[meta.optimizer]
+    momentum = {"momentum": meta.momentum} if meta.optimizer == "sgd" else {}
+    return make(meta.learning_rate, **momentum)
 
 
 def build_schedule(schedule: ScheduleConfig, *, finetune: bool = False) -> optax.Schedule:
@@ -239,11 +252,18 @@ def _check(config: ExperimentConfig) -> None:
             f"schedule.checkpoint_every = {schedule.checkpoint_every} must be a multiple of "
             f"schedule.eval_every = {schedule.eval_every}: checkpoints are taken at evaluations"
         )
+    if any(METHODS[run.method].networks == 2 for run in config.runs if run.method in METHODS):
+        check_pseudo_clean(config.pseudo_clean, schedule.steps)
     if not config.runs or not config.seeds:
         raise ValueError("an experiment needs at least one run and one seed")
     for run in config.runs:
         one_of(run.method, METHODS, "runs.method")
         method = METHODS[run.method]
+        if method.trusts and not (config.data.trusted_per_class or config.data.trusted_source):
+            raise ValueError(
+                f"method {run.method!r} needs trusted examples: set data.trusted_per_class or "
+                "data.trusted_source (mwnet_pseudo_clean and mixmatch_pseudo_clean need none)"
+            )
         if method.meta and not run.estimator:
             raise ValueError(
                 f"method {run.method!r} learns weights: give it an estimator, for instance "

@@ -41,7 +41,9 @@ def open_streams(
     with contextlib.ExitStack() as stack:
 
         def stream(where: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, workers=0):
-            return make_stream(stack, seeded, where, labels, config, batch_size, seed, workers=workers)
+            return make_stream(
+                stack, seeded, where, labels, config, batch_size, seed, workers=workers
+            )
 
         def meta() -> data.Stream:
             """Trusted examples, augmented like the training batches."""
@@ -81,7 +83,8 @@ def evaluation_sets(
         "validation": (seeded.images, seeded.noisy, held_out),
     }
     sets = {
-        name: whole_set(*part, seeded.normalise, config) for name, part in parts.items()
+        name: whole_set(images, labels, where, seeded.normalise, config)
+        for name, (images, labels, where) in parts.items()
     }
     if config.path == "stream":
         return sets
@@ -190,7 +193,7 @@ def make_stream(
 
 def seed_of(seed: int, purpose: str) -> int:
     """A seed for one of several streams of a run: a function of the run's seed and a name."""
-    return int(hashing.hash_words(seed, "stream", [purpose])[0, 0])
+    return int(hashing.hash_words(seed, "stream", [purpose])[0] >> np.uint64(33))
 
 
 def whole_set(
