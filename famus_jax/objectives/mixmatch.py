@@ -1,9 +1,9 @@
 """MixMatch-style training on a labelled and an unlabelled part, with learned weights on both.
 
-Symbols: f_i = logits of a mixed example, p_i = softmax(f_i), q_i = its soft target, C = classes; a batch
-of n holds n_x examples of the labelled part and n_u of the unlabelled one; ℓ_i = the loss of an
-example, V_i(θ) = its weight, λ_u = the weight of the unlabelled part, π = the uniform prior, λ_π = the
-weight of the penalty:
+Symbols: f_i = logits of a mixed example, p_i = softmax(f_i), q_i = its soft target, C = classes; a
+batch of n holds n_x examples of the labelled part and n_u of the unlabelled one; ℓ_i = the loss of
+an example, V_i(θ) = its weight, λ_u = the weight of the unlabelled part, π = the uniform prior,
+λ_π = the weight of the penalty:
 
     ℓ_i = −Σ_c q_ic log p_ic  (labelled),   ‖p_i − q_i‖² / C  (unlabelled),   Σ_i V_i = 1,
     T = (n / n_x) Σ_{i labelled} V_i ℓ_i + λ_u (n / n_u) Σ_{i unlabelled} V_i ℓ_i
@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.losses import MetaLoss, logits_of
+from famus_jax.core.losses import MetaLoss
 from famus_jax.core.objective import Objective
 from famus_jax.objectives.mwnet import mwnet, mwnet_weight
 from famus_jax.objectives.normalise import normalise_by_sum
@@ -38,10 +38,11 @@ def mixmatch(
 ) -> Objective:
     """T as above.
 
-    Batches are mappings with `"target"`, float [n, C], rows summing to 1, and `"labelled"`, float [n], 1
-    for the labelled part and 0 for the other (all labelled where it is missing, as in meta batches),
-    and, if there are unlabelled ones, `"lambda_u"`, a scalar. The weights that it reports are V (Σ V = 1), without
-    the factors that the parts have in T; hence `weighs=False`. The meta loss is `mixmatch_meta_loss`.
+    Batches are mappings with `"target"`, float [n, C], rows summing to 1, `"labelled"`, float [n], 1
+    for the labelled part and 0 for the other (all labelled where it is missing, as in meta batches)
+    and, if there are unlabelled ones, `"lambda_u"`, a scalar. The weights that it reports are V
+    (Σ V = 1), without the factors that the parts have in T; hence `weighs=False`. The meta loss is
+    `mixmatch_meta_loss`.
 
     Args:
       weigh: learn V; else V_i = 1/n and there is no θ.

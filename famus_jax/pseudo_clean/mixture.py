@@ -60,7 +60,7 @@ def clean_probability(losses: np.ndarray, *, seed: int = 0) -> np.ndarray:
             "ignore", ConvergenceWarning
         )  # ten iterations are the published recipe
         mixture.fit(scaled)
-    smaller = int(mixture.means_.ravel().argmin())
+    smaller = int(np.argmin(np.asarray(mixture.means_)))
     return mixture.predict_proba(scaled)[:, smaller].astype(np.float32)
 
 

@@ -17,6 +17,7 @@ from famus_jax.train.build import build_estimator
 from famus_jax.train.choices import one_of
 from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.methods import METHODS
+from famus_jax.train.pseudo_clean_config import PseudoCleanConfig, check_pseudo_clean
 from famus_jax.train.sections import (
     LabelCorrectionConfig,
     LongTailConfig,
@@ -35,6 +36,7 @@ _SECTIONS: dict[str, type] = {
     "transition": TransitionConfig,
     "label_correction": LabelCorrectionConfig,
     "long_tail": LongTailConfig,
+    "pseudo_clean": PseudoCleanConfig,
 }
 
 
@@ -71,6 +73,7 @@ class ExperimentConfig:
     transition: TransitionConfig
     label_correction: LabelCorrectionConfig
     long_tail: LongTailConfig
+    pseudo_clean: PseudoCleanConfig
     runs: tuple[RunConfig, ...]
     seeds: tuple[int, ...]
 
@@ -140,11 +143,18 @@ def _check(config: ExperimentConfig) -> None:
             f"schedule.checkpoint_every = {schedule.checkpoint_every} must be a multiple of "
             f"schedule.eval_every = {schedule.eval_every}: checkpoints are taken at evaluations"
         )
+    if any(METHODS[run.method].networks == 2 for run in config.runs if run.method in METHODS):
+        check_pseudo_clean(config.pseudo_clean, schedule.steps)
     if not config.runs or not config.seeds:
         raise ValueError("an experiment needs at least one run and one seed")
     for run in config.runs:
         one_of(run.method, METHODS, "runs.method")
         method = METHODS[run.method]
+        if method.trusts and not (config.data.trusted_per_class or config.data.trusted_source):
+            raise ValueError(
+                f"method {run.method!r} needs trusted examples: set data.trusted_per_class or "
+                "data.trusted_source (mwnet_pseudo_clean and mixmatch_pseudo_clean need none)"
+            )
         if method.meta and not run.estimator:
             raise ValueError(
                 f"method {run.method!r} learns weights: give it an estimator, for instance "

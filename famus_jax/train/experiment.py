@@ -18,6 +18,7 @@ from famus_jax.train import data_setup, loop, pictures, streams, summary
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
 from famus_jax.train.files import read_json, write_atomically, write_json
 from famus_jax.train.methods import METHODS
+from famus_jax.train.pair_runs import PairRuns
 from famus_jax.train.setting import Seeded, make_setting
 from famus_jax.train.single import SingleRuns
 
@@ -87,9 +88,13 @@ class Experiment:
         self.config, self.workdir = config, workdir
         self.setting = make_setting(config, workdir)
         self.sources = self.setting.sources
-        self.single = SingleRuns(self.setting)
+        self.single, self.pairs = SingleRuns(self.setting), PairRuns(self.setting)
         for run in config.runs:  # every estimator must fit the network, before the first run starts
-            self.single.check(run)
+            self._runs(run).check(run)
+
+    def _runs(self, run: RunConfig) -> SingleRuns | PairRuns:
+        """What makes runs of this method's kind."""
+        return self.pairs if METHODS[run.method].networks == 2 else self.single
 
     def run(self) -> tuple[list[dict[str, Any]], list[pictures.Curve]]:
         """Every run for every seed: the table's rows and the picture's curves."""
@@ -146,11 +151,14 @@ class Experiment:
             if "test_accuracy" in newest:
                 bar.set_postfix_str(f"test {newest['test_accuracy']:.1%}")
 
-        with self.single.open(seeded, steps) as prepared:
+        with self._runs(run).open(seeded, steps) as prepared:
             done = loop.train(prepared, folder, on_progress)
+        told = dict(done.per_example)
         if done.weights is not None:
+            told["weights"] = done.weights
+        if told:
             content = io.BytesIO()
-            np.savez(content, weights=done.weights, ids=self.sources.train.ids)
+            np.savez(content, ids=self.sources.train.ids, **told)  # type: ignore[arg-type]
             write_atomically(folder / "weights.npz", content.getvalue())
         row = summary.make_row(
             run.method,
@@ -164,6 +172,7 @@ class Experiment:
             seconds=round(done.seconds, 3),
             step_cost=round(self._cost(run, done.history), 4),
             weight_auroc=_auroc(done.weights, data.wrong),
+            probability_auroc=_auroc(done.per_example.get("clean_probability"), data.wrong),
         )
         weights = None if done.weights is None else _finite_list(done.weights)
         return {"row": row, "history": done.history, "weights": weights}
@@ -180,7 +189,7 @@ class Experiment:
         found = {seed: results[run.name, seed] for seed in self.config.seeds}
         histories = [result["history"] for result in found.values()]
         clean = wrong = None
-        if METHODS[run.method].meta:
+        if all(result["weights"] is not None for result in found.values()):
             parts = [
                 (np.array(result["weights"], float), seeded[seed].wrong)
                 for seed, result in found.items()
@@ -214,17 +223,19 @@ def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[st
     }
 
 
-def _auroc(weights: np.ndarray | None, wrong: np.ndarray) -> float | None:
-    """The chance that a right label weighs more than a wrong one; None without either, or weights
-    (or if all weigh the same: nothing was weighed, as by MLC)."""
-    if weights is None:
+def _auroc(values: np.ndarray | None, wrong: np.ndarray) -> float | None:
+    """The chance that a right label gets more than a wrong one; None without values or either.
+
+    (Also None if all got the same: MLC, for one, weighs nothing.)
+    """
+    if values is None:
         return None
-    drawn = np.isfinite(weights)
-    if len(set(wrong[drawn].tolist())) < 2 or np.ptp(weights[drawn]) < 1e-6:
+    drawn = np.isfinite(values)
+    if len(set(wrong[drawn].tolist())) < 2 or np.ptp(values[drawn]) < 1e-6:
         return None
     from sklearn.metrics import roc_auc_score
 
-    return round(float(roc_auc_score(~wrong[drawn], weights[drawn])), 4)
+    return round(float(roc_auc_score(~wrong[drawn], values[drawn])), 4)
 
 
 def _finite_list(values: np.ndarray) -> list[float | None]:

@@ -63,8 +63,10 @@ class Run(NamedTuple):
       state: the state before the first step, a pytree of arrays.
       evaluate: `state -> {"test_accuracy": ..., "validation_accuracy": ...}`.
       wrong: bool [N], which labels were corrupted (for the record of weights; never trained on).
-      weighs: whether the run learns weights.
+      learns: whether there is a meta-model, whose diagnostics are recorded.
+      weighs: whether its weights tell something of the examples, and are recorded.
       steps, eval_every, checkpoint_every: counts of steps.
+      per_example: `state -> {name: [N]}`, what else the state tells of every example.
     """
 
     name: str
@@ -72,10 +74,12 @@ class Run(NamedTuple):
     state: PyTree
     evaluate: Callable[[PyTree], dict[str, float]]
     wrong: np.ndarray
+    learns: bool
     weighs: bool
     steps: int
     eval_every: int
     checkpoint_every: int
+    per_example: Callable[[PyTree], dict[str, np.ndarray]] = lambda state: {}
 
 
 class Finished(NamedTuple):
@@ -88,12 +92,14 @@ class Finished(NamedTuple):
       weights: float64 [N], each example's weight times n, averaged over the evaluation periods that
         reach into the second half of the run (1 = as much as in plain training; NaN = never
         drawn); None without a meta-model.
+      per_example: what else the last state tells of every example, `{name: [N]}`.
     """
 
     state: PyTree
     history: list[dict[str, Any]]
     seconds: float
     weights: np.ndarray | None
+    per_example: dict[str, np.ndarray]
 
 
 def train(run: Run, folder: Path, on_progress: Callable[[int, dict], None]) -> Finished:
@@ -134,7 +140,7 @@ def train(run: Run, folder: Path, on_progress: Callable[[int, dict], None]) -> F
     if run.weighs:
         with np.errstate(invalid="ignore"):
             weights = sums[0] / sums[1]
-    return Finished(state, history, seconds, weights)
+    return Finished(state, history, seconds, weights, run.per_example(state))
 
 
 def _steps(run: Run, state: PyTree, first: int, last: int):
@@ -172,12 +178,14 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
         k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]
     }
     measured["cost"] = float(np.mean([sum(one.info.cost for one in step) for step in by_step]))
-    if not run.weighs:
+    if not run.learns:
         return {"loss": float(losses.mean()), **measured}
     updated = [info for info in infos if info.updated]
     for name in _INFO_SCALARS:
         values = [getattr(info, name) for info in updated]
         measured[name] = float(np.mean(values)) if values else None
+    if not run.weighs:
+        return measured
     index = np.concatenate([one.examples for one in taken])
     weights = np.concatenate([info.weights * len(info.weights) for info in infos])
     wrong = run.wrong[index]

@@ -1,15 +1,15 @@
 """Two networks side by side, each trained on the labels that the other finds right (Algorithm 2).
 
-Symbols: a, b = the two networks, p_i = the probability that label i is right, w = p of the peer, x, u = a
-network's labelled and unlabelled part, B = batch size, m = meta batch size.
+Symbols: p_i = the probability that label i is right, w = p of the peer, x, u = a network's labelled and
+unlabelled part, B = batch size, m = meta batch size.
 
 A warm-up of plain training; then, at the start of every epoch, a mixture model of each network's losses
 splits the training set, and each network works with its *peer's* split:
 
-* Algorithm 2 of the paper: batches of the whole noisy set, a meta batch of the peer's clean part, with the
-  labels that both came with.
-* The released pipeline: x and u in two views, targets co-refined and co-guessed, all mixed (4 B examples);
-  the meta batch is of the clean part too, with targets made in the same way.
+* Algorithm 2 of the paper: batches of the whole noisy set, a meta batch of the peer's clean part,
+  with the labels that both came with.
+* The released pipeline: x and u in two views, targets co-refined and co-guessed, all mixed (4 B
+  examples); the meta batch is of the clean part too, with targets made in the same way.
 
 Both networks step from the state before the step: their order does not matter.
 """
@@ -79,7 +79,7 @@ def first_state(
         nothing,
         nothing.copy(),
         np.zeros(2, bool),
-        np.int32(-1),
+        np.array(-1, np.int32),
     )
 
 
@@ -174,8 +174,7 @@ class TwoNetworks:
         for k, (batch, meta_batch) in enumerate(batches):
             network, info, metrics = self._steps[k](state.networks[k], batch, meta_batch)
             if self._targets is not None:  # in plain steps on B: 4 B examples, and the predictions
-                size = batch["image"].shape[0] / self._sizes[0]
-                info = info._replace(cost=size * info.cost + self._targets.passes / 3)
+                info = info._replace(cost=4 * info.cost + self._targets.passes / 3)
             networks.append(network)
             taken.append(loop.Taken(batch["index"], info, metrics))
         return state._replace(networks=tuple(networks)), taken
@@ -218,7 +217,7 @@ class TwoNetworks:
             clean=clean,
             judged=judged,
             clamped=clamped,
-            split_at=np.int32(t),
+            split_at=np.array(t, np.int32),
         )
 
     def _current_parts(self, state: PairState) -> list[Parts]:

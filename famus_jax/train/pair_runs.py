@@ -7,29 +7,30 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import Estimator, exact
-from famus_jax.core.losses import MetaLoss, mean_of, softmax_cross_entropy
 from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
-from famus_jax.core.train_step import TrainState, TrainStep, train_step
-from famus_jax.objectives import cross_entropy, mixmatch, mixmatch_meta_loss
+from famus_jax.core.train_step import TrainStep, train_step
+from famus_jax.objectives import cross_entropy, mixmatch
+from famus_jax.objectives.plain import confidence_penalised
 from famus_jax.train import loop, pair, streams
-from famus_jax.train.config import (
-    RunConfig,
+from famus_jax.train.build import (
+    Facts,
     build_estimator,
     build_meta_optimizer,
     build_objective,
     build_optimizer,
     build_schedule,
 )
+from famus_jax.train.config import RunConfig
+from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS
 from famus_jax.train.setting import Seeded, Setting
+from famus_jax.train.single import numbered
 
 PyTree = Any
 
@@ -42,26 +43,23 @@ class PairRuns:
         self._steps: dict[str, TrainStep] = {}
 
     def check(self, run: RunConfig) -> None:
-        """Raises `ValueError` if the estimator does not fit the network, or there are too few examples."""
-        setting, schedule = self._setting, self._setting.config.schedule
-        objective, meta_loss, size = self._method(run)
-        estimator = _estimator(run)
+        """Raises `ValueError` if the run's estimator does not fit the network."""
+        setting, m = self._setting, self._setting.config.schedule.meta_batch_size
+        estimator, objective, n = _estimator(run), self._objective(run), self._size(run)
         params, model_state = jax.eval_shape(setting.init, jax.random.key(0))
         batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
         groups = layer_groups(
             setting.forward, params, model_state, jax.random.key(0), batch, by=estimator.group_by
         )
-        rho = schedule.meta_batch_size / size
-        check_estimator(
-            Problem(setting.forward, objective, meta_loss, groups), estimator, rho, size
-        )
+        problem = Problem(setting.forward, objective, objective.l_val, groups)
+        check_estimator(problem, estimator, m / n, n)
 
     @contextlib.contextmanager
     def open(self, seeded: Seeded, steps: int) -> Iterator[loop.Run]:
         """The run, ready for `loop.train`; what reads data for it ends with the block."""
         setting, config, data = self._setting, self._setting.config, seeded.data
         settings, schedule = config.pseudo_clean, config.schedule
-        method, estimator = METHODS[seeded.run.method], _estimator(seeded.run)
+        method = METHODS[seeded.run.method]
         mixed, where = method.batches == "mixed", data.splits.train
         with contextlib.ExitStack() as stack:
 
@@ -89,24 +87,22 @@ class PairRuns:
                     meta,
                 )
 
-            warm_streams = tuple(
-                stream(stack, where, schedule.batch_size, k, "warm-up") for k in (0, 1)
+            warm_streams = (
+                stream(stack, where, schedule.batch_size, 0, "warm-up"),
+                stream(stack, where, schedule.batch_size, 1, "warm-up"),
             )
-            batch = warm_streams[0].batch(0)
-            plain = self._plain_step(batch)
-            step, example, meta_example = self._step(seeded.run, batch)
+            batch = numbered(warm_streams[0].batch(0), 0)
+            params, model_state = setting.init(jax.random.key(0))  # for shapes
+            plain = self._step(None, params, model_state, batch)
+            step = self._step(seeded.run, params, model_state, batch)
+            examples = jax.ShapeDtypeStruct((self._size(seeded.run),), np.float32)
+            judged = jax.ShapeDtypeStruct((schedule.meta_batch_size,), np.float32)
             key_networks, key_targets = jax.random.split(jax.random.key(seeded.seed))
             networks = []
             for key in jax.random.split(key_networks):
                 key_init, key_train = jax.random.split(key)
-                params, model_state = setting.init(key_init)
-                networks.append(step.init(key_train, params, model_state, example, meta_example))
-            warm_meta = plain.init(
-                key_targets,
-                networks[0].params,
-                networks[0].model_state,
-                {**batch, "step": np.int32(0)},
-            ).meta
+                networks.append(step.init(key_train, *setting.init(key_init), examples, judged))
+            warm_meta = plain.init(key_targets, params, model_state, batch).meta
             targets = None
             if mixed:
                 targets = pair.TargetMaker(
@@ -119,7 +115,7 @@ class PairRuns:
                 step,
                 warm_streams,
                 open_parts,
-                streams.whole_set(data.images, data.noisy, where, data, config.data),
+                streams.whole_set(data.images, data.noisy, where, data.normalise, config.data),
                 setting.evaluator,
                 targets,
                 (n, schedule.meta_batch_size),
@@ -137,9 +133,81 @@ class PairRuns:
                 ),
                 evaluate=lambda state: self._evaluate(state, seeded),
                 wrong=data.wrong,
-                weighs=method.meta,
+                learns=method.meta,
+                weighs=method.meta and not mixed,  # its two parts' losses are of two scales
                 steps=steps,
                 eval_every=min(schedule.eval_every, steps),
                 checkpoint_every=schedule.checkpoint_every,
-                per_example=lambda state: {"clean_probability": np.nanmean(state.probability, 0)},
+                per_example=lambda state: {"clean_probability": np.mean(state.probability, 0)},
             )
+
+    def _evaluate(self, state: pair.PairState, seeded: Seeded) -> dict[str, float]:
+        """Accuracies of the ensemble, and how good the splits are (never trained on)."""
+        accuracy, pairs = self._setting.evaluator.accuracy, pair.members(state)
+        measured = {
+            f"{name}_accuracy": accuracy(pairs, batches)
+            for name, batches in seeded.evaluated.items()
+        }
+        if int(state.split_at) < 0:
+            return measured
+        where, right = seeded.data.splits.train, ~seeded.data.wrong
+        clean = np.asarray(state.clean)[:, where]
+        return {
+            **measured,
+            "split_step": float(state.split_at),
+            "split_share": float(clean.mean()),
+            "split_right": float(right[where][None].repeat(2, 0)[clean].mean()),
+            "split_clamped": float(np.asarray(state.clamped).mean()),
+        }
+
+    def _objective(self, run: RunConfig) -> Objective:
+        method, config = METHODS[run.method], self._setting.config
+        if method.batches != "mixed":
+            return build_objective(
+                run.method, config, Facts(self._setting.sources.train.num_classes)
+            )
+        return mixmatch(
+            weigh=method.meta,
+            hidden=config.meta.hidden,
+            prior_weight=config.pseudo_clean.prior_weight,
+            meta_optimizer=build_meta_optimizer(config.meta),
+        )
+
+    def _size(self, run: RunConfig) -> int:
+        """Examples in a training batch: two views of both parts where they are mixed."""
+        factor = 4 if METHODS[run.method].batches == "mixed" else 1
+        return factor * self._setting.config.schedule.batch_size
+
+    def _step(
+        self, run: RunConfig | None, params: PyTree, model_state: PyTree, batch: PyTree
+    ) -> TrainStep:
+        """The compiled step of a method; of the warm-up if there is none."""
+        config, name = self._setting.config, "warm-up" if run is None else run.name
+        if name not in self._steps:
+            learning_rate = build_schedule(config.schedule)
+            penalty = config.pseudo_clean.confidence_penalty
+            objective, estimator = cross_entropy(confidence_penalised(penalty)), exact()
+            if run is not None:
+                objective, estimator = self._objective(run), _estimator(run)
+            mixed = run is not None and METHODS[run.method].batches == "mixed"
+            self._steps[name] = train_step(
+                self._setting.forward,
+                objective,
+                estimator,
+                build_optimizer(config.schedule, learning_rate),
+                learning_rate=learning_rate,
+                params=params,
+                model_state=model_state,
+                batch=batch,
+                metrics=_target_accuracy if mixed else training_accuracy,
+            )
+        return self._steps[name]
+
+
+def _estimator(run: RunConfig) -> Estimator:
+    return build_estimator(run.estimator) if run.estimator else exact()
+
+
+def _target_accuracy(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:
+    """Accuracy against the likeliest class of soft targets."""
+    return training_accuracy(outputs, {"label": batch["target"].argmax(-1)})

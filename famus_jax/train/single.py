@@ -117,6 +117,7 @@ class SingleRuns:
                 state=step.init(key_train, params, model_state, batch, meta_batch),
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
+                learns=trusted is not None,
                 weighs=trusted is not None,
                 steps=steps,
                 eval_every=min(config.schedule.eval_every, steps),

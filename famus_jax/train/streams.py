@@ -83,7 +83,10 @@ def evaluation_sets(
         "test": (test.images, test.labels, np.arange(len(test.labels))),
         "validation": (seeded.images, seeded.noisy, held_out),
     }
-    sets = {name: whole_set(*part, seeded.normalise, config) for name, part in parts.items()}
+    sets = {
+        name: whole_set(images, labels, where, seeded.normalise, config)
+        for name, (images, labels, where) in parts.items()
+    }
     if config.path == "stream":
         return sets
     return {name: list(batches) for name, batches in sets.items()}
@@ -191,7 +194,7 @@ def make_stream(
 
 def seed_of(seed: int, purpose: str) -> int:
     """A seed for one of several streams of a run: a function of the run's seed and a name."""
-    return int(hashing.hash_words(seed, "stream", [purpose])[0, 0])
+    return int(hashing.hash_words(seed, "stream", [purpose])[0] >> np.uint64(33))
 
 
 def whole_set(
