@@ -7,7 +7,7 @@ https://arxiv.org/abs/2104.15092
     famus train --config=configs/table1.py:smoke --workdir=runs/table1/smoke
 
 A variant is DATA_METHOD_NOISE: cifar10 or cifar100, mwnet or l2r, 20, 40 or 60. "smoke" (digits, no
-download) takes a handful of steps with a small CNN: it shows that the parts work together, no more.
+download) takes a handful of steps with a small MLP: it shows that the parts work together, no more.
 CIFAR must be prepared by tfds (the error says how); --config.data.data_dir=... says where it lies.
 
 Not yet run here, apart from "smoke".
@@ -113,7 +113,7 @@ def _shrink(config: Any) -> None:
             "validation_per_class": 5,
         }
     )
-    config.model.update({"name": "cnn", "overrides": {"widths": (8, 16)}})
+    config.model.update({"name": "mlp", "overrides": {"hidden": (32, 32)}})
     config.schedule.update(
         {
             "steps": 20,
@@ -133,5 +133,5 @@ def _shrink(config: Any) -> None:
     )
     for run in config.runs:  # a small network has fewer layers than K
         if run.get("estimator", {}).get("kind") == "learned_gates":
-            run["estimator"]["target"] = 2
+            run["estimator"].update({"target": 2, "max_variants": 2})
     config.seeds = (0,)

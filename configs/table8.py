@@ -9,7 +9,7 @@ losses: Cui et al., CVPR 2019; MW-Net: Shu et al., NeurIPS 2019.
 
 A variant is DATA_FACTOR: cifar10 or cifar100, the largest class over the smallest 100, 50, 20 or 10;
 with _ldam the rows whose loss has margins, on a network whose logits are cosines. "smoke" and
-"smoke_ldam" (digits, no download) take a handful of steps with a small CNN: they show that the parts
+"smoke_ldam" (digits, no download) take a handful of steps with a small MLP: they show that the parts
 work together, no more. CIFAR must be prepared by tfds.
 
 Not yet run here, apart from "smoke" and "smoke_ldam".
@@ -125,8 +125,8 @@ def _images(classes: int, factor: int, held_out: int) -> int:
 
 def _shrink(config: Any) -> None:
     config.data.update({"source": "famus_digits", "augment": "shift", "validation_per_class": 5})
-    widths = {"widths": (8, 16)}
-    config.model.update({"name": "cnn", "overrides": {**config.model.overrides, **widths}})
+    widths = {"hidden": (32, 32)}
+    config.model.update({"name": "mlp", "overrides": {**config.model.overrides, **widths}})
     config.schedule.update(
         {
             "steps": 20,
@@ -140,5 +140,5 @@ def _shrink(config: Any) -> None:
     )
     for run in config.runs:  # a small network has fewer layers than K
         if run.get("estimator", {}).get("kind") == "learned_gates":
-            run["estimator"]["target"] = 2
+            run["estimator"].update({"target": 2, "max_variants": 2})
     config.seeds = (0,)

@@ -5,6 +5,7 @@ import runpy
 
 import pytest
 
+from famus_jax.data.long_tail import exponential_profile
 from famus_jax.train.config import parse_config
 from famus_jax.train.experiment import run_experiment
 
@@ -27,7 +28,9 @@ def test_every_variant_loads(table):
         parsed = parse_config(config(table, variant))
         assert parsed.seeds == ((0,) if variant.startswith("smoke") else (0, 1, 2))
         kinds = {run.estimator["kind"] for run in parsed.runs if run.estimator}
-        assert kinds == {"exact", "learned_gates", "top_k"}
+        assert kinds == {"exact", "learned_gates", "top_k"} - (
+            {"learned_gates"} if variant.startswith("digits") else set()
+        )
     with pytest.raises(ValueError, match="nothing: choose one of"):
         module["get_config"]("nothing")
 
@@ -47,11 +50,8 @@ def test_published_settings():
     tail = parse_config(config("table8", "cifar10_100"))
     assert tail.data.imbalance_factor == 100
     assert (tail.meta.learning_rate, tail.long_tail.defer) == (1e-5, 0.8)
-    # 4,890 images of the largest class; 12,086 of all (by hand: 4890, 2931, 1757, ..., 48).
-    assert (
-        tail.schedule.steps == 2 * 12_133 + 0
-        or tail.schedule.steps == 200 * sum(int(4890 * 100 ** (-i / 9)) for i in range(10)) // 100
-    )
+    images = exponential_profile(5000 - 100 - 10, 10, 100).sum()
+    assert tail.schedule.steps == pytest.approx(200 * images / 100, rel=1e-3)
     assert tail.schedule.milestones == (
         tail.schedule.steps * 8 // 10,
         tail.schedule.steps * 9 // 10,
