@@ -6,9 +6,9 @@ correction: Zheng, Hassan Awadallah, Dumais, AAAI 2021 (not in the paper's table
     famus train --config=configs/table2.py:40 --workdir=runs/table2/40
     famus train --config=configs/table2.py:smoke --workdir=runs/table2/smoke
 
-A variant is the noise in %: 10, 20, 30 or 40. "digits": handwritten digits with 40 % of the labels
-flipped to the next class, 50 trusted images, an MLP; minutes on two cores. "digits_carry": the same with
-a matrix that is kept from batch to batch. "smoke" takes a handful of steps on digits: it shows that the
+A variant is the noise in %: 10, 20, 30 or 40. "digits": handwritten digits, 40 % of the labels flipped
+to the next class, 50 trusted images, an MLP; minutes on two cores. "digits_carry": the same with a
+matrix that is kept from batch to batch. "smoke" takes a handful of steps on digits: it shows that the
 parts work together, no more. CIFAR-10 must be prepared by tfds; digits need no download.
 
 Not yet run here, apart from the variants on digits (`docs/methods.md`).
