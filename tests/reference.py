@@ -147,6 +147,23 @@ def l2r_weights(epsilon_gradient):
     return positive / positive.sum() if positive.sum() > 0 else positive
 
 
+def ldam(counts, max_margin, scale):
+    """Cross-entropy of scaled logits, the label's less a margin ~ count^(-1/4), the largest given."""
+
+    def loss(logits, batch):
+        raw = [n**-0.25 for n in counts]
+        margins = [max_margin * m / max(raw) for m in raw]
+        rows = []
+        for i in range(len(logits)):
+            shift = jnp.stack(
+                [jnp.where(batch["label"][i] == c, m, 0) for c, m in enumerate(margins)]
+            )
+            rows.append(scale * (logits[i] - shift))
+        return cross_entropy(jnp.stack(rows), batch)
+
+    return loss
+
+
 def mlc(loss=cross_entropy):
     """T(m, outputs, batch) = mean loss of logits that a transition matrix has corrected."""
 

@@ -30,14 +30,15 @@ from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.models import build_model
 from famus_jax.train import data_setup, streams
-from famus_jax.train.checkpoint import Checkpoints
-from famus_jax.train.config import (
-    RunConfig,
+from famus_jax.train.build import (
+    Facts,
     build_estimator,
     build_objective,
     build_optimizer,
     build_schedule,
 )
+from famus_jax.train.checkpoint import Checkpoints
+from famus_jax.train.config import RunConfig
 from famus_jax.train.evaluation import Evaluator
 from famus_jax.train.methods import METHODS
 
@@ -66,7 +67,7 @@ class Bench:
         params, model_state = jax.eval_shape(self.init, jax.random.key(0))
         batch = {"image": jax.ShapeDtypeStruct((2, *shape), np.float32)}
         groups = layer_groups(self.forward, params, model_state, jax.random.key(0), batch)
-        objective = build_objective("mwnet", config.meta)
+        objective = build_objective("mwnet", config, Facts(train.num_classes))
         self.problem = Problem(self.forward, objective, objective.l_val, groups)
         self.learning_rate = build_schedule(config.schedule)
         self.optimizer = build_optimizer(config.schedule, self.learning_rate)

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.train.config import ExperimentConfig, build_objective, parse_config
+from famus_jax.train.config import ExperimentConfig, parse_config
 from famus_jax.train.files import read_json, write_atomically, write_json
 from famus_jax.train.methods import METHODS
 from famus_jax.train.summary import grouped, provenance
@@ -138,12 +138,11 @@ def join(
             raise ValueError(f"the summary has no run {run.name!r}; it has {list(groups)}")
         last = 100 * np.array([row["acc_last"] for row in found])
         auroc = [row["weight_auroc"] for row in found if row.get("weight_auroc") is not None]
-        objective = build_objective(run.method, config.meta)
         rows.append(
             {
                 "method": run.method,
                 "estimator": run.estimator_label,
-                "learns": objective.learns,
+                "learns": METHODS[run.method].meta,
                 "accuracy": float(last.mean()),
                 "accuracy_sd": float(last.std(ddof=1)) if len(last) > 1 else 0.0,
                 "auroc": float(np.mean(auroc)) if auroc else None,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.core.linearize import Forward
-from famus_jax.core.losses import softmax_cross_entropy
+from famus_jax.core.losses import logits_of, softmax_cross_entropy
 
 PyTree = Any
 Member = tuple[PyTree, PyTree]
@@ -51,4 +51,6 @@ class Evaluator:
 
 def training_accuracy(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:
     """Accuracy against the batch's own labels: a metric of the training step."""
-    return {"train_accuracy": (outputs.argmax(-1) == batch["label"]).mean(dtype=jnp.float32)}
+    return {
+        "train_accuracy": (logits_of(outputs).argmax(-1) == batch["label"]).mean(dtype=jnp.float32)
+    }

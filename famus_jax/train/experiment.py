@@ -224,11 +224,12 @@ def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[st
 
 
 def _auroc(values: np.ndarray | None, wrong: np.ndarray) -> float | None:
-    """The chance that a right label gets more than a wrong one; None without values or either."""
+    """The chance that a right label gets more than a wrong one; None without either, or values (or if
+    all are the same: nothing was weighed, as by MLC)."""
     if values is None:
         return None
     drawn = np.isfinite(values)
-    if len(set(wrong[drawn].tolist())) < 2:
+    if len(set(wrong[drawn].tolist())) < 2 or np.ptp(values[drawn]) < 1e-6:
         return None
     from sklearn.metrics import roc_auc_score
 

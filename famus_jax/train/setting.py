@@ -27,6 +27,7 @@ class Setting(NamedTuple):
       config, workdir: of the experiment.
       sources: the data set, before any seed.
       forward: the network in training mode.
+      featured: the same, with its features: `{"logits", "features"}`.
       predict: the network in evaluation mode.
       evaluator: of `predict`.
       init: `key -> (params, model_state)`, compiled.
@@ -37,6 +38,7 @@ class Setting(NamedTuple):
     workdir: Path
     sources: Sources
     forward: Forward
+    featured: Forward
     predict: Forward
     evaluator: Evaluator
     init: Callable[[jax.Array], tuple[PyTree, PyTree]]
@@ -69,6 +71,7 @@ def make_setting(config: ExperimentConfig, workdir: Path) -> Setting:
         workdir,
         sources,
         linen_forward(model),
+        linen_forward(model, features=True),
         predict,
         Evaluator(predict),
         jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))),

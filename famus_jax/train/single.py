@@ -11,19 +11,22 @@ import numpy as np
 
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import exact
+from famus_jax.core.linearize import Forward
+from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.data import Stream
 from famus_jax.train import loop, streams
-from famus_jax.train.checkpoint import Checkpoints
-from famus_jax.train.config import (
-    RunConfig,
+from famus_jax.train.build import (
+    Facts,
     build_estimator,
     build_objective,
     build_optimizer,
     build_schedule,
 )
+from famus_jax.train.checkpoint import Checkpoints
+from famus_jax.train.config import RunConfig
 from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS
 from famus_jax.train.setting import Seeded, Setting
@@ -72,12 +75,10 @@ class SingleRuns:
         key, estimator = jax.random.key(0), build_estimator(run.estimator)
         batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
         params, model_state = jax.eval_shape(setting.init, key)
-        groups = layer_groups(
-            setting.forward, params, model_state, key, batch, by=estimator.group_by
-        )
-        objective = build_objective(run.method, setting.config.meta)
+        forward, objective = self._forward(run), self._objective(run, params, model_state)
+        groups = layer_groups(forward, params, model_state, key, batch, by=estimator.group_by)
         check_estimator(
-            Problem(setting.forward, objective, objective.l_val, groups),
+            Problem(forward, objective, objective.l_val, groups),
             estimator,
             schedule.meta_batch_size / schedule.batch_size,
             schedule.batch_size,
@@ -95,7 +96,8 @@ class SingleRuns:
             key_init, key_train = jax.random.split(jax.random.key(seeded.seed))
             params, model_state = setting.init(key_init)
             batch = numbered(stream.batch(0), 0)
-            step = self.step(run, finetune, params, model_state, batch)
+            counts = seeded.data.class_counts
+            step = self.step(run, finetune, params, model_state, batch, counts)
             meta_batch = numbered(trusted.batch(0), 0) if trusted is not None else None
             if method.needs:
                 params, model_state = self._parent(
@@ -123,16 +125,26 @@ class SingleRuns:
             )
 
     def step(
-        self, run: RunConfig, finetune: bool, params: PyTree, model_state: PyTree, batch: PyTree
+        self,
+        run: RunConfig,
+        finetune: bool,
+        params: PyTree,
+        model_state: PyTree,
+        batch: PyTree,
+        counts: tuple[int, ...] = (),
     ) -> TrainStep:
-        """The compiled step; plain methods with equal batches share one."""
+        """The compiled step; plain methods with equal batches share one.
+
+        `counts` are the training examples per class, for methods that read them; equal by default.
+        """
         config, n = self._setting.config, batch["label"].shape[0]
-        objective = build_objective(run.method, config.meta)
-        key = (objective.name, tuple(sorted(run.estimator.items())), n, finetune)
+        objective = self._objective(run, params, model_state, counts)
+        counts = counts if METHODS[run.method].reads_counts else ()
+        key = (objective.name, tuple(sorted(run.estimator.items())), n, finetune, counts)
         if key not in self._steps:
             learning_rate = build_schedule(config.schedule, finetune=finetune)
             self._steps[key] = train_step(
-                self._setting.forward,
+                self._forward(run),
                 objective,
                 build_estimator(run.estimator) if run.estimator else exact(),
                 build_optimizer(config.schedule, learning_rate),
@@ -143,6 +155,23 @@ class SingleRuns:
                 metrics=training_accuracy,
             )
         return self._steps[key]
+
+    def _forward(self, run: RunConfig) -> Forward:
+        setting = self._setting
+        return setting.featured if METHODS[run.method].reads_features else setting.forward
+
+    def _objective(
+        self, run: RunConfig, params: PyTree, model_state: PyTree, counts: tuple[int, ...] = ()
+    ) -> Objective:
+        setting = self._setting
+        classes = setting.sources.train.num_classes
+        facts = Facts(classes, counts or (1,) * classes)
+        if METHODS[run.method].reads_features:
+            batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
+            key = jax.random.key(0)
+            outputs, _ = jax.eval_shape(setting.featured, params, model_state, key, batch)
+            facts = facts._replace(feature_size=outputs["features"].shape[1])
+        return build_objective(run.method, setting.config, facts)
 
     def _parent(
         self, name: str, seed: int, batch: PyTree, params: PyTree, model_state: PyTree

@@ -11,11 +11,13 @@ from PIL import Image
 
 from famus_jax.data import load_source
 from famus_jax.train import evaluation, loop, single, streams
-from famus_jax.train.config import DataConfig, ScheduleConfig, parse_config
+from famus_jax.train.config import parse_config
+from famus_jax.train.data_config import DataConfig
 from famus_jax.train.data_setup import load_sources, seed_data
 from famus_jax.train.experiment import run_experiment
 from famus_jax.train.lazy_images import LazyImages, load_lazily
 from famus_jax.train.methods import METHODS
+from famus_jax.train.sections import ScheduleConfig
 
 pytest.importorskip("grain")
 SCHEDULE = ScheduleConfig(batch_size=16, meta_batch_size=30)
