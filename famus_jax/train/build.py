@@ -20,6 +20,7 @@ from famus_jax.objectives import (
     l2r,
     ldam,
     meta_label_correction,
+    mixmatch,
     mlc,
     mwnet,
     scaled_cross_entropy,
@@ -92,6 +93,13 @@ def build_objective(method: str, config: ExperimentConfig, facts: Facts) -> Obje
             hidden=section.hidden,
             embedding=section.embedding,
             meta_optimizer=optax.amsgrad(section.learning_rate),
+        )
+    if METHODS[method].batches == "mixed":
+        return mixmatch(
+            weigh=objective == "mixmatch",
+            hidden=config.meta.hidden,
+            prior_weight=config.pseudo_clean.prior_weight,
+            meta_optimizer=build_meta_optimizer(config.meta),
         )
     name = METHODS[method].loss
     loss = _losses(config, facts)[name]()

@@ -143,7 +143,7 @@ def _check(config: ExperimentConfig) -> None:
             f"schedule.checkpoint_every = {schedule.checkpoint_every} must be a multiple of "
             f"schedule.eval_every = {schedule.eval_every}: checkpoints are taken at evaluations"
         )
-    if any(METHODS[run.method].networks == 2 for run in config.runs if run.method in METHODS):
+    if any(run.method in METHODS and METHODS[run.method].networks == 2 for run in config.runs):
         check_pseudo_clean(config.pseudo_clean, schedule.steps)
     if not config.runs or not config.seeds:
         raise ValueError("an experiment needs at least one run and one seed")
@@ -152,8 +152,9 @@ def _check(config: ExperimentConfig) -> None:
         method = METHODS[run.method]
         if method.trusts and not (config.data.trusted_per_class or config.data.trusted_source):
             raise ValueError(
-                f"method {run.method!r} needs trusted examples: set data.trusted_per_class or "
-                "data.trusted_source (mwnet_pseudo_clean and mixmatch_pseudo_clean need none)"
+                f"method {run.method!r} needs trusted examples: set data.trusted_per_class to at "
+                "least 1, or data.trusted_source (mwnet_pseudo_clean and mixmatch_pseudo_clean need "
+                "none)"
             )
         if method.meta and not run.estimator:
             raise ValueError(

@@ -70,7 +70,8 @@ def check_data(data: DataConfig) -> None:
         raise ValueError(f"data.noise_rate must lie in [0, 1]; got {data.noise_rate}")
     if data.trusted_per_class < 0 or data.validation_per_class < 1:
         raise ValueError(
-            "data.trusted_per_class must be at least 0 and data.validation_per_class at least 1; got "
+            "data.trusted_per_class must be at least 0 and data.validation_per_class must be at "
+            "least 1; got "
             f"{data.trusted_per_class} and {data.validation_per_class}"
         )
     factor = data.imbalance_factor

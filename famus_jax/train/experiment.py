@@ -224,10 +224,8 @@ def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[st
 
 
 def _auroc(values: np.ndarray | None, wrong: np.ndarray) -> float | None:
-    """The chance that a right label gets more than a wrong one; None without values or either.
-
-    (Also None if all got the same: MLC, for one, weighs nothing.)
-    """
+    """The chance that a right label gets more than a wrong one; None without either, or values (or if
+    all are the same: nothing was weighed, as by MLC)."""
     if values is None:
         return None
     drawn = np.isfinite(values)

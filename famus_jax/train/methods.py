@@ -81,7 +81,7 @@ METHODS: dict[str, Method] = {
     "mwnet_pseudo_clean": Method("MW-Net, pseudo-clean (Alg. 2)", "noisy", "mwnet", networks=2),
     "l2r_pseudo_clean": Method("L2R, pseudo-clean (Alg. 2)", "noisy", "l2r", networks=2),
     "mixmatch_pseudo_clean": Method(
-        "MixMatch + weights, pseudo-clean", "mixed", "mixmatch", networks=2
+        "MixMatch, weights, pseudo-clean", "mixed", "mixmatch", networks=2
     ),
     "dividemix": Method("MixMatch, pseudo-clean (DivideMix)", "mixed", networks=2),
     "clean": Method("clean labels (bound)", "clean"),

@@ -15,13 +15,12 @@ from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainStep, train_step
-from famus_jax.objectives import cross_entropy, mixmatch
+from famus_jax.objectives import cross_entropy
 from famus_jax.objectives.plain import confidence_penalised
 from famus_jax.train import loop, pair, streams
 from famus_jax.train.build import (
     Facts,
     build_estimator,
-    build_meta_optimizer,
     build_objective,
     build_optimizer,
     build_schedule,
@@ -161,17 +160,8 @@ class PairRuns:
         }
 
     def _objective(self, run: RunConfig) -> Objective:
-        method, config = METHODS[run.method], self._setting.config
-        if method.batches != "mixed":
-            return build_objective(
-                run.method, config, Facts(self._setting.sources.train.num_classes)
-            )
-        return mixmatch(
-            weigh=method.meta,
-            hidden=config.meta.hidden,
-            prior_weight=config.pseudo_clean.prior_weight,
-            meta_optimizer=build_meta_optimizer(config.meta),
-        )
+        facts = Facts(self._setting.sources.train.num_classes)
+        return build_objective(run.method, self._setting.config, facts)
 
     def _size(self, run: RunConfig) -> int:
         """Examples in a training batch: two views of both parts where they are mixed."""

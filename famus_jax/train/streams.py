@@ -13,11 +13,10 @@ import numpy as np
 
 from famus_jax import data
 from famus_jax.data import hashing
-from famus_jax.train.data_config import DataConfig
+from famus_jax.train.config import DataConfig, ScheduleConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.lazy_images import LazyImages
 from famus_jax.train.methods import Method
-from famus_jax.train.sections import ScheduleConfig
 
 _EVALUATION_BATCH = 256
 # Keeps the meta batches' order and augmentation apart from the training batches'.
