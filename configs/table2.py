@@ -143,7 +143,13 @@ def _shrink(config: Any) -> None:
         *({"method": "mlc_after_ce", "estimator": dict(estimator)} for estimator in ESTIMATORS),
         {"method": "meta_label_correction", "estimator": dict(ESTIMATORS[2])},
     )
-    for run in config.runs:  # a small network has fewer layers than K
-        if run.get("estimator", {}).get("kind") == "learned_gates":
-            run["estimator"].update({"target": 2, "max_variants": 2})
+    config.runs = tuple(_small(run) for run in config.runs)
     config.seeds = (0,)
+
+
+def _small(run: dict[str, Any]) -> dict[str, Any]:
+    """Gates of a network with fewer layers than K, and fewer programs to compile."""
+    estimator = run.get("estimator", {})
+    if estimator.get("kind") != "learned_gates":
+        return run
+    return {**run, "estimator": {**estimator, "target": 2, "max_variants": 2}}
