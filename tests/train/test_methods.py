@@ -115,6 +115,8 @@ def test_every_method_can_be_built():
     (which goes by the objective's name) that should not."""
     names = {}
     for method, row in METHODS.items():
+        if row.batches == "mixed":  # made where two networks train
+            continue
         made = objective(method)
         assert made.learns == row.meta
         names.setdefault(made.name, set()).add((row.objective, row.loss))
