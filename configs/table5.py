@@ -21,7 +21,7 @@ What the paper prints (best test accuracy of the ensemble in %; ± over three se
     MW-Net + pseudo-clean (supplement)            93.64   92.91                74.61   70.55
 
 As in the paper and its released code: PreAct-ResNet-18, batches of 64, SGD with momentum 0.9, weight
-decay 5e-4, learning rate 0.02 divided by 10 after 200 and 250 of 300 epochs; a mixture of two components
+decay 5e-4, learning rate 0.02 divided by 10 after 200 and 250 of 300 epochs; a mixture of two parts
 (at most 10 iterations) with thresholds of 1/2; T = 1/2; the unlabelled part's weight rises over 16
 epochs; gates with K = 4, λ1 = λ2 = 0.1, δ = 0.1; β = 1e-3. MixUp's 4, λ_u = 25 (CIFAR-100: 150) and a
 warm-up of 10 (30) epochs are DivideMix's, since the paper gives none for CIFAR. Ours: the warm-up is
