@@ -3,7 +3,7 @@
     famus train --config=configs/methods.py --workdir=runs/methods
     famus train --config=configs/methods.py:smoke --workdir=runs/methods_smoke
 
-5,000 images of CIFAR-10 at 16 x 16 pixels, 60 % symmetric noise (54 % wrong labels), 1,000 trusted images
+5,000 images of CIFAR-10 at 16 x 16 pixels, 60 % symmetric noise (54 % wrong labels), 1,000 trusted ones
 for the methods that need them, a small CNN that learns the noise by heart, 1,500 steps for all, three
 seeds: within an hour on two idle cores; resumable. CIFAR-10 must be prepared by tfds (the error says
 how); --config.data.data_dir=... says where it lies. "smoke" (digits, no download) shows that the parts
