@@ -6,7 +6,7 @@
     famus train --config=configs/own_data.py:untrusted --workdir=runs/mine_untrusted \\
         --config.data.source=./photos
 
-"untrusted" is for when you trust none: two networks find labels that look right for each other. Every run
+"untrusted" is for when you trust none: two networks find labels that look right for each other. A run
 leaves weights.npz: ids, weights, and the probabilities that labels are right.
 
 The paths may also be tables (.csv, .parquet) of paths and labels, or .npz files. Without a "train"
