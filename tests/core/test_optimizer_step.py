@@ -169,7 +169,7 @@ def optimizers_and_kinds():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(("optimizer", "kind"), optimizers_and_kinds())
+@pytest.mark.parametrize(("optimizer", "kind"), list(optimizers_and_kinds()))
 def test_three_forms_equal_the_definition(optimizer, kind):
     """Layerwise, fused and second order for subsets of groups, in the middle of training, BatchNorm.
 

@@ -175,7 +175,7 @@ def cases_and_ways():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(("case", "how"), cases_and_ways())
+@pytest.mark.parametrize(("case", "how"), list(cases_and_ways()))
 def test_correction(case, how):
     """Four updates at changing batches: exact where the correction is due, elsewhere the cheap
     gradient plus the difference of the last time, by hand.
