@@ -25,6 +25,7 @@ class Compiled(NamedTuple):
       flops: of one step, by XLA's count; None where that count would mean nothing.
       temp_bytes: temporary memory of one step.
       compile_seconds: time to compile (lowering not counted).
+      total_bytes: all that one step holds: arguments, results, temporary memory.
     """
 
     run: Callable
@@ -33,6 +34,7 @@ class Compiled(NamedTuple):
     flops: float | None
     temp_bytes: int
     compile_seconds: float
+    total_bytes: int = 0
 
 
 def compile_step(
@@ -52,8 +54,12 @@ def compile_step(
     compiled = lowered.compile()
     seconds = time.perf_counter() - start
     flops = None if loops and loop_in(compiled) else loop_free_flops(compiled)
-    memory = compiled.memory_analysis().temp_size_in_bytes
-    return Compiled(compiled, state, arguments, flops, memory, seconds)
+    memory = compiled.memory_analysis()
+    total = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    total += memory.temp_size_in_bytes - memory.alias_size_in_bytes  # a donated state counts once
+    return Compiled(
+        compiled, state, arguments, flops, memory.temp_size_in_bytes, seconds, int(total)
+    )
 
 
 def loop_in(compiled: Any) -> str | None:
@@ -85,24 +91,30 @@ def loop_free_flops(compiled: Any) -> float:
 
 
 def interleaved_seconds(
-    steps: Mapping[Any, Compiled], rounds: int, on_step: Callable[[Any], object]
+    steps: Mapping[Any, Compiled],
+    rounds: int,
+    on_step: Callable[[Any], object],
+    *,
+    block: int = 1,
 ) -> dict[Any, list[float]]:
     """Seconds per step: one of each in turn, `rounds` times after one warm-up round.
 
     In turn, so that a machine that changes its speed changes it for all; compare medians. Programs
     whose states are of one kind (structure, shapes, dtypes) work on one state in turn: it is there
-    once, whatever the number of programs.
+    once, whatever the number of programs. With `block` > 1 each takes so many steps before the host
+    waits, as in training: on an accelerator the wait would be part of a short step.
     """
     states = {kind(step.state): step.state for step in steps.values()}
     kinds = {name: kind(step.state) for name, step in steps.items()}
     seconds: dict[Any, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
         for name, step in steps.items():
-            start = time.perf_counter()
-            states[kinds[name]], *rest = step.run(states[kinds[name]], *step.arguments)
+            start, rest = time.perf_counter(), []
+            for _ in range(block):
+                states[kinds[name]], *rest = step.run(states[kinds[name]], *step.arguments)
             jax.block_until_ready((states[kinds[name]], rest))
             if number:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append((time.perf_counter() - start) / block)
             on_step(name)
     return seconds
 
@@ -130,16 +142,19 @@ def row_of(
     steps: Mapping[Any, Compiled],
     seconds: Mapping[Any, Sequence[float]],
     plain: Any,
+    rate: float | None = None,
 ) -> dict[str, Any]:
     """One row of the benchmark: ratios to the program `plain`.
 
     FLOPs and times (medians) are the programs' means, weighed by their shares of the steps; memory is
-    that of the one that needs most; compile seconds are those of all.
+    that of the one that needs most; compile seconds are those of all. FLOP/s are XLA's count over the
+    time, and their share that of `rate`, the FLOP/s of large matrix products; None where unknown.
     """
     reference = mean_flops([(1.0, plain)], steps)
     flops = mean_flops(mix, steps)
     milliseconds = 1e3 * sum(share * statistics.median(seconds[name]) for share, name in mix)
     memory = max(steps[name].temp_bytes for _, name in mix)
+    achieved = None if flops is None else flops / (1e-3 * milliseconds)
     return {
         "flops_ratio": None if flops is None or not reference else flops / reference,
         "temp_bytes_ratio": memory / steps[plain].temp_bytes,
@@ -148,5 +163,8 @@ def row_of(
         "compile_seconds": sum(steps[name].compile_seconds for _, name in mix),
         "flops": flops,
         "temp_bytes": memory,
+        "total_bytes": max(steps[name].total_bytes for _, name in mix),
+        "flops_per_second": achieved,
+        "share_of_matrix_rate": None if achieved is None or not rate else achieved / rate,
         "programs": len(mix),
     }

@@ -8,7 +8,7 @@ import pytest
 
 from famus_jax.adapters import linen_forward
 from famus_jax.bench.closeness import KEYS
-from famus_jax.bench.main import main, run_benchmark, table
+from famus_jax.bench.main import main
 from famus_jax.bench.measure import compile_step
 from famus_jax.bench.rows import (
     estimators,
@@ -19,6 +19,8 @@ from famus_jax.bench.rows import (
     more_estimators,
     rows,
 )
+from famus_jax.bench.run import run_benchmark
+from famus_jax.bench.text import table
 from famus_jax.bench.variants import make_workload
 from famus_jax.core.estimators import exact, learned_gates, random_depth
 from famus_jax.core.tracing import layer_groups
@@ -169,7 +171,7 @@ def test_bfloat16_and_remat_are_said():
         image_size=8,
         rounds=1,
         only=["active_only_head"],
-        dtype="bfloat16",
+        precision="bfloat16",
         remat=True,
         draws=0,
     )
