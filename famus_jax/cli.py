@@ -17,7 +17,10 @@ famus COMMAND --help lists a command's flags."""
 
 
 def train(argv: list[str]) -> int:
-    """`famus train`: runs the experiment of a config file in a work directory, or resumes it."""
+    """`famus train`: runs the experiment of a config file in a work directory, or resumes it.
+
+    With `--max_minutes` it stops at the first evaluation after that time, exit status 0.
+    """
     from absl import flags
     from ml_collections import config_flags
 
@@ -28,6 +31,12 @@ def train(argv: list[str]) -> int:
     workdir = flags.DEFINE_string(
         "workdir", None, "The experiment's own folder.", flag_values=values
     )
+    minutes = flags.DEFINE_float(
+        "max_minutes",
+        None,
+        "Stop at the first evaluation after so long; the same command goes on.",
+        flag_values=values,
+    )
     flags.mark_flags_as_required([config.name, workdir.name], flag_values=values)
     try:
         values(argv)
@@ -35,10 +44,13 @@ def train(argv: list[str]) -> int:
     except (flags.Error, OSError, AttributeError, TypeError) as error:
         print(f"famus train: {error}", file=sys.stderr)
         return 2
+    from famus_jax.train.clock import TimeIsUp
     from famus_jax.train.experiment import run_experiment
 
     try:
-        run_experiment(settings, str(workdir.value), command=argv)
+        run_experiment(settings, str(workdir.value), command=argv, max_minutes=minutes.value)
+    except TimeIsUp as up:
+        print(f"famus train: {up}")
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"famus train: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,5 @@
-"""Step cost of every estimator: FLOPs, memory and time over a plain step's, the share of the chip's matrix
-rate, and the cosine of its meta gradient to the exact one.
+"""Step cost of every estimator: FLOPs, memory and time over a plain step's, the share of the chip's
+matrix rate, and the cosine of its meta gradient to the exact one.
 
 The networks of the paper, on an accelerator (each with a full and a quarter meta batch):
 

@@ -86,7 +86,9 @@ def run_benchmark(
         table_rows = []
         for row in tqdm(chosen, desc="cosines", unit="row", disable=closeness is None):
             measured = row_of(row.mix, steps, seconds, PLAIN, rate.flops_per_second)
-            close = dict.fromkeys(KEYS) if closeness is None else closeness.of(row)
+            close: dict[str, float | None] = dict.fromkeys(KEYS)
+            if closeness is not None:
+                close = closeness.of(row)
             table_rows.append(
                 {"variant": row.name, **measured, **close, "note": _note(row, measured)}
             )

@@ -1,9 +1,9 @@
-"""Two ways to run an estimator that chooses anew: the host picks a compiled program, or one has them all.
+"""Two ways to run an estimator that chooses anew: one compiled program per choice, or one for all.
 
-*Host*: `TrainStep` reads (or draws ahead) which variant is due and dispatches that program. *Switch*: one
-program with all variants in a `lax.switch`, which the device decides and XLA can't fuse across. Both
-walk the same way from the same state: the same draws, the same steps. Neither has a FLOP count worth
-anything, so times are told, of blocks of steps in turn with a plain step's.
+*Host*: `TrainStep` reads (or draws ahead) which variant is due and dispatches that program. *Switch*:
+one program with all variants in a `lax.switch`, which the device decides and XLA can't fuse across.
+Both walk the same way from the same state: the same draws, the same steps. The switch has no FLOP
+count worth anything, so times are told, of blocks of steps in turn with a plain step's.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Walked(NamedTuple):
 
 
 def drawn_estimators(work: Workload) -> dict[str, Estimator]:
-    """Estimators that choose anew in every step, by name: gates of the paper, with a budget, and depths."""
+    """Estimators that choose anew in every step, by name."""
     groups, rho, only = work.groups, work.m / work.n, "active_only"
     problem = work.problem()
     cheap, dear = (

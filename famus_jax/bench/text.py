@@ -32,9 +32,9 @@ def table(result: dict[str, Any]) -> str:
     rate = result["matrix_rate"]
     lines.append(
         f"FLOPs (plain: {plain}), temporary memory and time over the plain step's; times are medians "
-        f"of {result['rounds']} interleaved\nblocks of {result['block']}. Steps that differ: means over "
-        "the programs that they run, memory of the largest. cosine: to the exact\n∂L_val/∂V at this "
-        "random network, mean over single draws. MiB: arguments, results and temporary memory.\n"
+        f"of {result['rounds']} interleaved\nblocks of {result['block']}. Steps that differ: means "
+        "over the programs that they run, memory of the largest. cosine: to the exact\n∂L_val/∂V at "
+        "this random network, mean over single draws. MiB: arguments, results and temporary memory.\n"
         f"of rate: achieved FLOP/s over those of products of {rate['size']} x {rate['size']} matrices "
         f"in {rate['precision']}, {rate['flops_per_second'] / 1e12:.4g} TFLOP/s here."
     )
@@ -48,7 +48,8 @@ def strategy_table(rows: list[dict[str, Any]]) -> str:
     """The host's dispatch beside `lax.switch`."""
     width = max(len(row["estimator"]) for row in rows)
     lines = [
-        f"\n{'estimator':{width}s} {'strategy':>8s} {'time':>7s} {'passes':>7s} {'ms':>9s} {'programs':>8s}"
+        f"\n{'estimator':{width}s} {'strategy':>8s} {'time':>7s} {'passes':>7s} {'ms':>9s} "
+        f"{'programs':>8s}"
     ]
     for row in rows:
         lines.append(
@@ -56,8 +57,8 @@ def strategy_table(rows: list[dict[str, Any]]) -> str:
             f"{row['mean_cost']:7.3f} {_cell(row['step_ms'], 9)} {row['programs']:8d}"
         )
     lines.append(
-        "time: over the plain step's, medians of blocks in turn; passes: mean cost of the steps walked, "
-        "by analysis."
+        "time: over the plain step's, medians of blocks in turn; passes: mean cost of the steps "
+        "walked, by analysis."
     )
     return "\n".join(lines)
 

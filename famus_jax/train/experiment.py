@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from famus_jax.train import data_setup, loop, pictures, streams, summary
+from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
 from famus_jax.train.files import read_json, write_atomically, write_json
 from famus_jax.train.methods import METHODS
@@ -28,6 +29,7 @@ def run_experiment(
     workdir: str | Path,
     *,
     command: Sequence[str] | None = None,
+    max_minutes: float | None = None,
     show: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Runs (or resumes) the experiment that `config` describes.
@@ -36,6 +38,7 @@ def run_experiment(
       config: a nested dict (`ConfigDict.to_dict()`); see `famus_jax.train.config`.
       workdir: an own folder for this experiment.
       command: what to record as the command; by default `sys.argv`.
+      max_minutes: stop at the first evaluation after so long, with everything saved; None: don't.
       show: prints the table.
 
     Returns:
@@ -44,13 +47,15 @@ def run_experiment(
     Raises:
       ValueError: for a config that can't work, or a work directory of another experiment.
       FloatingPointError: if a loss stops being finite.
+      TimeIsUp: after `max_minutes`; the message says how far it is. Call again to go on.
     """
+    clock = Clock(max_minutes)
     parsed, workdir = parse_config(config), Path(workdir)
     _refuse_another(workdir, parsed)
     experiment = Experiment(parsed, workdir)  # what can't work raises here, before a file is made
     record = {"digest": parsed.digest(), "config": dataclasses.asdict(parsed)}
     write_json(workdir / "config.json", record)
-    rows, curves = experiment.run()
+    rows, curves = experiment.run(clock)
     result = {
         "rows": rows,
         "config": dataclasses.asdict(parsed),
@@ -89,6 +94,7 @@ class Experiment:
         self.setting = make_setting(config, workdir)
         self.sources = self.setting.sources
         self.single, self.pairs = SingleRuns(self.setting), PairRuns(self.setting)
+        self._trained = False  # whether anything was, since this object was made
         for run in config.runs:  # every estimator must fit the network, before the first run starts
             self._runs(run).check(run)
 
@@ -96,8 +102,12 @@ class Experiment:
         """What makes runs of this method's kind."""
         return self.pairs if METHODS[run.method].networks == 2 else self.single
 
-    def run(self) -> tuple[list[dict[str, Any]], list[pictures.Curve]]:
-        """Every run for every seed: the table's rows and the picture's curves."""
+    def run(self, clock: Clock | None = None) -> tuple[list[dict[str, Any]], list[pictures.Curve]]:
+        """Every run for every seed: the table's rows and the picture's curves.
+
+        Raises:
+          TimeIsUp: if the clock says so before the last step of the last run.
+        """
         from tqdm import tqdm
 
         config = self.config
@@ -115,9 +125,14 @@ class Experiment:
             for run in ordered:  # all seeds of a method share its compiled step
                 for seed in config.seeds:
                     bar.set_description(f"{run.name} seed {seed}")
-                    results[run.name, seed] = self._one(
-                        run, seed, seeded[seed], evaluated[seed], bar, results
-                    )
+                    one = Seeded(run, seed, seeded[seed], evaluated[seed])
+                    try:
+                        results[run.name, seed] = self._one(one, bar, results, clock or Clock())
+                    except TimeIsUp as up:
+                        raise TimeIsUp(
+                            f"the time is up: {up}, all is saved, and {bar.n} of {total} steps of the "
+                            "experiment are done; the same command goes on from there"
+                        ) from None
         rows = [results[r.name, s]["row"] for r in config.runs for s in config.seeds]
         drawn = [
             run for run in config.runs if not METHODS[run.method].early_stop
@@ -130,8 +145,9 @@ class Experiment:
             return 0
         return schedule.finetune_steps if method.needs else schedule.steps
 
-    def _one(self, run, seed, seeded, evaluated, bar, results) -> dict[str, Any]:
+    def _one(self, one: Seeded, bar: Any, results: Any, clock: Clock) -> dict[str, Any]:
         """One run of one seed: read back if it is finished, else trained."""
+        run, seed = one.run, one.seed
         folder = self.workdir / "runs" / run.name / f"seed_{seed}"
         path = folder / "result.json"
         if path.exists():
@@ -141,12 +157,15 @@ class Experiment:
         if method.early_stop:
             result = _stopped_early(run, seed, results[method.needs, seed])
         else:
-            result = self._train(Seeded(run, seed, seeded, evaluated), folder, bar)
-        result["noise_transition"] = seeded.noise_transition.tolist()
+            if self._trained and clock.is_up():
+                raise TimeIsUp(f"{run.name} seed {seed} is not begun, or not gone on with")
+            result = self._train(one, folder, bar, clock)
+            self._trained = True
+        result["noise_transition"] = one.data.noise_transition.tolist()
         write_json(path, result)
         return result
 
-    def _train(self, seeded: Seeded, folder: Path, bar: Any) -> dict[str, Any]:
+    def _train(self, seeded: Seeded, folder: Path, bar: Any, clock: Clock) -> dict[str, Any]:
         run, data, steps = seeded.run, seeded.data, self._length(seeded.run)
 
         def on_progress(taken: int, newest: dict) -> None:
@@ -155,7 +174,7 @@ class Experiment:
                 bar.set_postfix_str(f"test {newest['test_accuracy']:.1%}")
 
         with self._runs(run).open(seeded, steps) as prepared:
-            done = loop.train(prepared, folder, on_progress)
+            done = loop.train(prepared, folder, on_progress, clock)
         told = dict(done.per_example)
         if done.weights is not None:
             told["weights"] = done.weights
@@ -170,6 +189,7 @@ class Experiment:
             done.history,
             noise_rate_realised=data.noise_rate,
             noise_digest=data.noise_digest,
+            **summary.made_on(),
             model=self.config.model.name,
             steps=steps,
             seconds=round(done.seconds, 3),
@@ -210,7 +230,7 @@ def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[st
     stop = int(np.argmax([record["validation_accuracy"] for record in history]))
     kept, row = history[: stop + 1], parent["row"]
     share = kept[-1]["step"] / history[-1]["step"]
-    carried = ("noise_rate_realised", "noise_digest", "model", "step_cost")
+    carried = ("noise_rate_realised", "noise_digest", "commit", "device", "model", "step_cost")
     return {
         "row": summary.make_row(
             run.method,

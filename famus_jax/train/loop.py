@@ -13,6 +13,7 @@ import numpy as np
 
 from famus_jax.core.meta_state import MetaInfo
 from famus_jax.train.checkpoint import Checkpoints
+from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.records import Records
 
 PyTree = Any
@@ -102,17 +103,25 @@ class Finished(NamedTuple):
     per_example: dict[str, np.ndarray]
 
 
-def train(run: Run, folder: Path, on_progress: Callable[[int, dict], None]) -> Finished:
+def train(
+    run: Run,
+    folder: Path,
+    on_progress: Callable[[int, dict], None],
+    clock: Clock | None = None,
+) -> Finished:
     """Trains to the end, from the newest checkpoint in `folder` if there is one.
 
     Args:
       run: see `Run`.
       folder: where checkpoints and records go.
       on_progress: called with (steps just taken, newest measurements) after every evaluation.
+      clock: looked at after every evaluation; at least one is reached, whatever it says.
 
     Raises:
       FloatingPointError: if the loss is not finite, before anything of it is saved.
+      TimeIsUp: if the clock says so before the last step, after a checkpoint.
     """
+    clock = clock or Clock()
     state, first, history, seconds = run.state, 0, [], 0.0
     sums = np.zeros((2, len(run.wrong)))  # of weights, and of draws
     with Checkpoints(folder / "checkpoints") as checkpoints:
@@ -130,10 +139,13 @@ def train(run: Run, folder: Path, on_progress: Callable[[int, dict], None]) -> F
                 measured = _measure(run, window, first, last, sums)
                 measured.update(run.evaluate(state))
                 records.append({"step": last, **measured})
-                if last % run.checkpoint_every == 0 or last == run.steps:
+                stop = clock.is_up() and last < run.steps
+                if last % run.checkpoint_every == 0 or last == run.steps or stop:
                     saved = {"step": last, "history": records.history, "seconds": seconds}
                     checkpoints.save(last, (state, sums), saved)
                 on_progress(last - first, measured)
+                if stop:
+                    raise TimeIsUp(f"{run.name} is at step {last} of {run.steps}")
                 first = last
             history = records.history
     weights = None

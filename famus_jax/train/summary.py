@@ -40,6 +40,11 @@ def make_row(
     }
 
 
+def made_on() -> dict[str, str | None]:
+    """Where a run ended: commit and hardware, for its row (an experiment may go on elsewhere)."""
+    return {"commit": _commit(), "device": _device()}
+
+
 def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
     """What made a result: command, commit, versions, hardware."""
     device = jax.devices()[0]
@@ -48,7 +53,8 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
-        "device": f"{jax.device_count()} x {device.device_kind}",
+        "device": _device(),
+        "matmul_precision": getattr(jax.config, "jax_default_matmul_precision", None) or "default",
         "platform": device.platform,
         "processor": platform.machine(),
         "cores": os.cpu_count(),
@@ -100,6 +106,10 @@ def _spread(group: Sequence[dict[str, Any]], key: str) -> str:
         return "-"
     values = 100 * np.array([row[key] for row in group])
     return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}"
+
+
+def _device() -> str:
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
 def _commit() -> str | None:

@@ -14,7 +14,7 @@ from famus_jax.core.estimators import learned_gates, random_depth
 
 
 def test_the_rate_is_two_cubed_over_the_median():
-    """By hand: 3 products of 16 x 16 at 1 s, 2 s and 9 s. Fails if the mean, or one product, counted."""
+    """By hand: 3 products of 16 x 16 in 1, 2 and 9 s. Fails if the mean, or one product, counted."""
     times = iter([0.0, 10, 11, 20, 22, 30, 39])
     rate = matrix_rate(
         precision_of("float32"), size=16, products=3, rounds=3, clock=lambda: next(times)

@@ -161,8 +161,10 @@ def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
     kept = {}
     train = loop.train
 
-    def keep(run, folder, on_progress):
-        kept[folder.parent.parent.parent.name, folder.name] = done = train(run, folder, on_progress)
+    def keep(run, folder, on_progress, clock):
+        kept[folder.parent.parent.parent.name, folder.name] = done = train(
+            run, folder, on_progress, clock
+        )
         return done
 
     monkeypatch.setattr(loop, "train", keep)
@@ -170,7 +172,7 @@ def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
     config["seeds"] = [0]
     run_experiment(config, tmp_path / "whole", show=lambda text: None)
 
-    def interrupt(run, folder, on_progress):
+    def interrupt(run, folder, on_progress, clock):
         taken = []
 
         def stop(count, newest):
@@ -178,7 +180,7 @@ def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
             if sum(taken) == 6:
                 raise Interrupted
 
-        return train(run, folder, stop)
+        return train(run, folder, stop, clock)
 
     monkeypatch.setattr(loop, "train", interrupt)
     with pytest.raises(Interrupted):

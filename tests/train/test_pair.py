@@ -68,18 +68,18 @@ def test_resumes_bit_by_bit_inside_an_epoch(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(pair_runs, "train_step", once)
     kept, train = {}, loop.train
 
-    def keep(run, folder, on_progress):
-        kept[folder.parents[2].name] = done = train(run, folder, on_progress)
+    def keep(run, folder, on_progress, clock):
+        kept[folder.parents[2].name] = done = train(run, folder, on_progress, clock)
         return done
 
-    def interrupt(run, folder, on_progress):
+    def interrupt(run, folder, on_progress, clock):
         def stop(count, newest):
             stop.taken += count
             if stop.taken == 6:
                 raise InterruptedError
 
         stop.taken = 0
-        return train(run, folder, stop)
+        return train(run, folder, stop, clock)
 
     quiet, config = {"show": lambda text: None}, tiny(data_dir, MIXED)
     monkeypatch.setattr(loop, "train", keep)

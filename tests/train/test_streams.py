@@ -166,13 +166,13 @@ class Interrupted(BaseException):
 def interrupt_after(monkeypatch, steps):
     train = loop.train
 
-    def interrupted(run, folder, on_progress):
+    def interrupted(run, folder, on_progress, clock):
         def stop(count, newest):
             interrupted.taken += count
             if interrupted.taken >= steps:
                 raise Interrupted
 
-        return train(run, folder, stop)
+        return train(run, folder, stop, clock)
 
     interrupted.taken = 0
     monkeypatch.setattr(loop, "train", interrupted)
