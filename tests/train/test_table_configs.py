@@ -12,7 +12,7 @@ from famus_jax.train.experiment import run_experiment
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
 TABLES = {
     name: runpy.run_path(str(FOLDER / f"{name}.py"))
-    for name in ("table1", "table2", "table5", "table8", "methods")
+    for name in ("table1", "table2", "table5", "table8", "methods", "accelerator")
 }
 
 

@@ -1,0 +1,167 @@
+"""Work for an accelerator in pieces of a few minutes: what each runs, and what it answers.
+
+Plain data. In the commands {out} is the folder of runs, {results} that of finished results and {data}
+where prepared data lies. The minutes are guesses made without an accelerator, of the whole piece;
+training pieces stop when their time is up and go on at the next call.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Command = tuple[str, ...]
+
+
+class Piece(NamedTuple):
+    """One piece.
+
+    Attributes:
+      name: on the command line, and of its results.
+      answers: the question that it answers.
+      minutes: a guess for one GPU, of all its commands to their end.
+      commands: arguments of `famus`, one after the other.
+      smoke: the same at a size for one CPU core.
+    """
+
+    name: str
+    answers: str
+    minutes: int
+    commands: tuple[Command, ...]
+    smoke: tuple[Command, ...]
+
+
+FULL = (
+    "second_order,exact,famus_last_block,famus_head,one_pass_last_block,one_pass_head,"
+    "active_only_last_block,active_only_head"
+)
+QUARTER = (
+    "exact,exact_part_0.125,random_depth_0.2_part_0.25,one_pass_head,active_only_last_block,"
+    "active_only_head,exact_every_4"
+)
+WORKLOADS = {"wrn_28_10": 100, "preact_resnet_18": 64, "wrn_28_2": 128}
+PRECISIONS = ("float32", "tf32", "bfloat16")
+_SMALL = (
+    "--model=mlp",
+    "--batch=16",
+    "--meta_batch=4",
+    "--image_size=8",
+    "--rounds=2",
+    "--draws=0",
+)
+
+
+def _benchmark(model: str, batch: int, precision: str) -> Piece:
+    name = f"benchmark_{model}_{precision}"
+    common = ("benchmark", f"--model={model}", f"--batch={batch}", f"--precision={precision}")
+    common += ("--block=10", "--draws=0")
+    small = ("benchmark", *_SMALL, "--block=2", "--variants=famus_head,active_only_head")
+    if precision != "tf32":  # a CPU has no such units
+        small += (f"--precision={precision}",)
+    return Piece(
+        name,
+        f"{model}, batch {batch}, {precision}: cost of a step, share of the matrix rate, memory",
+        8,
+        (
+            (*common, f"--variants={FULL}", f"--json={{results}}/{name}.json"),
+            (
+                *common,
+                f"--meta_batch={batch // 4}",
+                f"--variants={QUARTER}",
+                f"--json={{results}}/{name}_quarter.json",
+            ),
+        ),
+        ((*small, f"--json={{results}}/{name}.json"),),
+    )
+
+
+def _strategies(model: str, batch: int) -> Piece:
+    name = f"strategies_{model}"
+    common = ("benchmark", "--variants=active_only_head", "--draws=0", "--strategies")
+    end = (f"--json={{results}}/{name}.json",)
+    return Piece(
+        name,
+        f"{model}: which is faster, the host's dispatch or a lax.switch in the program",
+        10,
+        (
+            (
+                *common,
+                f"--model={model}",
+                f"--batch={batch}",
+                "--precision=bfloat16",
+                "--block=10",
+                *end,
+            ),
+        ),
+        ((*common, *_SMALL, "--block=2", *end),),
+    )
+
+
+def _trace(model: str, batch: int) -> Piece:
+    name = f"trace_{model}"
+    variants = "--variants=exact,famus_last_block,active_only_head"
+    common = ("benchmark", "--draws=0", f"--trace={{out}}/{name}", variants)
+    small = ("benchmark", "--draws=0", f"--trace={{out}}/{name}", "--variants=active_only_head")
+    end = (f"--json={{results}}/{name}.json",)
+    return Piece(
+        name,
+        f"{model}: a profile, to see what stands between the plain step and 40 % of the rate",
+        6,
+        (
+            (
+                *common,
+                f"--model={model}",
+                f"--batch={batch}",
+                "--precision=bfloat16",
+                "--block=10",
+                *end,
+            ),
+        ),
+        ((*small, *_SMALL, *end),),
+    )
+
+
+def _train(name: str, answers: str, minutes: int, config: str, *more: str) -> Piece:
+    def command(config: str, *more: str) -> Command:
+        return ("train", f"--config={config}", f"--workdir={{out}}/{name}", *more)
+
+    return Piece(
+        name,
+        answers,
+        minutes,
+        (command(config, "--config.data.data_dir={data}", *more),),
+        (command("configs/accelerator.py:smoke"),),
+    )
+
+
+def _cells(noise: int, seed: int) -> Piece:
+    return _train(
+        f"wrn_28_10_{noise}_seed_{seed}",
+        f"Table 1 at {noise} %, seed {seed}: CE, MW-Net exact, + FaMUS, fixed top, active-only",
+        150,
+        f"configs/accelerator.py:wrn_28_10_{noise}",
+        f"--config.seeds=({seed},)",
+    )
+
+
+PIECES: dict[str, Piece] = {
+    piece.name: piece
+    for piece in (
+        *(_benchmark(m, n, p) for m, n in WORKLOADS.items() for p in PRECISIONS[::-1]),
+        _strategies("wrn_28_10", 100),
+        _strategies("wrn_28_2", 128),
+        _trace("wrn_28_10", 100),
+        *(
+            _train(
+                f"cifar10_60_{model}",
+                f"{model}, 5,000 steps, all estimators, three seeds: gate or top, random, head?",
+                120,
+                f"configs/accelerator.py:{model}",
+            )
+            for model in ("wrn_28_2", "preact_resnet_18")
+        ),
+        *(_cells(60, seed) for seed in (0, 1, 2)),
+        _cells(40, 0),
+        _cells(20, 0),
+    )
+}
+"""By name, in the order in which they are worth most."""
