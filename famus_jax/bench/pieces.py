@@ -40,21 +40,20 @@ QUARTER = (
 )
 WORKLOADS = {"wrn_28_10": 100, "preact_resnet_18": 64, "wrn_28_2": 128}
 PRECISIONS = ("float32", "tf32", "bfloat16")
-_SMALL = (
-    "--model=mlp",
-    "--batch=16",
-    "--meta_batch=4",
-    "--image_size=8",
-    "--rounds=2",
-    "--draws=0",
-)
+_SMALL = ("--model=mlp", "--batch=16", "--meta_batch=4", "--image_size=8", "--rounds=2")
 
 
 def _benchmark(model: str, batch: int, precision: str) -> Piece:
     name = f"benchmark_{model}_{precision}"
     common = ("benchmark", f"--model={model}", f"--batch={batch}", f"--precision={precision}")
     common += ("--block=10", "--draws=0")
-    small = ("benchmark", *_SMALL, "--block=2", "--variants=famus_head,active_only_head")
+    small = (
+        "benchmark",
+        *_SMALL,
+        "--draws=0",
+        "--block=2",
+        "--variants=famus_head,active_only_head",
+    )
     if precision != "tf32":  # a CPU has no such units
         small += (f"--precision={precision}",)
     return Piece(

@@ -18,6 +18,7 @@ from famus_jax.bench.precision import precision_of
 from famus_jax.bench.rows import PLAIN, SETS, Program, Row, lower, rows
 from famus_jax.bench.strategies import measure_strategies
 from famus_jax.bench.variants import Workload, lower_plain, make_workload
+from famus_jax.core.variants import variant_cost
 from famus_jax.train.summary import provenance
 
 _TRACED = 3  # steps of every program in a profiler trace
@@ -90,7 +91,13 @@ def run_benchmark(
             if closeness is not None:
                 close = closeness.of(row)
             table_rows.append(
-                {"variant": row.name, **measured, **close, "note": _note(row, measured)}
+                {
+                    "variant": row.name,
+                    "passes": _passes(work, row),
+                    **measured,
+                    **close,
+                    "note": _note(row, measured),
+                }
             )
         result = {
             "rows": table_rows,
@@ -170,6 +177,17 @@ def _trace(steps: dict[Program, Compiled], folder: Path) -> None:
             for _ in range(_TRACED):
                 with jax.profiler.TraceAnnotation(program.label):
                     take(step)
+
+
+def _passes(work: Workload, row: Row) -> float:
+    """The prediction: forward and backward passes of a step over a plain step's, by analysis."""
+    problem, rho = work.problem(row.method, row.by), work.m / work.n
+    return sum(
+        share * variant_cost(problem, program.estimator, rho, program.variant)
+        if program.estimator
+        else share
+        for share, program in row.mix
+    )
 
 
 def _note(row: Row, measured: dict[str, Any]) -> str:

@@ -15,13 +15,14 @@ def table(result: dict[str, Any]) -> str:
         f"\n{result['model']}, batch {result['batch']}, meta batch {result['meta_batch']}, "
         f"{', '.join(how)}, {len(result['groups'])} layer groups; {made['device']} "
         f"({made['cores']} cores), jax {made['versions']['jax']}",
-        f"{'variant':{width}s} {'FLOPs':>7s} {'memory':>7s} {'time':>7s} {'cosine':>7s} {'ms':>9s} "
-        f"{'TFLOP/s':>8s} {'of rate':>7s} {'MiB':>8s} {'compile s':>10s}",
+        f"{'variant':{width}s} {'passes':>7s} {'FLOPs':>7s} {'memory':>7s} {'time':>7s} {'cosine':>7s} "
+        f"{'ms':>9s} {'TFLOP/s':>8s} {'of rate':>7s} {'MiB':>8s} {'compile s':>10s}",
     ]
     for row in result["rows"]:
         achieved, share = row["flops_per_second"], row["share_of_matrix_rate"]
         lines.append(
-            f"{row['variant']:{width}s} {_cell(row['flops_ratio'])} {row['temp_bytes_ratio']:7.3f} "
+            f"{row['variant']:{width}s} {row['passes']:7.3f} {_cell(row['flops_ratio'])} "
+            f"{row['temp_bytes_ratio']:7.3f} "
             f"{row['time_ratio']:7.3f} {_cell(row['cosine_weights'])} {row['step_ms']:9.2f} "
             f"{_cell(None if achieved is None else achieved / 1e12, 8)} {_cell(share)} "
             f"{row['total_bytes'] / 2**20:8.0f} {row['compile_seconds']:10.1f}"
@@ -31,6 +32,7 @@ def table(result: dict[str, Any]) -> str:
     plain = "unknown" if absolute is None else f"{absolute:.4g}"
     rate = result["matrix_rate"]
     lines.append(
+        "passes: over the plain step's, by analysis of the layer groups.\n"
         f"FLOPs (plain: {plain}), temporary memory and time over the plain step's; times are medians "
         f"of {result['rounds']} interleaved\nblocks of {result['block']}. Steps that differ: means "
         "over the programs that they run, memory of the largest. cosine: to the exact\n∂L_val/∂V at "
