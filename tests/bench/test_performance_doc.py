@@ -1,4 +1,4 @@
-"""docs/performance.md predicts what the analysis of the layer groups says, and measures nothing here."""
+"""docs/performance.md predicts what the analysis of the layer groups says."""
 
 import pathlib
 
@@ -23,7 +23,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize(
-    ("column", "name"), enumerate(("wrn_28_10", "preact_resnet_18", "wrn_28_2"))
+    ("column", "name"), list(enumerate(("wrn_28_10", "preact_resnet_18", "wrn_28_2")))
 )
 def test_predictions(column, name):
     """Fails if a prediction were changed after the fact, or copied into a wrong column."""
