@@ -45,7 +45,7 @@ def compile_step(
     Args:
       lowered: the lowered program.
       state, arguments: to start it with.
-      loops: let a program with loops or branches pass, without a FLOP count.
+      loops: let a program with loops or branches (or that XLA won't count) pass, without a FLOP count.
 
     Raises:
       ValueError: unless `loops`, if the program has a loop or a branch; see `loop_free_flops`.
@@ -53,7 +53,12 @@ def compile_step(
     start = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - start
-    flops = None if loops and loop_in(compiled) else loop_free_flops(compiled)
+    try:
+        flops = loop_free_flops(compiled)
+    except ValueError:
+        if not loops:
+            raise
+        flops = None
     memory = compiled.memory_analysis()
     total = memory.argument_size_in_bytes + memory.output_size_in_bytes
     total += memory.temp_size_in_bytes - memory.alias_size_in_bytes  # a donated state counts once
@@ -80,14 +85,17 @@ def loop_free_flops(compiled: Any) -> float:
 
     Raises:
       ValueError: if it has a loop or a branch (see `loop_in`): XLA counts a loop's body once and a
-        branch at its dearest, so that its FLOP count would mean nothing.
+        branch at its dearest, so that its FLOP count would mean nothing. Or if there is no count.
     """
     if found := loop_in(compiled):
         raise ValueError(
             f"the compiled program has a `{found}`, of which XLA's FLOP count is wrong: unroll the "
             "loop, or measure its pieces apart"
         )
-    return float(compiled.cost_analysis()["flops"])
+    flops = (compiled.cost_analysis() or {}).get("flops", 0.0)
+    if flops <= 0:
+        raise ValueError("XLA gives no FLOP count for this program on this platform")
+    return float(flops)
 
 
 def interleaved_seconds(

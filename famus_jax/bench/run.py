@@ -193,7 +193,7 @@ def _passes(work: Workload, row: Row) -> float:
 def _note(row: Row, measured: dict[str, Any]) -> str:
     notes = [row.note] if row.note else []
     if measured["flops"] is None:
-        notes.append("no FLOP count: the program has loops")
+        notes.append("no FLOP count: the program has loops, or XLA gives none here")
     return "; ".join(notes)
 
 

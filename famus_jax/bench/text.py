@@ -40,6 +40,13 @@ def table(result: dict[str, Any]) -> str:
         f"of rate: achieved FLOP/s over those of products of {rate['size']} x {rate['size']} matrices "
         f"in {rate['precision']}, {rate['flops_per_second'] / 1e12:.4g} TFLOP/s here."
     )
+    before = result["plain_flops_before_xla"]
+    if before and (absolute is None or abs(absolute / before - 1) > 0.1):
+        share = before / (1e-3 * result["rows"][0]["step_ms"]) / rate["flops_per_second"]
+        lines.append(
+            f"Before XLA's passes the plain step counts {before:.4g} FLOPs: by them it reaches "
+            f"{share:.3f} of the rate."
+        )
     peak = result["device_memory"].get("peak_bytes_in_use")
     if peak is not None:
         lines.append(f"peak device memory over all of it: {peak / 2**20:.0f} MiB")
