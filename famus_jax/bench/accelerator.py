@@ -6,14 +6,16 @@
     python experiments/accelerator.py --piece=all --smoke
 
 Call it again to go on: a benchmark whose result is there is not repeated, training resumes. Every
-command is a process of its own, so that each starts with an empty device. What a command took goes to
-{out}/pieces.jsonl; what it found to the folder of results.
+command is a process of its own, so that each starts with an empty device; compiled programs are kept in
+{out}/compiled for the next one. What a command took goes to {out}/pieces.jsonl; what it found to the
+folder of results.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -88,7 +90,7 @@ def run_pieces(
     max_minutes: float | None = None,
     smoke: bool = False,
     *,
-    run: Callable[[list[str]], int] = lambda command: subprocess.run(command).returncode,
+    run: Callable[[list[str]], int] | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> int:
     """Runs their commands in order.
@@ -97,7 +99,7 @@ def run_pieces(
       pieces, places: what, and where.
       max_minutes: start nothing after so long, and let training stop then; None: no limit.
       smoke: the small commands.
-      run: runs a command and returns its exit status; an argument for tests.
+      run: runs a command and returns its exit status; by default as a process of its own.
       now: seconds; an argument for tests.
 
     Returns:
@@ -105,6 +107,7 @@ def run_pieces(
       pieces are run all the same).
     """
     clock, begun, worst = Clock(max_minutes, now), now(), 0
+    run = run or _runner(places, smoke)
     for piece in pieces:
         for command in piece.smoke if smoke else piece.commands:
             filled = fill(command, places)
@@ -128,6 +131,17 @@ def run_pieces(
                 print(f"{piece.name}: exit status {status}", file=sys.stderr)
                 break  # what follows within the piece would fail alike
     return worst
+
+
+def _runner(places: Places, smoke: bool) -> Callable[[list[str]], int]:
+    """Runs a process, with a folder for compiled programs: a piece that goes on need not compile again.
+
+    Not for smokes: on the CPU there is little to keep, and it would be tied to that machine.
+    """
+    environment = dict(os.environ)
+    if not smoke:
+        environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(places.out.absolute() / "compiled"))
+    return lambda command: subprocess.run(command, env=environment).returncode
 
 
 def fill(command: Command, places: Places) -> Command:

@@ -56,6 +56,7 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
         "device": _device(),
         "matmul_precision": getattr(jax.config, "jax_default_matmul_precision", None) or "default",
         "platform": device.platform,
+        "platform_version": str(getattr(device.client, "platform_version", "")),
         "processor": platform.machine(),
         "cores": os.cpu_count(),
     }
