@@ -37,7 +37,7 @@ def draw_phases(path: Path, result: dict[str, Any]) -> None:
     made = result["provenance"]
     figure.suptitle(
         f"{result['model']}, batch {result['batch']}, meta batch {result['meta_batch']}, "
-        f"{result['dtype']}; {made['device']}",
+        f"{result['precision']}; {made['device']}",
         fontsize=9,
     )
     _write(figure, path)

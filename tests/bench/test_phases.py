@@ -82,7 +82,7 @@ def test_measured_phases_table_and_picture(tmp_path):
         "model": "mlp",
         "batch": 4,
         "meta_batch": 4,
-        "dtype": "float32",
+        "precision": "float32",
         "provenance": {"device": "cpu"},
     }
     draw_phases(tmp_path / "phases.png", result)
