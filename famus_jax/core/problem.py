@@ -27,6 +27,9 @@ class Problem(NamedTuple):
       meta_forward: the forward of the meta batch, if it is another one than `forward`. Either way
         the model state that it returns is thrown away.
       micro_batches: run the training batch's passes on so many parts, one after the other.
+      axis: for programs that run once per device (`jax.shard_map`, `jax.pmap`): the name of the mesh
+        axis along which both batches are divided; see `data_parallel`. None for one device, and for
+        `jax.jit` on sharded arrays.
     """
 
     forward: Forward
@@ -35,6 +38,7 @@ class Problem(NamedTuple):
     groups: LayerGroups
     meta_forward: Forward | None = None
     micro_batches: int = 1
+    axis: str | None = None
 
     def forward_under(self, theta: PyTree) -> Forward:
         """The forward with θ put in where the objective says that it takes one."""
