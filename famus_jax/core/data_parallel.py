@@ -21,7 +21,6 @@ With `axis` None, one device or the global view of `jax.jit`, every function her
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,14 +41,24 @@ def count(axis: str | None) -> int:
     """
     if axis is None:
         return 1
-    try:
-        return math.prod([jax.lax.axis_size(axis)])
-    except NameError as error:
+    if unbound(axis):
         raise ValueError(
             f"axis={axis!r} is for programs that run once per device, and this one has no such axis: "
             f"call it inside jax.shard_map or jax.pmap(..., axis_name={axis!r}), or leave axis out "
             "(jax.jit on sharded arrays needs none)"
-        ) from error
+        )
+    return jax.lax.axis_size(axis)
+
+
+def unbound(axis: str | None) -> str | None:
+    """`axis`, if the program being traced does not have it."""
+    if axis is None:
+        return None
+    try:
+        jax.lax.axis_size(axis)
+    except NameError:
+        return axis
+    return None
 
 
 def gather(tree: PyTree, axis: str | None) -> PyTree:
@@ -126,6 +135,13 @@ def alike(x: jax.Array, other: jax.Array) -> jax.Array:
 def own_key(key: jax.Array, axis: str | None) -> jax.Array:
     """A key of this device's own, so that no two devices draw the same dropout mask."""
     return key if axis is None else jax.random.fold_in(own(key, axis), jax.lax.axis_index(axis))
+
+
+def shape_of(function: Any, axis: str | None, *args: PyTree) -> PyTree:
+    """`jax.eval_shape(function, *args)`, for a function that names `axis`, as if on one device."""
+    if unbound(axis) is None:
+        return jax.eval_shape(function, *args)
+    return jax.make_jaxpr(function, axis_env=[(axis, 1)], return_shape=True)(*args)[1]
 
 
 def outputs_of_all(outputs: PyTree, size: int, axis: str | None):

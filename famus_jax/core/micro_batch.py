@@ -27,8 +27,8 @@ def micro_batched(
     """As `linearize`, on `count` micro-batches one after the other: memory of one, and every product
     runs its forward pass anew.
 
-    Micro-batch i holds the examples i, i + count, i + 2 count, ..., so that a batch which is spread over
-    devices leaves each of them an equal part of every micro-batch.
+    Micro-batch i holds the examples i, i + count, i + 2 count, ..., so that a batch which is spread
+    over devices leaves each of them an equal part of every micro-batch.
 
     The outputs are those of the whole batch, so that all that follows them (weights that are
     normalised over the batch, a loss) is unchanged. Equal numbers for networks without BatchNorm and

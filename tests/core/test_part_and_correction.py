@@ -63,7 +63,7 @@ def start(problem, estimator, point):
 
 
 def meta_loss_of(point, size=N, coast=None):
-    """(theta, active, kind) -> L_val by definition, the virtual step on `size` examples, evenly spaced."""
+    """(theta, active, kind) -> L_val by definition, the virtual step on `size` spaced examples."""
     w, state, rng, batch, meta_batch, alpha, _ = point
     batch = tree_map(lambda x: x[ROWS[size]], batch)
     args = (ref.bn_mlp, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, state, rng, batch)
