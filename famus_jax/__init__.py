@@ -27,7 +27,7 @@ from famus_jax.core.forwards import compute_in, rematerialise
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups, group_by
 from famus_jax.core.linearize import Linearized, linearize
-from famus_jax.core.losses import mean_of, softmax_cross_entropy
+from famus_jax.core.losses import logits_of, mean_of, softmax_cross_entropy
 from famus_jax.core.meta_gradient import (
     fused_meta_gradient,
     layerwise_meta_gradient,
@@ -42,7 +42,22 @@ from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.core.transform import MetaReweightState, meta_reweight
 from famus_jax.core.variants import Variant, mean_cost
-from famus_jax.objectives import cross_entropy, l2r, mwnet, mwnet_weight
+from famus_jax.objectives import (
+    class_weighted,
+    cross_entropy,
+    deferred,
+    effective_number_weights,
+    focal,
+    l2r,
+    ldam,
+    meta_label_correction,
+    mixmatch,
+    mlc,
+    mwnet,
+    mwnet_weight,
+    scaled_cross_entropy,
+    transition_step,
+)
 from famus_jax.version import __version__
 
 __all__ = [
@@ -70,24 +85,33 @@ __all__ = [
     "__version__",
     "block",
     "chosen",
+    "class_weighted",
     "compute_in",
     "cross_entropy",
     "default_estimator",
+    "deferred",
+    "effective_number_weights",
     "exact",
+    "focal",
     "fused_meta_gradient",
     "group_by",
     "init_meta",
     "l2r",
     "layer_groups",
     "layerwise_meta_gradient",
+    "ldam",
     "learned_gates",
     "linearize",
     "linen_forward",
     "linen_init",
+    "logits_of",
     "mean_cost",
     "mean_of",
+    "meta_label_correction",
     "meta_reweight",
     "meta_update",
+    "mixmatch",
+    "mlc",
     "mwnet",
     "mwnet_weight",
     "nnx_forward",
@@ -95,10 +119,12 @@ __all__ = [
     "random_groups",
     "rematerialise",
     "reweighter",
+    "scaled_cross_entropy",
     "second_order",
     "second_order_meta_gradient",
     "softmax_cross_entropy",
     "stateless_forward",
     "top_k",
     "train_step",
+    "transition_step",
 ]

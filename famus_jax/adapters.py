@@ -81,17 +81,25 @@ class LinenForward:
     input: Input = "image"
     rngs: tuple[str, ...] = ("dropout",)
     method: str | Callable[..., Any] | None = None
+    features: bool = False
 
     def __call__(self, params: Any, model_state: Any, rng: Any, batch: Any) -> tuple[Any, Any]:
         """See the head of this file."""
         inputs = select_inputs(batch, self.input)
-        return self._apply(params, model_state, rng, inputs)
+        if not self.features:
+            return self._apply(params, model_state, rng, inputs)
+        last = _LastDense()
+        with last.watched():
+            logits, state = self._apply(params, model_state, rng, inputs)
+        return {"logits": logits, "features": last.input_of(logits)}, state
 
     def __hash__(self) -> int:
         try:
-            return hash((self.module, self.train, self.input, self.rngs, self.method))
+            return hash(
+                (self.module, self.train, self.input, self.rngs, self.method, self.features)
+            )
         except TypeError:  # a module with a list or a dict among its attributes
-            return hash((type(self.module), self.train, self.rngs))
+            return hash((type(self.module), self.train, self.rngs, self.features))
 
     def _apply(self, params: Any, state: Any, rng: Any, inputs: tuple) -> tuple[Any, Any]:
         if "params" in state:
@@ -130,6 +138,35 @@ class LinenForward:
         return {}
 
 
+class _LastDense:
+    """Remembers what the dense layer that ran last got and gave."""
+
+    def __init__(self):
+        self.seen: tuple[Any, Any] | None = None
+
+    def watched(self) -> Any:
+        """A context in which Linen modules are watched."""
+        import flax.linen as nn
+
+        def interceptor(call: Any, args: tuple, kwargs: dict, context: Any) -> Any:
+            output = call(*args, **kwargs)
+            if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
+                self.seen = (args[0], output)
+            return output
+
+        return nn.intercept_methods(interceptor)
+
+    def input_of(self, outputs: Any) -> Any:
+        """Its input, if what it gave are the network's outputs."""
+        if self.seen is None or self.seen[1] is not outputs:
+            raise ValueError(
+                "features=True takes the input of the dense layer whose output the network returns, "
+                "but this network ends otherwise: write a forward that returns "
+                '{"logits": ..., "features": ...}'
+            )
+        return self.seen[0]
+
+
 def linen_forward(
     module: Any,
     *,
@@ -137,6 +174,7 @@ def linen_forward(
     input: Input = "image",
     rngs: tuple[str, ...] = ("dropout",),
     method: str | Callable[..., Any] | None = None,
+    features: bool = False,
 ) -> LinenForward:
     """Makes a forward of a flax Linen module.
 
@@ -149,13 +187,15 @@ def linen_forward(
     - `input`: what the module reads of the batch, see `select_inputs`.
     - `rngs`: names of the random streams; stream i gets ``jax.random.fold_in(rng, i)``.
     - `method`: another method than ``__call__``, as in ``Module.apply``.
+    - `features`: return ``{"logits": [n, C], "features": [n, D]}``, the features being the input of
+      the network's last dense layer.
 
     **Returns:** ``forward(params, model_state, rng, batch)`` with params ``variables["params"]``
     and `model_state` the dict of the other collections, ``{}`` if there are none. With rng None, or
     in evaluation mode, the module gets no random streams.
 
     **Raises:** (the forward) `ValueError` if the module would return a state of another structure
-    than it was given.
+    than it was given; with `features`, if its outputs aren't those of a `flax.linen.Dense`.
 
     ```python
     model = build_model("cnn", 10)
@@ -164,7 +204,7 @@ def linen_forward(
     logits, model_state = forward(params, model_state, key, {"image": images})
     ```
     """
-    return LinenForward(module, train, input, tuple(rngs), method)
+    return LinenForward(module, train, input, tuple(rngs), method, features)
 
 
 def linen_init(module: Any, rng: jax.Array, example_input: Any) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ PyTree = Any
 AXIS = "data"
 
 
-def data_mesh(devices: Sequence[jax.Device] | None = None, axis: str = AXIS) -> Mesh:
+def data_mesh(devices: Sequence[Any] | None = None, axis: str = AXIS) -> Mesh:
     """A mesh with one axis over `devices`, by default all devices of all processes."""
     devices = jax.devices() if devices is None else devices
     return Mesh(np.array(devices), (axis,), axis_types=(AxisType.Auto,))
@@ -137,13 +137,17 @@ def shard_mapped(mesh: Mesh) -> Callable[[Step], Any]:
     rows = P(mesh.axis_names[0])
 
     def compiled(step: Step) -> Any:
-        mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), rows, rows), out_specs=P())
+        def mapped(state: PyTree, batch: PyTree, meta_batch: PyTree = None) -> Any:
+            specs = jax.tree.map(lambda x: rows if np.ndim(x) else P(), (batch, meta_batch))
+            per_device = jax.shard_map(step, mesh=mesh, in_specs=(P(), *specs), out_specs=P())
+            return per_device(state, batch, meta_batch)
+
         return jax.jit(mapped, donate_argnums=0)
 
     return compiled
 
 
-def pmapped(devices: Sequence[jax.Device] | None = None, axis: str = AXIS) -> Callable[[Step], Any]:
+def pmapped(devices: Sequence[Any] | None = None, axis: str = AXIS) -> Callable[[Step], Any]:
     """`jax.pmap`, state and results without a leading device axis; batches are whole ones [n, ...].
 
     Maintained by JAX for code that has it; `shard_mapped` compiles to the same program.
@@ -172,13 +176,15 @@ def pmapped(devices: Sequence[jax.Device] | None = None, axis: str = AXIS) -> Ca
 
 
 def stacked(batch: PyTree, count: int) -> PyTree:
-    """[n, ...] -> [count, n / count, ...], as `jax.pmap` wants it.
+    """[n, ...] -> [count, n / count, ...], as `jax.pmap` wants it; scalars are repeated.
 
     Raises:
       ValueError: if `count` does not divide n.
     """
 
     def stack(x: Any) -> Any:
+        if not np.ndim(x):
+            return np.broadcast_to(x, (count,))
         if np.shape(x)[0] % count:
             raise ValueError(f"a batch of {np.shape(x)[0]} can't be divided among {count} devices")
         return x.reshape(count, -1, *np.shape(x)[1:])

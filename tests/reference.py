@@ -147,6 +147,80 @@ def l2r_weights(epsilon_gradient):
     return positive / positive.sum() if positive.sum() > 0 else positive
 
 
+def ldam(counts, max_margin, scale):
+    """Cross-entropy of scaled logits, the label's less a margin ~ count^(-1/4), the largest given."""
+
+    def loss(logits, batch):
+        raw = [n**-0.25 for n in counts]
+        margins = [max_margin * m / max(raw) for m in raw]
+        rows = []
+        for i in range(len(logits)):
+            shift = jnp.stack(
+                [jnp.where(batch["label"][i] == c, m, 0) for c, m in enumerate(margins)]
+            )
+            rows.append(scale * (logits[i] - shift))
+        return cross_entropy(jnp.stack(rows), batch)
+
+    return loss
+
+
+def mlc(loss=cross_entropy):
+    """T(m, outputs, batch) = mean loss of logits that a transition matrix has corrected."""
+
+    def objective(m, outputs, batch):
+        columns = [sum(outputs[:, k] * m[k, j] for k in range(len(m))) for j in range(len(m))]
+        return mean_loss(loss)(jnp.stack(columns, axis=1), batch)
+
+    return objective
+
+
+def transition_step(m, gradient, step):
+    """Clamped at 0, columns over their sums."""
+    moved = np.maximum(np.asarray(m) - step * np.asarray(gradient), 0)
+    return np.stack([column / column.sum() for column in moved.T], axis=1)
+
+
+def label_correction_theta(key, features, classes=3, hidden=5, embedding=2, dtype=jnp.float64):
+    """A label-correcting net far from saturation."""
+    keys = jax.random.split(key, 7)
+
+    def dense(i, fan_in, fan_out):
+        kernel = jax.random.normal(keys[i], (fan_in, fan_out), dtype) / np.sqrt(fan_in)
+        return {"kernel": kernel, "bias": 0.3 * jax.random.normal(keys[i + 3], (fan_out,), dtype)}
+
+    return {
+        "embedding": jax.random.normal(keys[6], (classes, embedding), dtype),
+        "dense_1": dense(0, features + embedding, hidden),
+        "dense_2": dense(1, hidden, hidden),
+        "dense_3": dense(2, hidden, classes),
+    }
+
+
+def soft_labels(theta, features, labels):
+    """softmax(MetaNet(h, embedding of y)), one example at a time; h is a number to it."""
+
+    def net(h, y):
+        x = jnp.concatenate([h, theta["embedding"][y]])
+        for name in ("dense_1", "dense_2", "dense_3"):
+            x = x @ theta[name]["kernel"] + theta[name]["bias"]
+            x = jnp.tanh(x) if name != "dense_3" else x
+        return jnp.exp(x) / jnp.exp(x).sum()
+
+    return jax.vmap(net)(jax.lax.stop_gradient(features), labels)
+
+
+def label_correction():
+    """T(theta, outputs, batch) = mean soft cross-entropy against the corrected labels."""
+
+    def objective(theta, outputs, batch):
+        soft = soft_labels(theta, outputs["features"], batch["label"])
+        logits = outputs["logits"]
+        log_p = logits - jnp.log(jnp.exp(logits).sum(1, keepdims=True))
+        return -(soft * log_p).sum() / len(log_p)
+
+    return objective
+
+
 # --- the look-ahead and its derivative --------------------------------------------------------------
 
 

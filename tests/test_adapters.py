@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 
 from famus_jax.adapters import linen_forward, linen_init, nnx_forward, stateless_forward
+from famus_jax.models import build_model
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 3)).astype(np.float32)
@@ -377,3 +378,40 @@ def test_nnx_trained_values_can_be_written_back():
 def test_adapters_import_no_flax():
     code = "import sys, famus_jax.adapters; sys.exit('flax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- features ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_features_are_what_the_head_reads(name):
+    """Logits = features times the head's kernel plus its bias; and the same logits as without.
+
+    Fails if the input of another layer is recorded.
+    """
+    model = build_model(name, 3, **({"hidden": (4, 4)} if name == "mlp" else {"widths": (2, 4)}))
+    batch = {"image": jax.random.normal(jax.random.key(1), (2, 4, 4, 1))}
+    params, model_state = linen_init(model, jax.random.key(0), batch["image"])
+    forward = linen_forward(model, features=True)
+    outputs, _ = jax.jit(forward)(params, model_state, jax.random.key(2), batch)
+    head = params["head"]
+    expected = outputs["features"] @ head["kernel"] + head["bias"][None, :]
+    np.testing.assert_allclose(outputs["logits"], expected, rtol=1e-5)
+    logits, _ = linen_forward(model)(params, model_state, jax.random.key(2), batch)
+    np.testing.assert_allclose(outputs["logits"], logits, rtol=1e-5, atol=1e-6)
+    assert forward != linen_forward(model)
+    assert hash(forward) != hash(linen_forward(model))
+
+
+def test_features_need_a_dense_end():
+    """Fails if the input of a layer in the middle is taken for the features."""
+
+    class Squashed(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.softmax(nn.Dense(3)(x))
+
+    forward = linen_forward(Squashed(), features=True)
+    params, model_state = linen_init(Squashed(), jax.random.key(0), jnp.ones((2, 4)))
+    with pytest.raises(ValueError, match="features=True.*ends otherwise"):
+        forward(params, model_state, None, {"image": jnp.ones((2, 4))})

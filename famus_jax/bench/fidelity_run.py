@@ -25,20 +25,20 @@ from famus_jax.bench.variants import Workload
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import Estimator, exact
 from famus_jax.core.gates import LearnedGates
-from famus_jax.core.losses import mean_of
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.models import build_model
 from famus_jax.train import data_setup, streams
-from famus_jax.train.checkpoint import Checkpoints
-from famus_jax.train.config import (
-    RunConfig,
+from famus_jax.train.build import (
+    Facts,
     build_estimator,
     build_objective,
     build_optimizer,
     build_schedule,
 )
+from famus_jax.train.checkpoint import Checkpoints
+from famus_jax.train.config import RunConfig
 from famus_jax.train.evaluation import Evaluator
 from famus_jax.train.methods import METHODS
 
@@ -67,8 +67,8 @@ class Bench:
         params, model_state = jax.eval_shape(self.init, jax.random.key(0))
         batch = {"image": jax.ShapeDtypeStruct((2, *shape), np.float32)}
         groups = layer_groups(self.forward, params, model_state, jax.random.key(0), batch)
-        objective = build_objective("mwnet", config.meta)
-        self.problem = Problem(self.forward, objective, mean_of(objective.example_loss), groups)
+        objective = build_objective("mwnet", config, Facts(train.num_classes))
+        self.problem = Problem(self.forward, objective, objective.l_val, groups)
         self.learning_rate = build_schedule(config.schedule)
         self.optimizer = build_optimizer(config.schedule, self.learning_rate)
         n, m = config.schedule.batch_size, config.schedule.meta_batch_size
@@ -206,7 +206,7 @@ def measure_run(
                 scenes = _scenes(bench, state, training, meta, first)
                 _measure(bench, run, seed, point, scenes, seeded.wrong, lines, on_progress)
             accuracy = {
-                name: bench.evaluator.accuracy(state.params, state.model_state, examples)
+                name: bench.evaluator.accuracy([(state.params, state.model_state)], examples)
                 for name, examples in sets.items()
             }
             lines.append({"kind": "accuracy", **names, "step": point, **accuracy})

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.train.config import ExperimentConfig, build_objective, parse_config
+from famus_jax.train.config import ExperimentConfig, parse_config
 from famus_jax.train.files import read_json, write_atomically, write_json
 from famus_jax.train.methods import METHODS
 from famus_jax.train.summary import grouped, provenance
@@ -91,12 +91,12 @@ def block_seconds(config: ExperimentConfig, rounds: int, block: int) -> dict[str
         return jax.device_put({"image": images, "label": rng.integers(0, classes, size)})
 
     train, meta = batch(config.schedule.batch_size), batch(config.schedule.meta_batch_size)
-    params, model_state = experiment.init(jax.random.key(0))
+    params, model_state = experiment.setting.init(jax.random.key(0))
     steps, states = {}, {}
     for run in config.runs:
         if METHODS[run.method].needs or METHODS[run.method].batches != "noisy":
             continue
-        steps[run.name] = experiment.step(run, False, params, model_state, train)
+        steps[run.name] = experiment.single.step(run, False, params, model_state, train)
         states[run.name] = steps[run.name].init(jax.random.key(0), params, model_state, train, meta)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     with tqdm(total=(rounds + 1) * len(steps), desc="timing", unit="block") as bar:
@@ -138,12 +138,11 @@ def join(
             raise ValueError(f"the summary has no run {run.name!r}; it has {list(groups)}")
         last = 100 * np.array([row["acc_last"] for row in found])
         auroc = [row["weight_auroc"] for row in found if row.get("weight_auroc") is not None]
-        objective = build_objective(run.method, config.meta)
         rows.append(
             {
                 "method": run.method,
                 "estimator": run.estimator_label,
-                "learns": objective.learns,
+                "learns": METHODS[run.method].meta,
                 "accuracy": float(last.mean()),
                 "accuracy_sd": float(last.std(ddof=1)) if len(last) > 1 else 0.0,
                 "auroc": float(np.mean(auroc)) if auroc else None,

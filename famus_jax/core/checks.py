@@ -151,7 +151,7 @@ def check_estimator(
             f"{objective.name} weighs each batch by a θ of its own, so a one-pass update would come "
             'a batch too late: use lookahead="full", which costs no virtual backward pass here'
         )
-    if objective.fresh and estimator.part < 1:
+    if objective.fresh and objective.per_example and estimator.part < 1:
         raise ValueError(
             f"{objective.name} learns one weight per example, so part={estimator.part} would leave the "
             "other examples without: use part=1"

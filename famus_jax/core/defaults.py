@@ -13,5 +13,12 @@ def default_estimator(objective: Objective) -> Estimator:
     batch. It wants a small meta batch as well: with one of an eighth a step costs 1.33 plain steps.
     For one that weighs each batch anew (L2R), which needs every example's share: the head alone,
     1.04 plain steps; its virtual step does not move, so that the look-ahead is no approximation.
+    For one that starts θ anew for every batch but has no weight per example (MLC), of which that
+    comparison says nothing: the exact gradient on a quarter of the batch. θ never averages over
+    batches there, so that it wants more than an eighth.
     """
-    return top_k(1, lookahead="active_only") if objective.fresh else exact(part=0.125)
+    if not objective.fresh:
+        return exact(part=0.125)
+    if objective.per_example:
+        return top_k(1, lookahead="active_only")
+    return exact(part=0.25)

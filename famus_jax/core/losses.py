@@ -20,7 +20,7 @@ def softmax_cross_entropy(outputs: PyTree, batch: PyTree) -> jax.Array:
       outputs: logits [n, C], or a dict that holds them under `"logits"`.
       batch: a mapping with `"label"`, int [n] in 0..C-1.
     """
-    logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+    logits = logits_of(outputs)
     if not isinstance(batch, Mapping) or "label" not in batch:
         held = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
         raise ValueError(
@@ -28,6 +28,11 @@ def softmax_cross_entropy(outputs: PyTree, batch: PyTree) -> jax.Array:
             "pass an example_loss of your own to the method, e.g. mwnet(my_loss)"
         )
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+
+
+def logits_of(outputs: PyTree) -> jax.Array:
+    """The logits [n, C] of outputs that are logits, or a dict that holds them under `"logits"`."""
+    return outputs["logits"] if isinstance(outputs, dict) else outputs
 
 
 def mean_of(example_loss: ExampleLoss) -> MetaLoss:

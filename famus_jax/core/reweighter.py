@@ -14,7 +14,7 @@ from famus_jax.core.defaults import default_estimator
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
-from famus_jax.core.losses import MetaLoss, mean_of
+from famus_jax.core.losses import MetaLoss
 from famus_jax.core.meta_state import MetaInfo, MetaState, init_meta, step_keys
 from famus_jax.core.meta_update import meta_update
 from famus_jax.core.objective import Objective
@@ -62,7 +62,7 @@ class Reweighter:
         return Problem(
             self.forward,
             self.objective,
-            self.meta_loss or mean_of(self.objective.example_loss),
+            self.meta_loss or self.objective.l_val,
             groups,
             self.meta_forward,
             self.micro_batches,
@@ -123,7 +123,15 @@ class Reweighter:
           descend; the new state; diagnostics (`MetaInfo`). With an `axis`, `weights` are those of
           this device's examples, so that gradients are to be summed over devices, and the rest is
           of all devices, `info.weights` included.
+
+        Raises:
+          ValueError: for a method that corrects labels or outputs instead of weighing, among others.
         """
+        if not self.objective.weighs:
+            raise ValueError(
+                f"{self.objective.name} does not weigh examples, so there are no weights for a loss "
+                "of your own: use meta_reweight or train_step, which take its gradient"
+            )
         rng = step_keys(meta_state).forward if rng is None else rng
         alpha = learning_rate
         if alpha is None:
@@ -150,11 +158,11 @@ def reweighter(
 
     Args:
       forward: `(params, model_state, rng, batch) -> (outputs, model_state)`.
-      objective: a weighting method: `mwnet()`, `l2r()`.
+      objective: a weighting method: `mwnet()`, `l2r()`, ...
       estimator: how the meta gradient is estimated: `exact(part=0.125)`, ...; None for
         `default_estimator(objective)`.
       learning_rate: α of the virtual step: yours, as a number or a schedule of the step.
-      meta_loss: `(outputs, meta_batch) -> ()`; by default the mean of the objective's example loss.
+      meta_loss: `(outputs, meta_batch) -> ()`; by default the objective's own.
       groups: layer groups; by default found by tracing.
       meta_forward: another forward for the meta batch, if wanted.
       micro_batches: run the training batch's passes on so many parts, one after the other.

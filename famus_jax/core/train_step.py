@@ -9,6 +9,7 @@ last step still runs.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -115,6 +116,16 @@ class TrainStep:
         if dispatcher is not None:
             dispatcher.dispatched(state.step, info)
         return state, info, metrics
+
+    def twin(self) -> TrainStep:
+        """The same compiled step for a second run beside this one.
+
+        It has its own account of what is due; one account for two runs would be read anew each step.
+        """
+        other = copy.copy(self)
+        if self._dispatcher is not None:
+            other._dispatcher = Dispatcher(self.problem, self.estimator)
+        return other
 
     def lower(self, state: TrainState, batch: PyTree, meta_batch: PyTree = None, *, variant=None):
         """The lowered program of a variant, for cost analysis."""

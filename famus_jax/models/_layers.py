@@ -20,6 +20,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 Norm = str | Callable[..., Callable[[jax.Array], jax.Array]]
 NORMS = ("batch", "group", "layer", "none")
@@ -146,19 +147,47 @@ def head(
     name: str = "head",
     kernel_init: Callable[..., jax.Array] = TORCH_DEFAULT,
     torch_bias: bool = False,
+    cosine: bool = False,
 ) -> jax.Array:
     """The last dense layer, ``[n, d] -> [n, num_classes]``, in float32 or wider.
 
     Half-precision features are widened first, so that logits and losses are float32 whatever the
-    dtype of the network. `torch_bias` draws the bias as PyTorch does, else it starts at 0.
+    dtype of the network. `torch_bias` draws the bias as PyTorch does, else it starts at 0. With
+    `cosine` there is none, and the logits are cosines, see `CosineDense`.
 
     **Raises:** `ValueError` if `num_classes` isn't a positive whole number.
     """
     if not isinstance(num_classes, int) or num_classes < 1:
         raise ValueError(f"num_classes must be a positive whole number, got {num_classes!r}.")
     features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    if cosine:
+        return CosineDense(num_classes, use_bias=False, kernel_init=kernel_init, name=name)(
+            features
+        )
     bias_init = _uniform(features.shape[-1]) if torch_bias else nn.initializers.zeros
     return nn.Dense(num_classes, kernel_init=kernel_init, bias_init=bias_init, name=name)(features)
+
+
+class CosineDense(nn.Dense):
+    """A dense layer of cosines: features ``[n, d]`` and the kernel's columns over their lengths.
+
+    The logits lie in [-1, 1]; losses such as LDAM (Cao et al., NeurIPS 2019) scale them.
+    """
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Cosines ``[n, features]``."""
+        shape = (inputs.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        inputs, kernel = promote_dtype(inputs, kernel, dtype=self.dtype)
+        return _unit(inputs, axis=1) @ _unit(kernel, axis=0)
+
+
+def _unit(x: jax.Array, axis: int) -> jax.Array:
+    """Over its length along an axis; 0, with slope 0, where that is 0."""
+    square = (x**2).sum(axis, keepdims=True)
+    some = square > 0
+    return jnp.where(some, x * jax.lax.rsqrt(jnp.where(some, square, 1)), 0)
 
 
 def global_mean(x: jax.Array) -> jax.Array:

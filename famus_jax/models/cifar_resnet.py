@@ -28,6 +28,7 @@ class CifarResNet(nn.Module):
     - `depth`: number of layers, ``6 k + 2``.
     - `norm`: as in `norm_factory`.
     - `dtype`: dtype of the computation, None for that of input and parameters.
+    - `cosine_head`: logits are cosines in [-1, 1], for losses that scale them (LDAM).
 
     **Raises:** `ValueError` for a depth that isn't ``6 k + 2`` or input that isn't
     ``[n, H, W, C]``; `TypeError` for integer input.
@@ -37,6 +38,7 @@ class CifarResNet(nn.Module):
     depth: int = 32
     norm: layers.Norm = "batch"
     dtype: Any = None
+    cosine_head: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -71,6 +73,7 @@ class CifarResNet(nn.Module):
             self.num_classes,
             kernel_init=layers.KAIMING_FAN_IN,
             torch_bias=True,
+            cosine=self.cosine_head,
         )
 
 

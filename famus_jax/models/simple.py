@@ -27,6 +27,7 @@ class MLP(nn.Module):
     - `hidden`: widths of the hidden layers.
     - `norm`: as in `norm_factory`; ``"none"`` by default.
     - `dtype`: dtype of the computation, None for that of input and parameters.
+    - `cosine_head`: logits are cosines in [-1, 1], for losses that scale them (LDAM).
 
     **Raises:** `TypeError` for integer input.
     """
@@ -35,6 +36,7 @@ class MLP(nn.Module):
     hidden: tuple[int, ...] = (256, 256)
     norm: layers.Norm = "none"
     dtype: Any = None
+    cosine_head: bool = False
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
@@ -51,7 +53,7 @@ class MLP(nn.Module):
                 name=f"dense{i}",
             )(x)
             x = nn.relu(norm(f"norm{i}")(x))
-        return layers.head(x, self.num_classes)
+        return layers.head(x, self.num_classes, cosine=self.cosine_head)
 
 
 class SmallCNN(nn.Module):
@@ -67,6 +69,7 @@ class SmallCNN(nn.Module):
     - `widths`: channels of each convolution; its length is the depth.
     - `norm`: as in `norm_factory`.
     - `dtype`: dtype of the computation, None for that of input and parameters.
+    - `cosine_head`: logits are cosines in [-1, 1], for losses that scale them (LDAM).
 
     **Raises:** `ValueError` for input that isn't ``[n, H, W, C]``, `TypeError` for integers.
     """
@@ -75,6 +78,7 @@ class SmallCNN(nn.Module):
     widths: tuple[int, ...] = (32, 64, 128)
     norm: layers.Norm = "batch"
     dtype: Any = None
+    cosine_head: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -92,4 +96,4 @@ class SmallCNN(nn.Module):
                 name=f"conv{i}",
             )(x)
             x = nn.relu(norm(f"norm{i}")(x))
-        return layers.head(layers.global_mean(x), self.num_classes)
+        return layers.head(layers.global_mean(x), self.num_classes, cosine=self.cosine_head)

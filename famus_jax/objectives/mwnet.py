@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.losses import ExampleLoss, softmax_cross_entropy
+from famus_jax.core.losses import ExampleLoss, MetaLoss, softmax_cross_entropy
 from famus_jax.core.objective import Objective
 from famus_jax.objectives.normalise import Normalisation, normaliser
 
@@ -21,6 +21,7 @@ def mwnet(
     hidden: int = 100,
     normalise: Normalisation = "sum",
     meta_optimizer: optax.GradientTransformation | None = None,
+    meta_loss: MetaLoss | None = None,
 ) -> Objective:
     """Meta-Weight-Net: V_i = sigmoid(MLP(ℓ_i)), T = Σ V_i ℓ_i, with V over its sum or over n.
 
@@ -32,6 +33,8 @@ def mwnet(
       hidden: hidden units.
       normalise: `"sum"` divides V by Σ V over the batch (0 when every V is 0), `"n"` by n.
       meta_optimizer: by default SGD, 1e-3, momentum 0.9 (paper, supplement).
+      meta_loss: `(outputs, meta_batch) -> ()`; by default the mean of `example_loss`. (With a loss
+        that is made for the training set, such as `ldam`, give one for the meta set.)
 
     Raises:
       ValueError: for another `normalise`.
@@ -61,7 +64,7 @@ def mwnet(
         return jnp.vdot(weights, losses), weights
 
     meta_optimizer = meta_optimizer or optax.sgd(1e-3, momentum=0.9)
-    return Objective("mwnet", init, loss, meta_optimizer, example_loss)
+    return Objective("mwnet", init, loss, meta_optimizer, example_loss, meta_loss=meta_loss)
 
 
 def mwnet_weight(theta: PyTree, losses: jax.Array) -> jax.Array:

@@ -12,66 +12,32 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import optax
-
-from famus_jax.core import estimators
-from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
-from famus_jax.core.objective import Objective
-from famus_jax.objectives import cross_entropy, l2r, mwnet
+from famus_jax.train.build import build_estimator
 from famus_jax.train.choices import one_of
 from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.methods import METHODS
+from famus_jax.train.pseudo_clean_config import PseudoCleanConfig, check_pseudo_clean
+from famus_jax.train.sections import (
+    LabelCorrectionConfig,
+    LongTailConfig,
+    MetaConfig,
+    ModelConfig,
+    ScheduleConfig,
+    TransitionConfig,
+    check_sections,
+)
 
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """The network: a name that `famus_jax.models.build_model` knows, and its other arguments."""
-
-    name: str = "cnn"
-    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class ScheduleConfig:
-    """One schedule for all rows of a table.
-
-    Attributes:
-      steps: optimiser steps.
-      batch_size, meta_batch_size: n and m.
-      learning_rate: the peak; also α of the virtual step.
-      decay: `"cosine"`, `"step"` (divided by 10 at each of `milestones`) or `"constant"`.
-      milestones: steps.
-      momentum, nesterov, weight_decay: of SGD.
-      finetune_steps, finetune_learning_rate: of the row that fine-tunes on the trusted set.
-      eval_every: evaluate every so many steps (and at the end).
-      checkpoint_every: save every so many steps, a multiple of `eval_every` (and at the end).
-    """
-
-    steps: int = 1000
-    batch_size: int = 64
-    meta_batch_size: int = 20
-    learning_rate: float = 0.1
-    decay: str = "cosine"
-    milestones: tuple[int, ...] = ()
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 5e-4
-    finetune_steps: int = 100
-    finetune_learning_rate: float = 0.01
-    eval_every: int = 100
-    checkpoint_every: int = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class MetaConfig:
-    """The meta-model of MW-Net: hidden units, learning rate β, momentum, optimiser, normalisation."""
-
-    hidden: int = 100
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    optimizer: str = "sgd"
-    normalise: str = "sum"
+_SECTIONS: dict[str, type] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "schedule": ScheduleConfig,
+    "meta": MetaConfig,
+    "transition": TransitionConfig,
+    "label_correction": LabelCorrectionConfig,
+    "long_tail": LongTailConfig,
+    "pseudo_clean": PseudoCleanConfig,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +70,10 @@ class ExperimentConfig:
     model: ModelConfig
     schedule: ScheduleConfig
     meta: MetaConfig
+    transition: TransitionConfig
+    label_correction: LabelCorrectionConfig
+    long_tail: LongTailConfig
+    pseudo_clean: PseudoCleanConfig
     runs: tuple[RunConfig, ...]
     seeds: tuple[int, ...]
 
@@ -120,11 +90,8 @@ def default_config() -> Any:
     """
     from ml_collections import ConfigDict
 
-    parts = {"data": DataConfig(), "schedule": ScheduleConfig(), "meta": MetaConfig()}
-    values = {name: dataclasses.asdict(part) for name, part in parts.items()}
-    return ConfigDict(
-        {**values, "model": dataclasses.asdict(ModelConfig()), "runs": (), "seeds": (0,)}
-    )
+    values = {name: dataclasses.asdict(section()) for name, section in _SECTIONS.items()}
+    return ConfigDict({**values, "runs": (), "seeds": (0,)})
 
 
 def parse_config(config: Mapping[str, Any]) -> ExperimentConfig:
@@ -138,76 +105,12 @@ def parse_config(config: Mapping[str, Any]) -> ExperimentConfig:
     _refuse_unknown(config, known, "config")
     runs = tuple(_build(RunConfig, run, f"runs[{i}]") for i, run in enumerate(config["runs"]))
     parsed = ExperimentConfig(
-        data=_build(DataConfig, config.get("data", {}), "data"),
-        model=_build(ModelConfig, config.get("model", {}), "model"),
-        schedule=_build(ScheduleConfig, config.get("schedule", {}), "schedule"),
-        meta=_build(MetaConfig, config.get("meta", {}), "meta"),
+        **{name: _build(cls, config.get(name, {}), name) for name, cls in _SECTIONS.items()},
         runs=runs,
         seeds=tuple(config.get("seeds", (0,))),
     )
     _check(parsed)
     return parsed
-
-
-def build_estimator(spec: Mapping[str, Any]) -> Estimator:
-    """An estimator from `{"kind": ..., **arguments}`.
-
-    Raises:
-      ValueError: for an unknown kind or argument.
-    """
-    kinds = {
-        "exact": estimators.exact,
-        "second_order": estimators.second_order,
-        "top_k": estimators.top_k,
-        "chosen": estimators.chosen,
-        "block": estimators.block,
-        "random_groups": estimators.random_groups,
-        "random_depth": estimators.random_depth,
-        "learned_gates": estimators.learned_gates,
-    }
-    arguments: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "kind"
-    }
-    kind = spec.get("kind")
-    one_of(kind, kinds, "estimator.kind")
-    try:
-        return kinds[str(kind)](**arguments)
-    except TypeError as error:
-        raise ValueError(f"estimator {kind!r} can't take {arguments}: {error}") from error
-
-
-def build_objective(method: str, meta: MetaConfig) -> Objective:
-    """The objective of a method; plain cross-entropy for the baselines."""
-    if method == "mwnet":
-        make = {"sgd": optax.sgd, "adam": optax.adam}[meta.optimizer]
-        momentum = {"momentum": meta.momentum} if meta.optimizer == "sgd" else {}
-        return mwnet(
-            hidden=meta.hidden,
-            normalise=meta.normalise,  # type: ignore[arg-type]
-            meta_optimizer=make(meta.learning_rate, **momentum),
-        )
-    return l2r() if method == "l2r" else cross_entropy()
-
-
-def build_schedule(schedule: ScheduleConfig, *, finetune: bool = False) -> optax.Schedule:
-    """The learning rate at a step; the same for the optimiser and for α."""
-    peak = schedule.finetune_learning_rate if finetune else schedule.learning_rate
-    steps = schedule.finetune_steps if finetune else schedule.steps
-    if schedule.decay == "cosine":
-        return optax.cosine_decay_schedule(peak, steps)
-    if schedule.decay == "step" and not finetune:
-        return optax.piecewise_constant_schedule(peak, dict.fromkeys(schedule.milestones, 0.1))
-    return optax.constant_schedule(peak)
-
-
-def build_optimizer(
-    schedule: ScheduleConfig, learning_rate: optax.Schedule
-) -> optax.GradientTransformation:
-    """SGD with momentum and (coupled) weight decay, as in all of the paper's settings."""
-    return optax.chain(
-        optax.add_decayed_weights(schedule.weight_decay),
-        optax.sgd(learning_rate, schedule.momentum or None, nesterov=schedule.nesterov),
-    )
 
 
 def _build(cls: type, values: Mapping[str, Any], where: str) -> Any:
@@ -230,6 +133,7 @@ def _check(config: ExperimentConfig) -> None:
     one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
     one_of(config.meta.optimizer, ("sgd", "adam"), "meta.optimizer")
     one_of(config.meta.normalise, ("sum", "n"), "meta.normalise")
+    check_sections(config.transition, config.label_correction, config.long_tail)
     positive = ("steps", "batch_size", "meta_batch_size", "finetune_steps", "eval_every")
     for name in positive:
         if getattr(schedule, name) < 1:
@@ -239,11 +143,19 @@ def _check(config: ExperimentConfig) -> None:
             f"schedule.checkpoint_every = {schedule.checkpoint_every} must be a multiple of "
             f"schedule.eval_every = {schedule.eval_every}: checkpoints are taken at evaluations"
         )
+    if any(run.method in METHODS and METHODS[run.method].networks == 2 for run in config.runs):
+        check_pseudo_clean(config.pseudo_clean, schedule.steps)
     if not config.runs or not config.seeds:
         raise ValueError("an experiment needs at least one run and one seed")
     for run in config.runs:
         one_of(run.method, METHODS, "runs.method")
         method = METHODS[run.method]
+        if method.trusts and not (config.data.trusted_per_class or config.data.trusted_source):
+            raise ValueError(
+                f"method {run.method!r} needs trusted examples: set data.trusted_per_class to at "
+                "least 1, or data.trusted_source (mwnet_pseudo_clean and mixmatch_pseudo_clean need "
+                "none)"
+            )
         if method.meta and not run.estimator:
             raise ValueError(
                 f"method {run.method!r} learns weights: give it an estimator, for instance "
@@ -251,6 +163,7 @@ def _check(config: ExperimentConfig) -> None:
             )
         if run.estimator and not method.meta:
             raise ValueError(f"method {run.method!r} has no meta-model: leave its estimator out")
+        _check_logits(run.method, config)
         active = build_estimator(run.estimator).active if run.estimator else None
         if isinstance(active, LearnedGates) and active.lag == 0:
             raise ValueError(
@@ -262,3 +175,21 @@ def _check(config: ExperimentConfig) -> None:
     names = [run.name for run in config.runs]
     if len(set(names)) < len(names):
         raise ValueError(f"two runs have the same method and estimator: {names}")
+
+
+def _check_logits(method: str, config: ExperimentConfig) -> None:
+    """A loss that scales logits wants cosines, the others don't."""
+    cosine = bool(config.model.overrides.get("cosine_head"))
+    scaled = METHODS[method].scales_logits and config.long_tail.scale != 1
+    if scaled and not cosine:
+        raise ValueError(
+            f"method {method!r} scales logits by long_tail.scale = {config.long_tail.scale:g}, which "
+            "is for cosines: set model.overrides.cosine_head = True (for mlp, cnn or resnet_32), "
+            "or long_tail.scale = 1"
+        )
+    if cosine and not METHODS[method].scales_logits:
+        raise ValueError(
+            f"method {method!r} does not scale logits, and with model.overrides.cosine_head they lie "
+            "in [-1, 1], too small to train on: leave cosine_head out, and the LDAM rows to a config "
+            "of their own"
+        )

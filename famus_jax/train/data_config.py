@@ -23,7 +23,7 @@ class DataConfig:
       noise_table: a file of labels to use instead, by example id (`famus noise write` makes one).
       trusted_source: the path of trusted data, with the same classes; empty to set aside examples of
         `source` with the labels they came with.
-      trusted_per_class: how many to set aside for the meta batches.
+      trusted_per_class: how many to set aside for the meta batches; 0 if no method needs any.
       validation_per_class: examples with *noisy* labels, held out for model selection.
       imbalance_factor: the largest class over the smallest, to thin the training set out to a long
         tail before its labels are corrupted; 0 for none. Classes are first cut to the size of the
@@ -68,9 +68,10 @@ def check_data(data: DataConfig) -> None:
     one_of(data.imbalance_profile, ("mwnet", "cui"), "data.imbalance_profile")
     if not 0 <= data.noise_rate <= 1:
         raise ValueError(f"data.noise_rate must lie in [0, 1]; got {data.noise_rate}")
-    if data.trusted_per_class < 1 or data.validation_per_class < 1:
+    if data.trusted_per_class < 0 or data.validation_per_class < 1:
         raise ValueError(
-            "data.trusted_per_class and data.validation_per_class must be at least 1; got "
+            "data.trusted_per_class must be at least 0 and data.validation_per_class must be at "
+            "least 1; got "
             f"{data.trusted_per_class} and {data.validation_per_class}"
         )
     factor = data.imbalance_factor

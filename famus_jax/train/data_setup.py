@@ -69,6 +69,12 @@ class SeedData(NamedTuple):
         """bool [N]: the label was corrupted."""
         return self.noisy != self.clean
 
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Training examples per noisy label."""
+        counts = np.bincount(self.noisy[self.splits.train], minlength=self.num_classes)
+        return tuple(counts.tolist())
+
 
 def load_sources(config: DataConfig) -> Sources:
     """Reads the data set once (to stream it: only labels and ids).

@@ -1,38 +1,56 @@
-"""Accuracy that counts every example once."""
+"""Accuracy that counts every example once, of one network or of an ensemble; losses of a whole set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from famus_jax.core.linearize import Forward
+from famus_jax.core.losses import logits_of, softmax_cross_entropy
 
 PyTree = Any
+Member = tuple[PyTree, PyTree]
+"""A network's parameters and model state."""
 
 
 class Evaluator:
-    """Accuracy of a network on padded batches, compiled once for all runs of an experiment."""
+    """A network judged on padded batches, compiled once for all runs of an experiment."""
 
     def __init__(self, forward: Forward):
         """`forward` in evaluation mode: running statistics, no dropout."""
 
-        def correct(params: PyTree, model_state: PyTree, batch: PyTree) -> jax.Array:
-            logits, _ = forward(params, model_state, None, batch)  # type: ignore[arg-type]
-            hit = (logits.argmax(-1) == batch["label"]).astype(jnp.float32)
+        def logits(member: Member, batch: PyTree) -> jax.Array:
+            return forward(*member, None, batch)[0]  # type: ignore[arg-type]
+
+        def correct(members: Sequence[Member], batch: PyTree) -> jax.Array:
+            total = sum(logits(member, batch) for member in members)
+            hit = (jnp.asarray(total).argmax(-1) == batch["label"]).astype(jnp.float32)
             return jnp.stack([(hit * batch["mask"]).sum(), batch["mask"].sum()])
 
-        self._correct = jax.jit(correct)
+        def losses(member: Member, batch: PyTree) -> jax.Array:
+            return softmax_cross_entropy(logits(member, batch), batch)
 
-    def accuracy(self, params: PyTree, model_state: PyTree, batches: Iterable[PyTree]) -> float:
-        """The share of examples whose label is the network's first choice."""
-        sums = [self._correct(params, model_state, batch) for batch in batches]
+        self._correct, self._losses = jax.jit(correct), jax.jit(losses)
+
+    def accuracy(self, members: Sequence[Member], batches: Iterable[PyTree]) -> float:
+        """The share of examples whose label is the first choice of the mean of all logits."""
+        sums = [self._correct(tuple(members), batch) for batch in batches]
         hits, count = jax.device_get(sum(sums[1:], start=sums[0]))
         return float(hits) / float(count)
+
+    def losses(self, member: Member, batches: Iterable[PyTree]) -> tuple[np.ndarray, np.ndarray]:
+        """Cross-entropies float32 [M] and indices int32 [M] of all examples, as the batches come."""
+        seen = [(self._losses(member, b), b["index"], b["mask"]) for b in batches]
+        values, index, mask = (np.concatenate(x) for x in zip(*jax.device_get(seen), strict=True))
+        return values[mask > 0], index[mask > 0]
 
 
 def training_accuracy(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:
     """Accuracy against the batch's own labels: a metric of the training step."""
-    return {"train_accuracy": (outputs.argmax(-1) == batch["label"]).mean(dtype=jnp.float32)}
+    return {
+        "train_accuracy": (logits_of(outputs).argmax(-1) == batch["label"]).mean(dtype=jnp.float32)
+    }

@@ -12,32 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from famus_jax.adapters import linen_forward, linen_init
-from famus_jax.core.checks import check_estimator
-from famus_jax.core.estimators import exact
-from famus_jax.core.losses import mean_of
-from famus_jax.core.problem import Problem
-from famus_jax.core.tracing import layer_groups
-from famus_jax.core.train_step import TrainStep, train_step
-from famus_jax.models import build_model
 from famus_jax.train import data_setup, loop, pictures, streams, summary
-from famus_jax.train.config import (
-    ExperimentConfig,
-    RunConfig,
-    build_estimator,
-    build_objective,
-    build_optimizer,
-    build_schedule,
-    parse_config,
-)
-from famus_jax.train.evaluation import Evaluator, training_accuracy
+from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
 from famus_jax.train.files import read_json, write_atomically, write_json
 from famus_jax.train.methods import METHODS
-
-PyTree = Any
+from famus_jax.train.pair_runs import PairRuns
+from famus_jax.train.setting import Seeded, make_setting
+from famus_jax.train.single import SingleRuns
 
 
 def run_experiment(
@@ -99,40 +82,19 @@ def _plain(value: Any) -> Any:
 
 
 class Experiment:
-    """The parts that all runs share: data, network, evaluator, compiled steps, progress."""
+    """Every run for every seed: trains what is not finished, and gathers the results."""
 
     def __init__(self, config: ExperimentConfig, workdir: Path):
         self.config, self.workdir = config, workdir
-        self.sources = data_setup.load_sources(config.data)
-        model = build_model(
-            config.model.name, self.sources.train.num_classes, **config.model.overrides
-        )
-        image = jax.ShapeDtypeStruct((1, *self.sources.train.images.shape[1:]), np.float32)
-        self.forward = linen_forward(model)
-        self.evaluator = Evaluator(linen_forward(model, train=False))
-        self.init = jax.jit(lambda key: linen_init(model, key, np.zeros(image.shape, image.dtype)))
-        self.steps: dict[Any, TrainStep] = {}
-        self._check_estimators(image.shape[1:])
+        self.setting = make_setting(config, workdir)
+        self.sources = self.setting.sources
+        self.single, self.pairs = SingleRuns(self.setting), PairRuns(self.setting)
+        for run in config.runs:  # every estimator must fit the network, before the first run starts
+            self._runs(run).check(run)
 
-    def _check_estimators(self, image_shape: tuple[int, ...]) -> None:
-        """Every estimator must fit the network, before the first run starts."""
-        schedule, key = self.config.schedule, jax.random.key(0)
-        batch = {"image": jax.ShapeDtypeStruct((2, *image_shape), np.float32)}
-        params, model_state = jax.eval_shape(self.init, key)
-        for run in self.config.runs:
-            if run.estimator:
-                estimator = build_estimator(run.estimator)
-                groups = layer_groups(
-                    self.forward, params, model_state, key, batch, by=estimator.group_by
-                )
-                objective = build_objective(run.method, self.config.meta)
-                meta_loss = mean_of(objective.example_loss)
-                check_estimator(
-                    Problem(self.forward, objective, meta_loss, groups),
-                    estimator,
-                    schedule.meta_batch_size / schedule.batch_size,
-                    schedule.batch_size,
-                )
+    def _runs(self, run: RunConfig) -> SingleRuns | PairRuns:
+        """What makes runs of this method's kind."""
+        return self.pairs if METHODS[run.method].networks == 2 else self.single
 
     def run(self) -> tuple[list[dict[str, Any]], list[pictures.Curve]]:
         """Every run for every seed: the table's rows and the picture's curves."""
@@ -173,128 +135,61 @@ class Experiment:
             bar.update(self._length(run))
             return read_json(path)
         method = METHODS[run.method]
-        about = {
-            "noise_rate_realised": seeded.noise_rate,
-            "noise_digest": seeded.noise_digest,
-            "model": self.config.model.name,
-        }
         if method.early_stop:
             result = _stopped_early(run, seed, results[method.needs, seed])
         else:
-            with streams.open_streams(
-                method, seeded, self.config.data, self.config.schedule, seed
-            ) as batches:
-                result = self._train(run, seed, seeded, evaluated, folder, bar, about, batches)
+            result = self._train(Seeded(run, seed, seeded, evaluated), folder, bar)
         result["noise_transition"] = seeded.noise_transition.tolist()
         write_json(path, result)
         return result
 
-    def _train(self, run, seed, seeded, evaluated, folder, bar, about, batches) -> dict[str, Any]:
-        method, config = METHODS[run.method], self.config
-        finetune = method.needs is not None
-        stream, trusted = batches
-        key_init, key_train = jax.random.split(jax.random.key(seed))
-        params, model_state = self.init(key_init)
-        batch = stream.batch(0)
-        step = self.step(run, finetune, params, model_state, batch)
-        meta_batch = trusted.batch(0) if trusted is not None else None
-        if finetune:
-            params, model_state = self._parent(method.needs, seed, batch, params, model_state)
-        state = step.init(key_train, params, model_state, batch, meta_batch)
-
-        def evaluate(state) -> dict[str, float]:
-            return {
-                f"{name}_accuracy": self.evaluator.accuracy(
-                    state.params, state.model_state, examples
-                )
-                for name, examples in evaluated.items()
-            }
+    def _train(self, seeded: Seeded, folder: Path, bar: Any) -> dict[str, Any]:
+        run, data, steps = seeded.run, seeded.data, self._length(seeded.run)
 
         def on_progress(taken: int, newest: dict) -> None:
             bar.update(taken)
             if "test_accuracy" in newest:
                 bar.set_postfix_str(f"test {newest['test_accuracy']:.1%}")
 
-        done = loop.train(
-            loop.Run(
-                name=f"{run.name} seed {seed}",
-                step=step,
-                state=state,
-                stream=stream,
-                meta_stream=trusted,
-                evaluate=evaluate,
-                wrong=seeded.wrong,
-                steps=self._length(run),
-                eval_every=min(config.schedule.eval_every, self._length(run)),
-                checkpoint_every=config.schedule.checkpoint_every,
-            ),
-            folder,
-            on_progress,
-        )
+        with self._runs(run).open(seeded, steps) as prepared:
+            done = loop.train(prepared, folder, on_progress)
+        told = dict(done.per_example)
         if done.weights is not None:
+            told["weights"] = done.weights
+        if told:
             content = io.BytesIO()
-            np.savez(content, weights=done.weights, ids=self.sources.train.ids)
+            np.savez(content, ids=self.sources.train.ids, **told)  # type: ignore[arg-type]
             write_atomically(folder / "weights.npz", content.getvalue())
         row = summary.make_row(
             run.method,
             run.estimator_label,
-            seed,
+            seeded.seed,
             done.history,
-            **about,
-            steps=self._length(run),
+            noise_rate_realised=data.noise_rate,
+            noise_digest=data.noise_digest,
+            model=self.config.model.name,
+            steps=steps,
             seconds=round(done.seconds, 3),
             step_cost=round(self._cost(run, done.history), 4),
-            weight_auroc=_auroc(done.weights, seeded.wrong),
+            weight_auroc=_auroc(done.weights, data.wrong),
+            probability_auroc=_auroc(done.per_example.get("clean_probability"), data.wrong),
         )
         weights = None if done.weights is None else _finite_list(done.weights)
         return {"row": row, "history": done.history, "weights": weights}
-
-    def step(
-        self, run: RunConfig, finetune: bool, params: PyTree, model_state: PyTree, batch: PyTree
-    ) -> TrainStep:
-        """The compiled step; plain methods with equal batches share one."""
-        config, n = self.config, batch["label"].shape[0]
-        objective = build_objective(run.method, config.meta)
-        key = (objective.name, tuple(sorted(run.estimator.items())), n, finetune)
-        if key not in self.steps:
-            learning_rate = build_schedule(config.schedule, finetune=finetune)
-            self.steps[key] = train_step(
-                self.forward,
-                objective,
-                build_estimator(run.estimator) if run.estimator else exact(),
-                build_optimizer(config.schedule, learning_rate),
-                learning_rate=learning_rate,
-                params=params,
-                model_state=model_state,
-                batch=batch,
-                metrics=training_accuracy,
-            )
-        return self.steps[key]
-
-    def _parent(self, name, seed, batch, params, model_state):
-        """The network at the end of the run that a fine-tuning starts from."""
-        parent = next(run for run in self.config.runs if run.method == name)
-        step = self.step(parent, False, params, model_state, batch)
-        like = step.init(jax.random.key(seed), params, model_state, batch)
-        folder = self.workdir / "runs" / name / f"seed_{seed}" / "checkpoints"
-        size = len(self.sources.train.labels)
-        with loop.Checkpoints(folder) as checkpoints:
-            (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
-        return state.params, state.model_state
 
     def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
         """The step's forward and backward passes over a plain step's, from the layer groups."""
         schedule, method = self.config.schedule, METHODS[run.method]
         rho = schedule.meta_batch_size / schedule.batch_size
-        if not method.meta:
-            return 1 + rho if method.batches == "noisy+trusted" else 1.0
+        if method.batches == "noisy+trusted":
+            return 1 + rho
         return float(np.mean([record["cost"] for record in history]))
 
     def _curve(self, run: RunConfig, seeded, results) -> pictures.Curve:
         found = {seed: results[run.name, seed] for seed in self.config.seeds}
         histories = [result["history"] for result in found.values()]
         clean = wrong = None
-        if METHODS[run.method].meta:
+        if all(result["weights"] is not None for result in found.values()):
             parts = [
                 (np.array(result["weights"], float), seeded[seed].wrong)
                 for seed, result in found.items()
@@ -328,16 +223,17 @@ def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[st
     }
 
 
-def _auroc(weights: np.ndarray | None, wrong: np.ndarray) -> float | None:
-    """The chance that a right label weighs more than a wrong one; None without weights or either."""
-    if weights is None:
+def _auroc(values: np.ndarray | None, wrong: np.ndarray) -> float | None:
+    """The chance that a right label gets more than a wrong one; None without either, or values (or if
+    all are the same: nothing was weighed, as by MLC)."""
+    if values is None:
         return None
-    drawn = np.isfinite(weights)
-    if len(set(wrong[drawn].tolist())) < 2:
+    drawn = np.isfinite(values)
+    if len(set(wrong[drawn].tolist())) < 2 or np.ptp(values[drawn]) < 1e-6:
         return None
     from sklearn.metrics import roc_auc_score
 
-    return round(float(roc_auc_score(~wrong[drawn], weights[drawn])), 4)
+    return round(float(roc_auc_score(~wrong[drawn], values[drawn])), 4)
 
 
 def _finite_list(values: np.ndarray) -> list[float | None]:

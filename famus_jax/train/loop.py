@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
-from famus_jax.core.train_step import TrainState, TrainStep
-from famus_jax.data import Stream
+from famus_jax.core.meta_state import MetaInfo
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.records import Records
 
@@ -28,30 +27,59 @@ _INFO_SCALARS = (
 )  # means over the steps with a meta update
 
 
+class Taken(NamedTuple):
+    """What one network's part of one step leaves, still on the device.
+
+    Attributes:
+      examples: int32 [n], the positions of the examples that the batch held.
+      info: diagnostics; its `cost` in steps of plain training.
+      metrics: scalars.
+    """
+
+    examples: jax.Array
+    info: MetaInfo
+    metrics: dict[str, jax.Array]
+
+
+class Advance(Protocol):
+    """How a run takes a step: draws what it needs for step t and dispatches it."""
+
+    @property
+    def compilations(self) -> int:
+        """How many programs have been compiled so far (a step that adds one takes long)."""
+        ...
+
+    def __call__(self, state: PyTree, t: int) -> tuple[PyTree, Sequence[Taken]]:
+        """`state` is donated; one `Taken` per network, in the same order in every step."""
+        ...
+
+
 class Run(NamedTuple):
     """What one run needs.
 
     Attributes:
       name: for messages.
-      step: the compiled step.
-      state: the state before the first step.
-      stream: the training batches.
-      meta_stream: the trusted batches; None for methods without a meta-model.
+      advance: takes a step.
+      state: the state before the first step, a pytree of arrays.
       evaluate: `state -> {"test_accuracy": ..., "validation_accuracy": ...}`.
       wrong: bool [N], which labels were corrupted (for the record of weights; never trained on).
+      learns: whether there is a meta-model, whose diagnostics are recorded.
+      weighs: whether its weights tell something of the examples, and are recorded.
       steps, eval_every, checkpoint_every: counts of steps.
+      per_example: `state -> {name: [N]}`, what else the state tells of every example.
     """
 
     name: str
-    step: TrainStep
-    state: TrainState
-    stream: Stream
-    meta_stream: Stream | None
-    evaluate: Callable[[TrainState], dict[str, float]]
+    advance: Advance
+    state: PyTree
+    evaluate: Callable[[PyTree], dict[str, float]]
     wrong: np.ndarray
+    learns: bool
+    weighs: bool
     steps: int
     eval_every: int
     checkpoint_every: int
+    per_example: Callable[[PyTree], dict[str, np.ndarray]] = lambda state: {}
 
 
 class Finished(NamedTuple):
@@ -64,12 +92,14 @@ class Finished(NamedTuple):
       weights: float64 [N], each example's weight times n, averaged over the evaluation periods that
         reach into the second half of the run (1 = as much as in plain training; NaN = never
         drawn); None without a meta-model.
+      per_example: what else the last state tells of every example, `{name: [N]}`.
     """
 
-    state: TrainState
+    state: PyTree
     history: list[dict[str, Any]]
     seconds: float
     weights: np.ndarray | None
+    per_example: dict[str, np.ndarray]
 
 
 def train(run: Run, folder: Path, on_progress: Callable[[int, dict], None]) -> Finished:
@@ -107,22 +137,20 @@ def train(run: Run, folder: Path, on_progress: Callable[[int, dict], None]) -> F
                 first = last
             history = records.history
     weights = None
-    if run.meta_stream is not None:
+    if run.weighs:
         with np.errstate(invalid="ignore"):
             weights = sums[0] / sums[1]
-    return Finished(state, history, seconds, weights)
+    return Finished(state, history, seconds, weights, run.per_example(state))
 
 
-def _steps(run: Run, state: TrainState, first: int, last: int):
+def _steps(run: Run, state: PyTree, first: int, last: int):
     """Dispatches steps without reading anything back, then waits for them."""
     window, spent, timed, untimed = [], 0.0, 0, 0.0
     for t in range(first, last):
-        known, start = len(run.step.compiled), time.perf_counter()
-        batch = run.stream.batch(t)
-        meta_batch = run.meta_stream.batch(t) if run.meta_stream is not None else None
-        state, info, metrics = run.step(state, batch, meta_batch)
-        window.append((batch["index"], info, metrics))
-        if t == first or len(run.step.compiled) > known:  # this one may have compiled
+        known, start = run.advance.compilations, time.perf_counter()
+        state, taken = run.advance(state, t)
+        window.append(taken)
+        if t == first or run.advance.compilations > known:  # this one may have compiled
             jax.block_until_ready(state)
             untimed += time.perf_counter() - start
         else:
@@ -135,26 +163,30 @@ def _steps(run: Run, state: TrainState, first: int, last: int):
 
 def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) -> dict[str, Any]:
     """Means over the window; adds its weights to `sums`."""
-    indices, infos, metrics = (list(x) for x in zip(*jax.device_get(window), strict=True))
-    losses = np.array([info.loss for info in infos])
+    by_step = jax.device_get(window)
+    taken = [one for step in by_step for one in step]
+    infos, metrics = [one.info for one in taken], [one.metrics for one in taken]
+    losses = np.array([[one.info.loss for one in step] for step in by_step])
     if not np.isfinite(losses).all():
-        t = first + int(np.argmax(~np.isfinite(losses)))
+        bad = int(np.argmax(~np.isfinite(losses).all(1)))
         raise FloatingPointError(
-            f"{run.name}: the loss is {losses[t - first]} at step {t}. Lower "
+            f"{run.name}: the loss is {losses[bad].sum()} at step {first + bad}. Lower "
             "schedule.learning_rate (or the meta-model's meta.learning_rate); the last checkpoint "
             "is from before this step"
         )
     measured: dict[str, float | None] = {
         k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]
     }
-    if run.meta_stream is None:
+    measured["cost"] = float(np.mean([sum(one.info.cost for one in step) for step in by_step]))
+    if not run.learns:
         return {"loss": float(losses.mean()), **measured}
     updated = [info for info in infos if info.updated]
     for name in _INFO_SCALARS:
         values = [getattr(info, name) for info in updated]
         measured[name] = float(np.mean(values)) if values else None
-    measured["cost"] = float(np.mean([info.cost for info in infos]))
-    index = np.concatenate(indices)
+    if not run.weighs:
+        return measured
+    index = np.concatenate([one.examples for one in taken])
     weights = np.concatenate([info.weights * len(info.weights) for info in infos])
     wrong = run.wrong[index]
     measured["weight_clean"] = _mean(weights[~wrong])

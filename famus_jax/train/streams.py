@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax import data
+from famus_jax.data import hashing
 from famus_jax.train.config import DataConfig, ScheduleConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.lazy_images import LazyImages
@@ -40,8 +41,9 @@ def open_streams(
     with contextlib.ExitStack() as stack:
 
         def stream(where: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, workers=0):
-            made = _stream(seeded, where, labels, config, batch_size, seed, workers)
-            return stack.enter_context(made) if isinstance(made, _Reading) else made
+            return make_stream(
+                stack, seeded, where, labels, config, batch_size, seed, workers=workers
+            )
 
         def meta() -> data.Stream:
             """Trusted examples, augmented like the training batches."""
@@ -80,19 +82,13 @@ def evaluation_sets(
         "test": (test.images, test.labels, np.arange(len(test.labels))),
         "validation": (seeded.images, seeded.noisy, held_out),
     }
+    sets = {
+        name: whole_set(images, labels, where, seeded.normalise, config)
+        for name, (images, labels, where) in parts.items()
+    }
     if config.path == "stream":
-        return {
-            name: StreamedEvaluation(images, labels, where, seeded.normalise, config.threads)
-            for name, (images, labels, where) in parts.items()
-        }
-
-    def keep(images, labels, where) -> list[dict[str, jax.Array]]:
-        batches = data.evaluation_batches(
-            images, labels, _EVALUATION_BATCH, seeded.normalise, indices=where
-        )
-        return list(batches)
-
-    return {name: keep(*part) for name, part in parts.items()}
+        return sets
+    return {name: list(batches) for name, batches in sets.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,26 +146,64 @@ class _Reading:
         self._stream.close()
 
 
-def _stream(
+def make_stream(
+    stack: contextlib.ExitStack,
     seeded: SeedData,
     where: np.ndarray,
     labels: np.ndarray,
     config: DataConfig,
     batch_size: int,
     seed: int,
-    workers: int,
-) -> Any:
+    *,
+    views: int = 1,
+    workers: int = 0,
+) -> data.Stream:
+    """Batches of the examples `where`, from memory or from disk.
+
+    Args:
+      stack: what reads from disk ends with it.
+      seeded: images and how they are normalised.
+      where: int [M], positions.
+      labels: int [N].
+      config: augmentation, and how to read.
+      batch_size, seed: of the batches.
+      views: how many augmented views of each image: `"image"`, `"image_1"`, ...
+      workers: processes that read from disk.
+    """
+    augment = {
+        "none": lambda: None,
+        "shift": lambda: data.shift(1),
+        "pad_crop_flip": lambda: data.pad_crop_flip(4),
+    }[config.augment]()
+    if views > 1:
+        augment = data.Views((augment or data.chain(),) * views)
     options: dict[str, Any] = {
         "seed": seed,
-        "augment": {
-            "none": lambda: None,
-            "shift": lambda: data.shift(1),
-            "pad_crop_flip": lambda: data.pad_crop_flip(4),
-        }[config.augment](),
+        "augment": augment,
         "normalise": seeded.normalise,
         "indices": where,
     }
     if not isinstance(seeded.images, LazyImages):
         return data.in_memory_stream(seeded.images, labels, batch_size, **options)
     options.update(workers=workers, threads=config.threads)
-    return _Reading(data.streaming(seeded.images, labels, batch_size, **options))
+    return stack.enter_context(
+        _Reading(data.streaming(seeded.images, labels, batch_size, **options))
+    )
+
+
+def seed_of(seed: int, purpose: str) -> int:
+    """A seed for one of several streams of a run: a function of the run's seed and a name."""
+    return int(hashing.hash_words(seed, "stream", [purpose])[0] >> np.uint64(33))
+
+
+def whole_set(
+    images: Any,
+    labels: np.ndarray,
+    where: np.ndarray,
+    normalise: tuple[Any, Any] | None,
+    config: DataConfig,
+) -> Iterable[dict[str, jax.Array]]:
+    """Every one of the examples `where` once, in batches to go through many times."""
+    if config.path == "stream":
+        return StreamedEvaluation(images, labels, where, normalise, config.threads)
+    return data.evaluation_batches(images, labels, _EVALUATION_BATCH, normalise, indices=where)

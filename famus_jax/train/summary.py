@@ -58,9 +58,14 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean ± standard deviation over seeds, in percent; a row per method and estimator."""
     width = max(len(row["estimator"]) for row in rows)
+    columns = {"best": "acc_best", "last": "acc_last", "selected": "acc_selected"}
+    columns["AUROC"] = "weight_auroc"
+    if any(row.get("probability_auroc") is not None for row in rows):
+        columns["mixture"] = "probability_auroc"
     header = (
-        f"{'method':32s} {'estimator':{width}s} {'best':>12s} {'last':>12s} {'selected':>12s} "
-        f"{'AUROC':>12s} {'noise':>6s} {'seconds':>8s} {'cost':>6s}"
+        f"{'method':32s} {'estimator':{width}s} "
+        + " ".join(f"{name:>12s}" for name in columns)
+        + f" {'noise':>6s} {'seconds':>8s} {'cost':>6s}"
     )
     lines = [header, "-" * len(header)]
     for (method, estimator), group in grouped(rows).items():
@@ -68,18 +73,16 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         seconds = np.mean([row["seconds"] for row in group])
         lines.append(
             f"{METHODS[method].title:32s} {estimator:{width}s} "
-            + " ".join(
-                f"{_spread(group, key):>12s}"
-                for key in ("acc_best", "acc_last", "acc_selected", "weight_auroc")
-            )
+            + " ".join(f"{_spread(group, key):>12s}" for key in columns.values())
             + f" {noise:6.1%} {seconds:8.2f} {np.mean([row['step_cost'] for row in group]):6.2f}"
         )
     seeds = len({row["seed"] for row in rows})
     lines.append(
         f"\nTest accuracy in %, mean ± standard deviation over {seeds} seeds: best of all "
         "evaluations, the last, and\nthe one selected on held-out noisy labels. AUROC: how well the "
-        "learned weights tell right from wrong labels\n(50: not at all). noise: realised share of "
-        "wrong training labels. cost: forward and backward passes\nof a step in units of a plain step."
+        "learned weights tell right from wrong labels\n(50: not at all); mixture: how well the "
+        "probabilities of the mixture model do. noise: realised share of wrong training\nlabels. "
+        "cost: forward and backward passes of a step in units of a plain step."
     )
     return "\n".join(lines)
 

@@ -265,3 +265,21 @@ def test_wide_resnet_errors(overrides, message):
 def test_num_classes_of_a_module_is_checked_too():
     with pytest.raises(ValueError, match="num_classes must be a positive whole number, got 0"):
         jax.eval_shape(MLP(0).init, jax.random.key(0), IMAGES)
+
+
+def test_cosine_head():
+    """Cosines of features and columns, by numpy; no bias; a dead feature vector gives 0 and slope 0.
+
+    Fails if only one of the two is normalised, or along the wrong axis.
+    """
+    model = build_model("mlp", 3, hidden=(5,), cosine_head=True)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(4, 6)), jnp.float32)
+    params = model.init(jax.random.key(0), x)["params"]
+    numbers = jax.tree.map(np.asarray, params)
+    assert list(params["head"]) == ["kernel"]
+    h = np.maximum(np.asarray(x) @ numbers["dense0"]["kernel"] + numbers["dense0"]["bias"], 0)
+    kernel = numbers["head"]["kernel"]
+    lengths = np.linalg.norm(h, axis=1)[:, None] * np.linalg.norm(kernel, axis=0)[None, :]
+    np.testing.assert_allclose(model.apply({"params": params}, x), h @ kernel / lengths, rtol=1e-5)
+    slope = jax.grad(lambda p: model.apply({"params": p}, 0 * x).sum())(params)
+    assert all(not leaf.any() for leaf in jax.tree.leaves(slope))

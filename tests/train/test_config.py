@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from famus_jax.train.config import build_schedule, parse_config
+from famus_jax.train.build import build_schedule
+from famus_jax.train.config import parse_config
 
 GOOD = {
     "data": {"noise": "pair_flip", "noise_rate": 0.4},
@@ -59,6 +60,15 @@ def changed(path, value):
             [{"method": "mwnet", "estimator": {"kind": "learned_gates"}}],
             ["famus_paper", "before it is dispatched", '"lag": 2'],
         ),
+        (("transition",), {"step": 0}, ["transition.step", "positive; got 0"]),
+        (("transition",), {"stp": 1}, ["transition", "did you mean 'step'"]),
+        (("label_correction",), {"hidden": 0}, ["label_correction.hidden", "positive; got 0"]),
+        (("long_tail",), {"beta": 1.0}, ["long_tail.beta", "[0, 1)", "1.0"]),
+        (("long_tail",), {"gamma": -1.0}, ["long_tail.gamma", "-1.0"]),
+        (("long_tail",), {"defer": 160}, ["long_tail.defer", "share of the steps", "160"]),
+        (("runs",), [{"method": "mlc"}], ["'mlc'", "estimator", "top_k"]),
+        (("runs",), [{"method": "ldam"}], ["'ldam'", "scale = 30", "cosine_head = True"]),
+        (("model",), {"overrides": {"cosine_head": True}}, ["'ce'", "leave cosine_head out"]),
         (("seeds",), [], ["at least one run and one seed"]),
         (("sedes",), [0], ["'sedes'", "did you mean 'seeds'"]),
     ],

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from famus_jax.cli import main
 from famus_jax.data import Examples
 from famus_jax.data.types import take
-from famus_jax.train.config import DataConfig
+from famus_jax.train.data_config import DataConfig
 from famus_jax.train.data_setup import Sources, load_sources, seed_data
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from famus_jax.train import experiment, summary
-from famus_jax.train.config import build_estimator, parse_config
+from famus_jax.train.build import build_estimator
+from famus_jax.train.config import parse_config
 
 CONFIG = runpy.run_path(pathlib.Path(__file__).parents[2] / "configs" / "estimators.py")
 

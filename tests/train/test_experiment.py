@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from famus_jax.core import train_step as train_step_module
-from famus_jax.train import experiment as experiment_module
-from famus_jax.train import loop
+from famus_jax.train import loop, single
 from famus_jax.train.experiment import run_experiment
 
 GATES = {"kind": "learned_gates", "preset": "paper", "target": 2.0, "lag": 2, "max_variants": 2}
@@ -153,9 +152,9 @@ def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
     """
     run = {"method": "mwnet", "estimator": GATES}
     steps = []  # the three runs share one compiled step, to save time
-    make = experiment_module.train_step
+    make = single.train_step
     monkeypatch.setattr(
-        experiment_module,
+        single,
         "train_step",
         lambda *a, **k: (steps or ([steps.append(make(*a, **k))] and steps))[0],
     )

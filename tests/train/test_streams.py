@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from famus_jax.data import load_source
-from famus_jax.train import experiment as experiment_module
-from famus_jax.train import loop, streams
-from famus_jax.train.config import DataConfig, ScheduleConfig
+from famus_jax.train import evaluation, loop, single, streams
+from famus_jax.train.config import parse_config
+from famus_jax.train.data_config import DataConfig
 from famus_jax.train.data_setup import load_sources, seed_data
 from famus_jax.train.experiment import run_experiment
 from famus_jax.train.lazy_images import LazyImages, load_lazily
 from famus_jax.train.methods import METHODS
+from famus_jax.train.sections import ScheduleConfig
 
 pytest.importorskip("grain")
 SCHEDULE = ScheduleConfig(batch_size=16, meta_batch_size=30)
@@ -179,9 +180,9 @@ def interrupt_after(monkeypatch, steps):
 
 def test_equal_metrics_also_when_resumed(data_dir, tmp_path, monkeypatch):
     """In memory, streamed, and streamed with an interruption: the same records, to the digit."""
-    make, made = experiment_module.train_step, []  # they share one compiled step, to save time
+    make, made = single.train_step, []  # they share one compiled step, to save time
     monkeypatch.setattr(
-        experiment_module,
+        single,
         "train_step",
         lambda *a, **k: (made or made.append(make(*a, **k)) or made)[0],
     )
@@ -204,13 +205,13 @@ def test_equal_metrics_also_when_resumed(data_dir, tmp_path, monkeypatch):
 def test_worker_processes_end_with_the_run_and_with_an_error(data_dir, tmp_path, monkeypatch):
     """Fails if the streams are left to the garbage collector."""
     during = []
-    accuracy = experiment_module.Evaluator.accuracy
+    accuracy = evaluation.Evaluator.accuracy
 
     def watched(self, *args):
         during.append(len(multiprocessing.active_children()))
         return accuracy(self, *args)
 
-    monkeypatch.setattr(experiment_module.Evaluator, "accuracy", watched)
+    monkeypatch.setattr(evaluation.Evaluator, "accuracy", watched)
     config = tiny(data_dir, "stream", {"method": "ce"}, workers=1)
     interrupt_after(monkeypatch, 2)
     with pytest.raises(Interrupted) as caught:
@@ -239,7 +240,7 @@ def test_result_carries_the_transition_counted_by_hand(data_dir, tmp_path):
     run_experiment(config, tmp_path, show=lambda text: None)
     folder = tmp_path / "runs" / "ce" / "seed_0"
     matrix = json.loads((folder / "result.json").read_text())["noise_transition"]
-    parsed = experiment_module.parse_config(config).data
+    parsed = parse_config(config).data
     seeded = seed_data(load_sources(parsed), parsed, 0)
     expected = np.zeros((10, 10))
     for position in seeded.splits.train.tolist():

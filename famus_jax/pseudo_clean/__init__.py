@@ -1,0 +1,28 @@
+"""Training without trusted labels: which labels look right, and what to do with the others.
+
+`mixture` finds a pseudo-clean set by the losses, `mixing` makes soft targets and mixed batches;
+`famus_jax.objectives.mixmatch` is the objective, `famus_jax.train.pair` trains two networks that
+choose the clean set for each other.
+"""
+
+from famus_jax.pseudo_clean.mixing import (
+    co_guess,
+    co_refine,
+    interleave,
+    mix_training_batch,
+    mixup,
+    sharpen,
+)
+from famus_jax.pseudo_clean.mixture import Split, clean_probability, split_clean
+
+__all__ = [
+    "Split",
+    "clean_probability",
+    "co_guess",
+    "co_refine",
+    "interleave",
+    "mix_training_batch",
+    "mixup",
+    "sharpen",
+    "split_clean",
+]

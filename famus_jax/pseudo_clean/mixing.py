@@ -1,0 +1,99 @@
+"""Soft targets and MixUp: a labelled and an unlabelled batch in, one mixed batch out.
+
+Symbols: y = one-hot label, p = the network's mean prediction over an example's views, w = the
+probability that the label is right, T = temperature, λ ~ Beta(a, a) = the mixing coefficient.
+
+Source: DivideMix (Li et al., ICLR 2020), co-refinement and co-guessing; MixMatch (NeurIPS 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+
+def sharpen(probability: jax.Array, temperature: float) -> jax.Array:
+    """p^(1/T) over its sum, rows of [n, C]; T = 1 leaves p, T → 0 makes it one-hot."""
+    powered = probability ** (1 / temperature)
+    return powered / powered.sum(-1, keepdims=True)
+
+
+def co_refine(
+    labels: jax.Array, right: jax.Array, predictions: jax.Array, temperature: float
+) -> jax.Array:
+    """Targets of labelled examples: w y + (1 − w) p, sharpened.
+
+    Args:
+      labels: y, [n, C].
+      right: w, [n].
+      predictions: p, [n, C].
+      temperature: T.
+    """
+    w = right[:, None].astype(predictions.dtype)
+    return sharpen(w * labels + (1 - w) * predictions, temperature)
+
+
+def co_guess(predictions: Sequence[jax.Array], temperature: float) -> jax.Array:
+    """Targets of unlabelled examples: the mean of several predictions [n, C], sharpened."""
+    return sharpen(sum(predictions[1:], start=predictions[0]) / len(predictions), temperature)
+
+
+def mixup(
+    key: jax.Array, images: jax.Array, targets: jax.Array, concentration: float
+) -> tuple[jax.Array, jax.Array]:
+    """λ times an example plus (1 − λ) times another of the batch, λ >= 1/2, one λ for all.
+
+    Args:
+      key: of λ and of the permutation.
+      images: [n, ...].
+      targets: [n, C].
+      concentration: a of Beta(a, a); 0 for no mixing.
+    """
+    if not concentration:
+        return images, targets
+    key_lambda, key_order = jax.random.split(key)
+    mix = jax.random.beta(key_lambda, concentration, concentration)
+    mix = jnp.maximum(mix, 1 - mix)
+    order = jax.random.permutation(key_order, images.shape[0])
+    mixed = ((mix * x + (1 - mix) * x[order]).astype(x.dtype) for x in (images, targets))
+    return next(mixed), next(mixed)
+
+
+def mix_training_batch(
+    key: jax.Array,
+    labelled: Sequence[jax.Array],
+    labelled_target: jax.Array,
+    unlabelled: Sequence[jax.Array],
+    unlabelled_target: jax.Array,
+    concentration: float,
+) -> dict[str, jax.Array]:
+    """All views of both parts, mixed with one another; rows of one example stand together.
+
+    Any leading part of the batch then holds both parts alike (see `Estimator.part`).
+
+    Args:
+      key: of `mixup`.
+      labelled, unlabelled: views, each [B, ...].
+      labelled_target, unlabelled_target: [B, C].
+      concentration: of `mixup`.
+
+    Returns:
+      `{"image", "target", "labelled"}` of n = B times the number of views of both.
+    """
+    views = [*labelled, *unlabelled]
+    is_labelled = jnp.array([1.0] * len(labelled) + [0.0] * len(unlabelled), jnp.float32)
+    targets = [labelled_target] * len(labelled) + [unlabelled_target] * len(unlabelled)
+    images, target = mixup(key, interleave(views), interleave(targets), concentration)
+    return {
+        "image": images,
+        "target": target,
+        "labelled": jnp.tile(is_labelled, views[0].shape[0]),
+    }
+
+
+def interleave(parts: Sequence[jax.Array]) -> jax.Array:
+    """k arrays [n, ...] as one [n k, ...]: the first rows of all, the second rows of all, ..."""
+    stacked = jnp.stack(parts, axis=1)
+    return stacked.reshape(-1, *stacked.shape[2:])

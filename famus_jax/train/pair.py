@@ -1,0 +1,286 @@
+"""Two networks side by side, each trained on the labels that the other finds right (Algorithm 2).
+
+Symbols: p_i = the probability that label i is right, w = p of the peer, x, u = a network's labelled and
+unlabelled part, B = batch size, m = meta batch size.
+
+A warm-up of plain training; then, at the start of every epoch, a mixture model of each network's losses
+splits the training set, and each network works with its *peer's* split:
+
+* Algorithm 2 of the paper: batches of the whole noisy set, a meta batch of the peer's clean part,
+  with the labels that both came with.
+* The released pipeline: x and u in two views, targets co-refined and co-guessed, all mixed (4 B
+  examples); the meta batch is of the clean part too, with targets made in the same way.
+
+Both networks step from the state before the step: their order does not matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from famus_jax.core.train_step import TrainState, TrainStep
+from famus_jax.data import Stream
+from famus_jax.pseudo_clean import (
+    clean_probability,
+    co_guess,
+    co_refine,
+    interleave,
+    mix_training_batch,
+    mixup,
+    split_clean,
+)
+from famus_jax.train import loop
+from famus_jax.train.evaluation import Evaluator, Member
+from famus_jax.train.pseudo_clean_config import PseudoCleanConfig
+
+PyTree = Any
+
+
+class PairState(NamedTuple):
+    """Everything that the training of two networks carries; a checkpoint of it resumes bit by bit.
+
+    Attributes:
+      networks: the two networks' `TrainState`s.
+      key: of targets and mixing; step t uses `fold_in(key, t)`.
+      losses: float32 [2, H, N], every example's last H losses, newest first; NaN where not measured.
+      probability: float32 [2, N], p by each network's own losses; NaN outside the training set.
+      clean: bool [2, N], each network's own split.
+      judged: bool [2, N], those that the *peer's* meta-model is judged on.
+      clamped: bool [2], a threshold left too few on one side.
+      split_at: int32, the step before which the split was made; -1 for none yet.
+    """
+
+    networks: tuple[TrainState, TrainState]
+    key: jax.Array
+    losses: Any
+    probability: Any
+    clean: Any
+    judged: Any
+    clamped: Any
+    split_at: Any
+
+
+def first_state(
+    networks: tuple[TrainState, TrainState], key: jax.Array, count: int, history: int
+) -> PairState:
+    """The state before the first step, for a data set of `count` examples."""
+    nothing = np.zeros((2, count), bool)
+    return PairState(
+        networks,
+        key,
+        np.full((2, history, count), np.nan, np.float32),
+        np.full((2, count), np.nan, np.float32),
+        nothing,
+        nothing.copy(),
+        np.zeros(2, bool),
+        np.array(-1, np.int32),
+    )
+
+
+def members(state: PairState) -> list[Member]:
+    """The two networks, to be judged alone or together."""
+    return [(network.params, network.model_state) for network in state.networks]
+
+
+class Parts(NamedTuple):
+    """The streams of one network until the next split.
+
+    `labelled` and `unlabelled` give two views; `meta` gives one. With Algorithm 2, `labelled` is of the
+    whole training set, and `unlabelled` is None.
+    """
+
+    labelled: Stream
+    unlabelled: Stream | None
+    meta: Stream | None
+
+
+class TwoNetworks:
+    """`loop.Advance` for a `PairState`.
+
+    Args:
+      config: thresholds, temperatures, ramps.
+      warm_up: the plain step, with its meta state for each network.
+      step: the step of the method; `step.twin()` serves the second network.
+      warm_streams: the training set in one view, in an order of its own for each network.
+      open_parts: `(clean [N], judged [N], network) -> Parts`, entered in an `ExitStack`.
+      training_set: the training set with its noisy labels, in evaluation batches.
+      evaluator: gives the losses.
+      targets: makes the mixed batches, compiled; None for Algorithm 2.
+      sizes: (B, m).
+      split_every: in steps.
+      passes: forward passes over B that making the targets takes, per network.
+    """
+
+    def __init__(
+        self,
+        config: PseudoCleanConfig,
+        warm_up: tuple[TrainStep, Any],
+        step: TrainStep,
+        warm_streams: tuple[Stream, Stream],
+        open_parts: Callable[[contextlib.ExitStack, np.ndarray, np.ndarray, int], Parts],
+        training_set: Any,
+        evaluator: Evaluator,
+        targets: TargetMaker | None,
+        sizes: tuple[int, int],
+        split_every: int,
+        stack: contextlib.ExitStack,
+    ):
+        self._config, (self._warm_up, self._warm_meta) = config, warm_up
+        self._steps = (step, step.twin())
+        self._warm_streams, self._open_parts = warm_streams, open_parts
+        self._training_set, self._evaluator = training_set, evaluator
+        self._targets, self._sizes, self._split_every = targets, sizes, split_every
+        self._stack, self._reading = stack, contextlib.ExitStack()
+        self._parts: tuple[int, list[Parts]] = (-1, [])
+        self._tables: list[jax.Array] = []
+
+    @property
+    def compilations(self) -> int:
+        """See `loop.Advance`."""
+        made = 0 if self._targets is None else int(self._targets.called)
+        return len(self._warm_up.compiled) + len(self._steps[0].compiled) + made
+
+    def __call__(self, state: PairState, t: int) -> tuple[PairState, list[loop.Taken]]:
+        """See `loop.Advance`."""
+        since = t - self._config.warm_up_steps
+        if since < 0:
+            return self._warm_step(state, t)
+        if since % self._split_every == 0 and int(state.split_at) != t:
+            state = self._split(state, t)
+        return self._method_step(state, t)
+
+    def _warm_step(self, state: PairState, t: int) -> tuple[PairState, list[loop.Taken]]:
+        networks, taken = [], []
+        for k, network in enumerate(state.networks):
+            batch = self._warm_streams[k].batch(t)
+            plain = network._replace(meta=jax.tree.map(jnp.copy, self._warm_meta))  # is donated
+            plain, info, metrics = self._warm_up(plain, {**batch, "step": np.int32(t)})
+            networks.append(plain._replace(meta=network.meta))
+            taken.append(loop.Taken(batch["index"], info, metrics))
+        return state._replace(networks=tuple(networks)), taken
+
+    def _method_step(self, state: PairState, t: int) -> tuple[PairState, list[loop.Taken]]:
+        parts = self._current_parts(state)
+        batches = [
+            self._batches(state, parts[k], k, t) for k in (0, 1)
+        ]  # before either network moves
+        networks, taken = [], []
+        for k, (batch, meta_batch) in enumerate(batches):
+            network, info, metrics = self._steps[k](state.networks[k], batch, meta_batch)
+            if self._targets is not None:  # in plain steps on B: 4 B examples, and the predictions
+                info = info._replace(cost=4 * info.cost + self._targets.passes / 3)
+            networks.append(network)
+            taken.append(loop.Taken(batch["index"], info, metrics))
+        return state._replace(networks=tuple(networks)), taken
+
+    def _batches(self, state: PairState, parts: Parts, k: int, t: int) -> tuple[PyTree, PyTree]:
+        """The training and the meta batch of network k."""
+        x = parts.labelled.batch(t)
+        meta = None if parts.meta is None else parts.meta.batch(t)
+        if self._targets is None or parts.unlabelled is None:
+            return {**x, "step": np.int32(t)}, meta
+        own, peer = members(state)[k], members(state)[1 - k]
+        key = jax.random.fold_in(jax.random.fold_in(state.key, t), k)
+        lambda_u = np.float32(self._config.lambda_u_at(t))
+        u = parts.unlabelled.batch(t)
+        batch, meta = self._targets(own, peer, x, u, meta, self._tables[1 - k], key)
+        return {**batch, "lambda_u": lambda_u, "step": np.int32(t)}, meta
+
+    def _split(self, state: PairState, t: int) -> PairState:
+        """Splits the training set by each network's losses."""
+        config = self._config
+        losses = np.array(state.losses)
+        probability, clean = np.array(state.probability), np.zeros(losses.shape[::2], bool)
+        judged, clamped = clean.copy(), np.zeros(2, bool)
+        for k, member in enumerate(members(state)):
+            values, index = self._evaluator.losses(member, self._training_set)
+            losses[k] = np.roll(losses[k], 1, axis=0)
+            losses[k, 0, index] = values
+            with np.errstate(invalid="ignore"):
+                mean = np.nanmean(losses[k][:, index], axis=0)
+            p = probability[k, index] = clean_probability(mean)
+            # Of both parts enough for a batch; of a small set, half.
+            at_least = [min(size, len(index) // 2) for size in self._sizes]
+            split = split_clean(p, mean, threshold=config.threshold, at_least=at_least[0])
+            meta = split_clean(p, mean, threshold=config.meta_threshold, at_least=at_least[1])
+            clean[k, index], judged[k, index] = split.clean, meta.clean
+            clamped[k] = split.clamped or meta.clamped
+        return state._replace(
+            losses=losses,
+            probability=probability,
+            clean=clean,
+            judged=judged,
+            clamped=clamped,
+            split_at=np.array(t, np.int32),
+        )
+
+    def _current_parts(self, state: PairState) -> list[Parts]:
+        """The streams of the split in force, made anew when it changes."""
+        split_at = int(state.split_at)
+        if self._parts[0] != split_at:
+            self._reading.close()  # whatever read for the last split
+            self._reading = self._stack.enter_context(contextlib.ExitStack())
+            clean, judged = np.asarray(state.clean), np.asarray(state.judged)
+            made = [self._open_parts(self._reading, clean[1 - k], judged[1 - k], k) for k in (0, 1)]
+            self._parts = (split_at, made)
+            self._tables = [jax.device_put(p) for p in np.asarray(state.probability)]
+        return self._parts[1]
+
+
+class TargetMaker:
+    """Soft targets and mixed batches of the released pipeline, compiled.
+
+    A network predicts the views of its own batches in training mode (batch statistics, whose running
+    means are thrown away), its peer in evaluation mode, as in the released code.
+
+    Attributes:
+      called: whether it has been compiled.
+      passes: forward passes over B examples that a call takes.
+    """
+
+    def __init__(self, forward, predict, config: PseudoCleanConfig, num_classes: int, meta: bool):
+        temperature, concentration = config.temperature, config.mixup
+        self.called = False
+        self.passes = 4 + 2  # of the network and of its peer; the meta batch's are left out
+
+        def make(own: Member, peer: Member, x, u, judged, probability, key):
+            key_forward, key_mix, key_meta = jax.random.split(key, 3)
+            views = [x["image"], x["image_1"], u["image"], u["image_1"]]
+            if meta:
+                views.append(judged["image"])
+            images = jnp.concatenate(views)
+            logits, _ = forward(*own, key_forward, {"image": images})
+            ends = np.cumsum([view.shape[0] for view in views])[:-1]
+            p = [jax.nn.softmax(part) for part in jnp.split(logits, ends)]
+            guesses = [
+                jax.nn.softmax(predict(*peer, None, {"image": view})[0]) for view in views[2:4]
+            ]
+
+            def refined(batch, prediction):
+                labels = jax.nn.one_hot(batch["label"], num_classes)
+                right = probability[batch["index"]]
+                return co_refine(labels, right, prediction, temperature)
+
+            target_x = refined(x, (p[0] + p[1]) / 2)
+            target_u = co_guess([p[2], p[3], *guesses], temperature)
+            batch = mix_training_batch(
+                key_mix, views[:2], target_x, views[2:4], target_u, concentration
+            )
+            batch["index"] = interleave([x["index"], x["index"], u["index"], u["index"]])
+            if not meta:
+                return batch, None
+            image, target = mixup(key_meta, judged["image"], refined(judged, p[4]), concentration)
+            return batch, {"image": image, "target": target}
+
+        self._make = jax.jit(make)
+
+    def __call__(self, *args: Any) -> tuple[dict[str, jax.Array], dict[str, jax.Array] | None]:
+        """`(own, peer, labelled, unlabelled, meta, probability [N], key)` -> training, meta batch."""
+        self.called = True
+        return self._make(*args)

@@ -1,0 +1,79 @@
+"""What all runs of an experiment share: data, network, evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.core.linearize import Forward
+from famus_jax.models import build_model
+from famus_jax.train import data_setup
+from famus_jax.train.config import ExperimentConfig, RunConfig
+from famus_jax.train.data_setup import SeedData, Sources
+from famus_jax.train.evaluation import Evaluator
+
+PyTree = Any
+
+
+class Setting(NamedTuple):
+    """The parts that all runs share.
+
+    Attributes:
+      config, workdir: of the experiment.
+      sources: the data set, before any seed.
+      forward: the network in training mode.
+      featured: the same, with its features: `{"logits", "features"}`.
+      predict: the network in evaluation mode.
+      evaluator: of `predict`.
+      init: `key -> (params, model_state)`, compiled.
+      image_shape: of one example.
+    """
+
+    config: ExperimentConfig
+    workdir: Path
+    sources: Sources
+    forward: Forward
+    featured: Forward
+    predict: Forward
+    evaluator: Evaluator
+    init: Callable[[jax.Array], tuple[PyTree, PyTree]]
+    image_shape: tuple[int, ...]
+
+
+class Seeded(NamedTuple):
+    """One run of one seed, and what it works on.
+
+    Attributes:
+      run, seed: which.
+      data: splits and noisy labels of that seed.
+      evaluated: the test set and the noisy validation set, by name.
+    """
+
+    run: RunConfig
+    seed: int
+    data: SeedData
+    evaluated: dict[str, Iterable[PyTree]]
+
+
+def make_setting(config: ExperimentConfig, workdir: Path) -> Setting:
+    """Reads the data and builds the network. Raises what `load_sources` and `build_model` raise."""
+    sources = data_setup.load_sources(config.data)
+    model = build_model(config.model.name, sources.train.num_classes, **config.model.overrides)
+    shape = tuple(sources.train.images.shape[1:])
+    predict = linen_forward(model, train=False)
+    return Setting(
+        config,
+        workdir,
+        sources,
+        linen_forward(model),
+        linen_forward(model, features=True),
+        predict,
+        Evaluator(predict),
+        jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))),
+        shape,
+    )

@@ -1,0 +1,188 @@
+"""Runs of one network: what a row of the table trains on, from where, and by which compiled step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from famus_jax.core.checks import check_estimator
+from famus_jax.core.estimators import exact
+from famus_jax.core.linearize import Forward
+from famus_jax.core.objective import Objective
+from famus_jax.core.problem import Problem
+from famus_jax.core.tracing import layer_groups
+from famus_jax.core.train_step import TrainState, TrainStep, train_step
+from famus_jax.data import Stream
+from famus_jax.train import loop, streams
+from famus_jax.train.build import (
+    Facts,
+    build_estimator,
+    build_objective,
+    build_optimizer,
+    build_schedule,
+)
+from famus_jax.train.checkpoint import Checkpoints
+from famus_jax.train.config import RunConfig
+from famus_jax.train.evaluation import training_accuracy
+from famus_jax.train.methods import METHODS
+from famus_jax.train.setting import Seeded, Setting
+
+PyTree = Any
+
+
+class OneNetwork:
+    """`Advance` for one network: a training batch, a meta batch if there is one, a step."""
+
+    def __init__(self, step: TrainStep, stream: Stream, meta_stream: Stream | None):
+        self._step, self._stream, self._meta_stream = step, stream, meta_stream
+
+    @property
+    def compilations(self) -> int:
+        """See `loop.Advance`."""
+        return len(self._step.compiled)
+
+    def __call__(self, state: TrainState, t: int) -> tuple[TrainState, tuple[loop.Taken]]:
+        """See `loop.Advance`. A batch says at which step it is used, for losses that change."""
+        batch = numbered(self._stream.batch(t), t)
+        meta_batch = None
+        if self._meta_stream is not None:
+            meta_batch = numbered(self._meta_stream.batch(t), t)
+        state, info, metrics = self._step(state, batch, meta_batch)
+        return state, (loop.Taken(batch["index"], info, metrics),)
+
+
+def numbered(batch: dict[str, Any], t: int) -> dict[str, Any]:
+    """The batch with its step, an int32 scalar, as `"step"`."""
+    return {**batch, "step": np.int32(t)}
+
+
+class SingleRuns:
+    """Makes `loop.Run`s of one network; runs of equal shapes share a compiled step."""
+
+    def __init__(self, setting: Setting):
+        self._setting = setting
+        self._steps: dict[Any, TrainStep] = {}
+
+    def check(self, run: RunConfig) -> None:
+        """Raises `ValueError` if the run's estimator does not fit the network."""
+        if not run.estimator:
+            return
+        setting, schedule = self._setting, self._setting.config.schedule
+        key, estimator = jax.random.key(0), build_estimator(run.estimator)
+        batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
+        params, model_state = jax.eval_shape(setting.init, key)
+        forward, objective = self._forward(run), self._objective(run, params, model_state)
+        groups = layer_groups(forward, params, model_state, key, batch, by=estimator.group_by)
+        check_estimator(
+            Problem(forward, objective, objective.l_val, groups),
+            estimator,
+            schedule.meta_batch_size / schedule.batch_size,
+            schedule.batch_size,
+        )
+
+    @contextlib.contextmanager
+    def open(self, seeded: Seeded, steps: int) -> Iterator[loop.Run]:
+        """The run, ready for `loop.train`; what reads data for it ends with the block."""
+        setting, run = self._setting, seeded.run
+        method, config = METHODS[run.method], setting.config
+        finetune = method.needs is not None
+        with streams.open_streams(
+            method, seeded.data, config.data, config.schedule, seeded.seed
+        ) as (stream, trusted):
+            key_init, key_train = jax.random.split(jax.random.key(seeded.seed))
+            params, model_state = setting.init(key_init)
+            batch = numbered(stream.batch(0), 0)
+            counts = seeded.data.class_counts
+            step = self.step(run, finetune, params, model_state, batch, counts)
+            meta_batch = numbered(trusted.batch(0), 0) if trusted is not None else None
+            if method.needs:
+                params, model_state = self._parent(
+                    method.needs, seeded.seed, batch, params, model_state
+                )
+
+            def evaluate(state: TrainState) -> dict[str, float]:
+                member = (state.params, state.model_state)
+                return {
+                    f"{name}_accuracy": setting.evaluator.accuracy([member], batches)
+                    for name, batches in seeded.evaluated.items()
+                }
+
+            yield loop.Run(
+                name=f"{run.name} seed {seeded.seed}",
+                advance=OneNetwork(step, stream, trusted),
+                state=step.init(key_train, params, model_state, batch, meta_batch),
+                evaluate=evaluate,
+                wrong=seeded.data.wrong,
+                learns=trusted is not None,
+                weighs=trusted is not None,
+                steps=steps,
+                eval_every=min(config.schedule.eval_every, steps),
+                checkpoint_every=config.schedule.checkpoint_every,
+            )
+
+    def step(
+        self,
+        run: RunConfig,
+        finetune: bool,
+        params: PyTree,
+        model_state: PyTree,
+        batch: PyTree,
+        counts: tuple[int, ...] = (),
+    ) -> TrainStep:
+        """The compiled step; plain methods with equal batches share one.
+
+        `counts` are the training examples per class, for methods that read them; equal by default.
+        """
+        config, n = self._setting.config, batch["label"].shape[0]
+        objective = self._objective(run, params, model_state, counts)
+        counts = counts if METHODS[run.method].reads_counts else ()
+        key = (objective.name, tuple(sorted(run.estimator.items())), n, finetune, counts)
+        if key not in self._steps:
+            learning_rate = build_schedule(config.schedule, finetune=finetune)
+            self._steps[key] = train_step(
+                self._forward(run),
+                objective,
+                build_estimator(run.estimator) if run.estimator else exact(),
+                build_optimizer(config.schedule, learning_rate),
+                learning_rate=learning_rate,
+                params=params,
+                model_state=model_state,
+                batch=batch,
+                metrics=training_accuracy,
+            )
+        return self._steps[key]
+
+    def _forward(self, run: RunConfig) -> Forward:
+        setting = self._setting
+        return setting.featured if METHODS[run.method].reads_features else setting.forward
+
+    def _objective(
+        self, run: RunConfig, params: PyTree, model_state: PyTree, counts: tuple[int, ...] = ()
+    ) -> Objective:
+        setting = self._setting
+        classes = setting.sources.train.num_classes
+        facts = Facts(classes, counts or (1,) * classes)
+        if METHODS[run.method].reads_features:
+            batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
+            key = jax.random.key(0)
+            outputs, _ = jax.eval_shape(setting.featured, params, model_state, key, batch)
+            facts = facts._replace(feature_size=outputs["features"].shape[1])
+        return build_objective(run.method, setting.config, facts)
+
+    def _parent(
+        self, name: str, seed: int, batch: PyTree, params: PyTree, model_state: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        """The network at the end of the run that a fine-tuning starts from."""
+        setting = self._setting
+        parent = next(run for run in setting.config.runs if run.method == name)
+        step = self.step(parent, False, params, model_state, batch)
+        like = step.init(jax.random.key(seed), params, model_state, batch)
+        folder = setting.workdir / "runs" / name / f"seed_{seed}" / "checkpoints"
+        size = len(setting.sources.train.labels)
+        with Checkpoints(folder) as checkpoints:
+            (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
+        return state.params, state.model_state

@@ -1,0 +1,121 @@
+"""Every method as a row of an experiment, and the objectives that configs stand for."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference as ref
+
+from famus_jax.train.build import Facts, build_objective
+from famus_jax.train.config import parse_config
+from famus_jax.train.experiment import run_experiment
+from famus_jax.train.methods import METHODS
+
+EXACT = {"kind": "exact", "part": 0.25}
+HEAD = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
+ROWS = (
+    {"method": "ce"},
+    {"method": "focal"},
+    {"method": "cb_focal"},
+    {"method": "mlc", "estimator": EXACT},
+    {"method": "mlc_after_ce", "estimator": HEAD},
+    {"method": "meta_label_correction", "estimator": HEAD},
+)
+PLAIN = ("ce", "focal", "cb_focal")
+LDAM_ROWS = (
+    {"method": "ldam_drw"},
+    {"method": "mwnet_ldam_drw", "estimator": HEAD},
+)
+
+
+def tiny(data_dir, rows, **overrides):
+    return {
+        "data": {
+            "noise_rate": 0.4,
+            "validation_per_class": 5,
+            "data_dir": data_dir,
+            "max_test": 100,
+        },
+        "model": {"name": "mlp", "overrides": {"hidden": (8,), **overrides}},
+        "schedule": {
+            "steps": 4,
+            "batch_size": 16,
+            "meta_batch_size": 8,
+            "finetune_steps": 4,
+            "eval_every": 2,
+            "checkpoint_every": 4,
+        },
+        "runs": list(rows),
+    }
+
+
+def test_rows(tmp_path):
+    """Each trains, and says how far it believed the labels if it has a say in that.
+
+    Fails if a method's loss is dropped on the way (two plain rows would be one, bit for bit), if the
+    step's number does not reach a deferred loss, or a dict of outputs the metrics.
+    """
+    rows = run_experiment(tiny(str(tmp_path), ROWS), tmp_path / "a", show=str)["rows"]
+    rows += run_experiment(
+        tiny(str(tmp_path), LDAM_ROWS, cosine_head=True), tmp_path / "b", show=str
+    )["rows"]
+    assert [row["method"] for row in rows] == [run["method"] for run in ROWS + LDAM_ROWS]
+    auroc = {row["method"]: row["weight_auroc"] for row in rows}
+    assert auroc["mlc"] is None
+    assert 0 <= auroc["meta_label_correction"] <= 1
+    assert 0 <= auroc["mwnet_ldam_drw"] <= 1
+    assert {row["method"]: row["steps"] for row in rows}["mlc_after_ce"] == 4
+    metrics = [tmp_path / "a" / "runs" / m / "seed_0" / "metrics.jsonl" for m in PLAIN]
+    losses = {json.loads(path.read_text().splitlines()[0])["loss"] for path in metrics}
+    assert len(losses) == len(PLAIN)
+
+
+def objective(method, **sections):
+    parsed = parse_config({"runs": [{"method": "ce"}], "schedule": {"steps": 1000}, **sections})
+    return build_objective(method, parsed, Facts(3, (16, 4, 1), 4))
+
+
+def test_objectives_of_a_config():
+    """Settings reach the losses; DRW starts after 80 % of the steps. Numbers by hand."""
+    logits, batch = jnp.asarray([[0.5, 0.0, 0.0]]), {"label": jnp.asarray([0])}
+    p = float(np.exp(0.5) / (np.exp(0.5) + 2))
+    focal = objective("focal", long_tail={"gamma": 2.0})
+    assert float(focal.loss((), logits, batch)[0]) == pytest.approx(
+        -((1 - p) ** 2) * np.log(p), rel=1e-5
+    )
+    small = {"long_tail": {"scale": 2.0}}
+    expected = np.log(1 + 2 * np.exp(-0.5))  # margin 1/4
+    assert float(objective("ldam", **small).loss((), logits, batch)[0]) == pytest.approx(
+        expected, rel=1e-5
+    )
+    two = jnp.concatenate([logits, logits])
+    drw, weights = objective("ldam_drw", **small), []
+    for step in (799, 800):
+        labels = {"label": jnp.asarray([0, 2]), "step": jnp.asarray(step, jnp.int32)}
+        losses = drw.example_loss(two, labels)
+        plain = objective("ldam", **small).example_loss(two, labels)
+        weights.append(np.asarray(losses / plain))
+    np.testing.assert_allclose(weights[0], [1, 1], rtol=1e-6)
+    rare = (1 - 0.9999**16) / (1 - 0.9999)  # how much more the class of 1 counts than that of 16
+    np.testing.assert_allclose(weights[1], [2 / (1 + rare), 2 * rare / (1 + rare)], rtol=1e-4)
+    learned = objective("mwnet_ldam_drw", **small)
+    expected = float(ref.cross_entropy(2 * logits, batch).mean())
+    assert float(learned.l_val(logits, batch)) == pytest.approx(expected, rel=1e-5)
+    assert not objective("mlc", transition={"carry": True}).fresh
+    theta = objective("meta_label_correction", label_correction={"hidden": 7}).init(
+        jax.random.key(0), 5
+    )
+    assert theta["dense_1"]["kernel"].shape == (4 + 128, 7)
+
+
+def test_every_method_can_be_built():
+    """Fails if a row names an objective or a loss that nobody makes, or two share a compiled step
+    (which goes by the objective's name) that should not."""
+    names = {}
+    for method, row in METHODS.items():
+        made = objective(method)
+        assert made.learns == row.meta
+        names.setdefault(made.name, set()).add((row.objective, row.loss))
+    assert all(len(kinds) == 1 for kinds in names.values())
