@@ -28,6 +28,23 @@ def train(argv: list[str]) -> int:
     workdir = flags.DEFINE_string(
         "workdir", None, "The experiment's own folder.", flag_values=values
     )
+    devices = flags.DEFINE_enum(
+        "devices", "one", ["one", "all"], "Which devices share every batch.", flag_values=values
+    )
+    fsdp = flags.DEFINE_bool(
+        "fsdp", False, "Spread parameters and optimiser state too.", flag_values=values
+    )
+    distributed = flags.DEFINE_bool(
+        "distributed", False, "One of several processes; implies --devices=all.", flag_values=values
+    )
+    coordinator = flags.DEFINE_string(
+        "coordinator",
+        None,
+        "host:port of process 0, where the cluster can't tell.",
+        flag_values=values,
+    )
+    processes = flags.DEFINE_integer("processes", None, "How many processes.", flag_values=values)
+    process = flags.DEFINE_integer("process", None, "Which one this is.", flag_values=values)
     flags.mark_flags_as_required([config.name, workdir.name], flag_values=values)
     try:
         values(argv)
@@ -35,10 +52,18 @@ def train(argv: list[str]) -> int:
     except (flags.Error, OSError, AttributeError, TypeError) as error:
         print(f"famus train: {error}", file=sys.stderr)
         return 2
+    from famus_jax import parallel
     from famus_jax.train.experiment import run_experiment
+    from famus_jax.train.placement import Placement
+    from famus_jax.train.processes import start
 
     try:
-        run_experiment(settings, str(workdir.value), command=argv)
+        if distributed.value:
+            start(coordinator.value, processes.value, process.value)
+        many = distributed.value or devices.value == "all"
+        mesh = parallel.data_mesh() if many else None
+        placement = Placement(mesh, fsdp.value)
+        run_experiment(settings, str(workdir.value), command=argv, placement=placement)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"famus train: {error}", file=sys.stderr)
         return 1

@@ -45,19 +45,26 @@ def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
       ValueError: if the rows can't be divided evenly.
     """
     rows, everywhere = NamedSharding(mesh, P(mesh.axis_names[0])), NamedSharding(mesh, P())
-    local = max(1, len(mesh.local_devices))
+    devices = mesh.local_devices
 
     def put(x: Any) -> jax.Array:
         if not np.ndim(x):
             return place(x, everywhere)
-        if np.shape(x)[0] % local:
+        size, *others = np.shape(x)
+        if size % len(devices):
             raise ValueError(
-                f"a batch with {np.shape(x)[0]} rows on this process can't be divided among its "
-                f"{local} devices: use a multiple of {local}"
+                f"a batch with {size} rows on this process can't be divided among its "
+                f"{len(devices)} devices: use a multiple of {len(devices)}"
             )
-        if jax.process_count() > 1:
-            return jax.make_array_from_process_local_data(rows, np.asarray(x))
-        return jax.device_put(x, rows)
+        if jax.process_count() == 1:
+            return jax.device_put(x, rows)
+        share = size // len(devices)
+        pieces = [
+            jax.device_put(x[i * share : (i + 1) * share], device)  # no detour over the host
+            for i, device in enumerate(devices)
+        ]
+        shape = (share * mesh.size, *others)
+        return jax.make_array_from_single_device_arrays(shape, rows, pieces)
 
     return jax.tree.map(put, batch)
 
@@ -120,16 +127,37 @@ def place(tree: PyTree, shardings: PyTree) -> PyTree:
 Step = Callable[..., Any]
 
 
-def global_view(mesh: Mesh, state: PyTree = None) -> Callable[[Step], Any]:
-    """`jax.jit` on arrays spread over a mesh; the state is donated and stays where it is.
+def global_view(mesh: Mesh) -> Callable[[Step], Any]:
+    """`jax.jit` on arrays spread over a mesh.
 
-    Args:
-      mesh: from `data_mesh`.
-      state: shardings of the state, from `sharded`; by default a copy on every device.
+    The state is donated and comes back where it was: copied or spread, as `place` put it before the
+    first step. All else comes back on every device.
     """
-    everywhere = NamedSharding(mesh, P())
-    out = (everywhere if state is None else state, everywhere, everywhere)
-    return lambda step: jax.jit(step, donate_argnums=0, out_shardings=out)
+    return lambda step: _GlobalView(step, NamedSharding(mesh, P()))
+
+
+class _GlobalView:
+    """Compiles when the first state tells where it lives."""
+
+    def __init__(self, step: Step, everywhere: NamedSharding):
+        self._step, self._everywhere, self._jitted = step, everywhere, None
+
+    def _for(self, state: PyTree) -> Any:
+        def where(x: Any) -> NamedSharding:
+            sharding = getattr(x, "sharding", None)
+            return sharding if isinstance(sharding, NamedSharding) else self._everywhere
+
+        if self._jitted is None:
+            out = (jax.tree.map(where, state), self._everywhere, self._everywhere)
+            self._jitted = jax.jit(self._step, donate_argnums=0, out_shardings=out)
+        return self._jitted
+
+    def __call__(self, state: PyTree, *batches: PyTree) -> Any:
+        return self._for(state)(state, *batches)
+
+    def lower(self, state: PyTree, *batches: PyTree) -> Any:
+        """As of a compiled function."""
+        return self._for(state).lower(state, *batches)
 
 
 def shard_mapped(mesh: Mesh) -> Callable[[Step], Any]:

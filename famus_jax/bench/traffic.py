@@ -118,9 +118,7 @@ def compiled(name: str, way: str, devices: int, *, fsdp: bool = False) -> Any:
         shardings = parallel.sharded(state, mesh, min_size=1024)
     else:
         shardings = parallel.replicated(state, mesh)
-    step = make(
-        parallel.global_view(mesh, shardings) if way == "jit" else parallel.shard_mapped(mesh)
-    )
+    step = make(parallel.global_view(mesh) if way == "jit" else parallel.shard_mapped(mesh))
     spread = parallel.shard_batch((batch, meta_batch), mesh)
     variant = Variant(branch=0) if name.startswith("learned gates") else None
     return step.lower(parallel.place(state, shardings), *spread, variant=variant).compile()
