@@ -26,6 +26,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh, AxisType
+from jax.sharding import PartitionSpec as P
 
 from famus_jax.core.groups import Part
 from famus_jax.core.linearize import Forward, Linearized, Split
@@ -141,7 +143,9 @@ def shape_of(function: Any, axis: str | None, *args: PyTree) -> PyTree:
     """`jax.eval_shape(function, *args)`, for a function that names `axis`, as if on one device."""
     if unbound(axis) is None:
         return jax.eval_shape(function, *args)
-    return jax.make_jaxpr(function, axis_env=[(axis, 1)], return_shape=True)(*args)[1]
+    mesh = AbstractMesh((1,), (axis,), axis_types=(AxisType.Auto,))
+    alone = jax.shard_map(function, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
+    return jax.eval_shape(alone, *args)
 
 
 def outputs_of_all(outputs: PyTree, size: int, axis: str | None):
