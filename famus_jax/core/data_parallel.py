@@ -136,7 +136,9 @@ def alike(x: jax.Array, other: jax.Array) -> jax.Array:
 
 def own_key(key: jax.Array, axis: str | None) -> jax.Array:
     """A key of this device's own, so that no two devices draw the same dropout mask."""
-    return key if axis is None else jax.random.fold_in(own(key, axis), jax.lax.axis_index(axis))
+    if axis is None or key is None:
+        return key
+    return jax.random.fold_in(own(key, axis), jax.lax.axis_index(axis))
 
 
 def shape_of(function: Any, axis: str | None, *args: PyTree) -> PyTree:

@@ -143,7 +143,7 @@ def second_order_meta_gradient(
             closed = jax.lax.stop_gradient(ahead)  # what other groups' gradients did to these
             ahead = groups.place(groups.part(ahead, active), closed, active)
         forward = problem.meta_forward or problem.forward
-        outputs, _ = forward(ahead, point.model_state, point.rng, point.meta_batch)
+        outputs, _ = forward(ahead, point.model_state, point.meta_rng, point.meta_batch)
         return problem.meta_loss(outputs, point.meta_batch)
 
     return jax.value_and_grad(l_val)(theta)
@@ -212,7 +212,7 @@ def judge(
     """
     axis, groups, batch = problem.axis, problem.groups, point.meta_batch
     params, state = data_parallel.own((params, point.model_state), axis)
-    rng = data_parallel.own_key(point.rng, axis)
+    rng = data_parallel.own_key(point.meta_rng, axis)
     meta_pass = Split(problem.meta_forward or problem.forward, state, rng, batch)
 
     def outputs_of(part: Part) -> tuple[list[jax.Array], Any]:

@@ -27,7 +27,7 @@ from famus_jax.core.gates import LearnedGates
 from famus_jax.core.meta_gradient import linearize_training, training_cotangent
 from famus_jax.core.meta_state import MetaInfo, MetaState, step_keys
 from famus_jax.core.pooling import pool_groups
-from famus_jax.core.problem import Point, Problem
+from famus_jax.core.problem import PART, Point, Problem
 from famus_jax.core.share import Known, Share, active_share, drawn_share, gate_slopes
 from famus_jax.core.variants import (
     Variant,
@@ -312,7 +312,7 @@ def _spaced_part(point: Point, n: int, size: int) -> Point:
             return jnp.reshape(x, (size, n // size, *jnp.shape(x)[1:]))[:, 0]
         return jnp.asarray(x)[jnp.asarray(rows)]
 
-    return point._replace(batch=jax.tree.map(part, point.batch))
+    return point._replace(batch=jax.tree.map(part, point.batch), rng=point.derived_rng(PART))
 
 
 def _every_group(problem: Problem, spec: Active) -> bool:

@@ -96,9 +96,8 @@ def compare(data_dir, tmp_path, processes, devices, runs, *flags):
     assert all(status == 0 for status, _ in ended), ended
     assert_close(results(workdir), results(tmp_path / "one"))
     read = [json.loads(out.split("famus read ")[1].splitlines()[0]) for _, out in ended]
-    assert sorted(row for rows in read for row in rows) == list(
-        range(16)
-    )  # every row by one process, none by two
+    rows = sorted(row for one in read for row in one)
+    assert rows == list(range(16))  # every row by one process, none by two
     assert ["famus wrote" in out for _, out in ended] == [True] + [False] * (processes - 1)
 
 
