@@ -63,6 +63,28 @@ def unbound(axis: str | None) -> str | None:
     return None
 
 
+def check_axis(axis: str | None, params: PyTree, batch: PyTree) -> None:
+    """Refuses a batch that is divided along a mesh axis that nobody named.
+
+    Looks at `shard_map`'s types, so with `check_vma=False` and under `pmap` it sees nothing. A network
+    of its own on every device is no mistake.
+
+    Raises:
+      ValueError: naming the axis; or for an `axis` outside of a program that has it.
+    """
+    count(axis)
+
+    def axes(tree: PyTree) -> set[str]:
+        return {a for x in jax.tree.leaves(tree) for a in jax.typeof(x).manual_axis_type.varying}
+
+    if forgotten := axes(batch) - axes(params) - {axis}:
+        name = min(forgotten)
+        raise ValueError(
+            f"the batch is divided along the mesh axis {name!r} but axis={axis!r}, so that each device "
+            f"would weigh and learn by its own share alone: pass axis={name!r}"
+        )
+
+
 def gather(tree: PyTree, axis: str | None) -> PyTree:
     """The rows of all devices, in their order, alike on each; scalars stay as they are.
 

@@ -91,6 +91,7 @@ def meta_update(
     alike on each.
     """
     check_batches(problem, point)
+    data_parallel.check_axis(problem.axis, point.params, point.batch)
     if not problem.objective.learns:
         return _plain_step(problem, estimator, state, point)
     if variant is not None:
