@@ -289,6 +289,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--float32", action="store_true", help="in float32 (default: float64)")
     parser.add_argument("--small", action="store_true", help="a few rows only")
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--objectives", nargs="+", choices=sorted(OBJECTIVES), help="only these")
     parser.add_argument("--estimators", nargs="+", choices=sorted(ESTIMATORS), help="only these")
     arguments = parser.parse_args(argv)
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
@@ -302,8 +304,12 @@ def main(argv: list[str] | None = None) -> int:
     from famus_jax.train.files import write_json
     from famus_jax.train.summary import provenance
 
-    only = arguments.estimators or list(ESTIMATORS)
-    chosen = [c for c in cases(arguments.small, arguments.devices) if c.estimator in only]
+    chosen = [
+        case
+        for case in cases(arguments.small, arguments.devices, arguments.ways)
+        if case.estimator in (arguments.estimators or ESTIMATORS)
+        and case.objective in (arguments.objectives or OBJECTIVES)
+    ]
     rows: list[dict[str, Any]] = []
     for case in tqdm(chosen, unit="program", mininterval=5):
         rows.append(compare(case, dtype))
