@@ -3,6 +3,12 @@
     famus train --config=configs/own_data.py --workdir=runs/mine \\
         --config.data.source=./photos --config.data.trusted_source=./photos_trusted
 
+    famus train --config=configs/own_data.py:untrusted --workdir=runs/mine_untrusted \\
+        --config.data.source=./photos
+
+"untrusted" is for when you trust none: two networks find labels that look right for each other. A run
+leaves weights.npz: ids, weights, and the probabilities that labels are right.
+
 The paths may also be tables (.csv, .parquet) of paths and labels, or .npz files. Without a "train"
 and a "test" folder in the source, a part of it is held out for testing (with its labels as they
 are). For larger images raise data.image_size and take a larger network, for instance
@@ -14,8 +20,10 @@ from ml_collections import ConfigDict
 from famus_jax.train.config import default_config
 
 
-def get_config() -> ConfigDict:
+def get_config(variant: str = "trusted") -> ConfigDict:
     """The config; every value can be changed on the command line."""
+    if variant not in ("trusted", "untrusted"):
+        raise ValueError(f"configs/own_data.py:{variant}: choose trusted or untrusted")
     head = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
     config = default_config()
     config.update(
@@ -48,4 +56,15 @@ def get_config() -> ConfigDict:
             "seeds": (0,),
         }
     )
+    if variant == "untrusted":
+        part = {"kind": "exact", "part": 0.125}
+        config.data.trusted_per_class = 0
+        config.pseudo_clean.update({"warm_up_steps": 200, "ramp_steps": 300, "mixup": 1.0})
+        config.pseudo_clean.lambda_u = 5.0
+        config.runs = (
+            {"method": "ce"},
+            {"method": "ce_early_stop"},
+            {"method": "mwnet_pseudo_clean", "estimator": part},
+            {"method": "mixmatch_pseudo_clean", "estimator": part},
+        )
     return config

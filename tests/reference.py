@@ -221,6 +221,48 @@ def label_correction():
     return objective
 
 
+def mixmatch(prior_weight=1.0):
+    """T(theta, outputs, batch) of mixed batches: labelled and unlabelled part, weights, penalty."""
+
+    def objective(theta, outputs, batch):
+        losses, labelled = mixed_loss(outputs, batch), batch["labelled"]
+        weights = mwnet_weights(theta, losses, "sum")
+        n, n_x = len(losses), labelled.sum()
+        x = n / n_x * (labelled * weights * losses).sum()
+        u = n / (n - n_x) * ((1 - labelled) * weights * losses).sum()
+        return x + batch["lambda_u"] * u + prior_weight * kl_from_uniform(outputs)
+
+    return objective
+
+
+def mixmatch_meta_loss(outputs, batch):
+    """Mean soft cross-entropy and the penalty: all are labelled."""
+    batch = {**batch, "labelled": jnp.ones(len(outputs), outputs.dtype)}
+    return mixed_loss(outputs, batch).sum() / len(outputs) + kl_from_uniform(outputs)
+
+
+def mixed_loss(outputs, batch):
+    """Cross-entropy against the soft target, or the mean squared error of the probabilities."""
+    p = jnp.exp(outputs) / jnp.exp(outputs).sum(1, keepdims=True)
+    cross = -(batch["target"] * jnp.log(p)).sum(1)
+    squared = ((p - batch["target"]) ** 2).sum(1) / p.shape[1]
+    return jnp.where(batch["labelled"] > 0, cross, squared)
+
+
+def kl_from_uniform(outputs):
+    """KL(uniform || mean prediction)."""
+    mean = (jnp.exp(outputs) / jnp.exp(outputs).sum(1, keepdims=True)).sum(0) / len(outputs)
+    return -(jnp.log(mean * len(mean)) / len(mean)).sum()
+
+
+def mixed(batch, seed):
+    """A batch with soft targets, of which every other pair is labelled."""
+    n = len(batch["label"])
+    target = jnp.asarray(np.random.default_rng(seed).dirichlet(np.ones(3), n))
+    labelled = jnp.asarray(np.arange(n) // 2 % 2 == 0, jnp.float64)
+    return {**batch, "target": target, "labelled": labelled, "lambda_u": jnp.float64(4.0)}
+
+
 # --- the look-ahead and its derivative --------------------------------------------------------------
 
 

@@ -86,7 +86,7 @@ def _openings(axis, bench: Bench, lines: Lines, name: str):
     share = np.stack([np.mean([r["open"] for r in found if r["step"] == e], 0) for e in ends], 1)
     edges = [0, *ends]
     image = axis.pcolormesh(edges, np.arange(len(share) + 1), share, vmin=0, vmax=1, cmap="viridis")
-    groups = bench.problem.groups.names
+    groups = bench.problem_of(bench.estimators[name]).groups.names
     axis.set_yticks(np.arange(len(groups)) + 0.5, groups, fontsize=7)
     axis.set_title(f"{name}: open groups", fontsize=9)
     axis.set_xlabel("step")

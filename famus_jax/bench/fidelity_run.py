@@ -67,18 +67,36 @@ class Bench:
         params, model_state = jax.eval_shape(self.init, jax.random.key(0))
         batch = {"image": jax.ShapeDtypeStruct((2, *shape), np.float32)}
         groups = layer_groups(self.forward, params, model_state, jax.random.key(0), batch)
+        by_tensor = layer_groups(
+            self.forward, params, model_state, jax.random.key(0), batch, by="tensor"
+        )
         objective = build_objective("mwnet", config, Facts(train.num_classes))
         self.problem = Problem(self.forward, objective, objective.l_val, groups)
+        self._problems = {
+            "module": self.problem,
+            "tensor": self.problem._replace(groups=by_tensor),
+        }
         self.learning_rate = build_schedule(config.schedule)
         self.optimizer = build_optimizer(config.schedule, self.learning_rate)
         n, m = config.schedule.batch_size, config.schedule.meta_batch_size
         self.rho = m / n
         self.estimators = {run.name: build_estimator(run.estimator) for run in config.runs}
         for estimator in [*self.estimators.values(), *plan.compared.values()]:
-            check_estimator(self.problem, estimator, self.rho, n)
-        self.comparer = Comparer(self.problem, self.optimizer)
+            check_estimator(self.problem_of(estimator), estimator, self.rho, n)
+        self._comparers = {
+            by: Comparer(problem, self.optimizer) for by, problem in self._problems.items()
+        }
+        self.comparer = self._comparers["module"]
         self._steps: dict[str, TrainStep] = {}
         self._probes: dict[str, Callable[[Scene], dict[str, jax.Array]]] = {}
+
+    def problem_of(self, estimator: Estimator) -> Problem:
+        """The problem whose groups the gates are of (`released`: one per tensor)."""
+        return self._problems[estimator.group_by]
+
+    def comparer_of(self, estimator: Estimator) -> Comparer:
+        """The comparisons over those groups."""
+        return self._comparers[estimator.group_by]
 
     def compared_along(self, run: RunConfig) -> dict[str, Estimator]:
         """The estimators to compare along a run: all on the first, its own gates on its own.
@@ -107,14 +125,14 @@ class Bench:
                 params=params,
                 model_state=model_state,
                 batch=batch,
-                groups=self.problem.groups,
+                groups=self.problem_of(self.estimators[run.name]).groups,
             )
         return self._steps[run.name]
 
     def probe(self, run: RunConfig, spec: LearnedGates) -> Callable[[Scene], dict[str, jax.Array]]:
         """The compiled `gate_probe` of a run."""
         if run.name not in self._probes:
-            self._probes[run.name] = gate_probe(self.problem, spec)
+            self._probes[run.name] = gate_probe(self.problem_of(self.estimators[run.name]), spec)
         return self._probes[run.name]
 
     @contextlib.contextmanager
@@ -269,7 +287,8 @@ def _measure(bench: Bench, run, seed, point, scenes, wrong, lines: Lines, on_pro
     own = gates_of(bench.estimators[run.name])
     if own is not None and not lines.has(kind="gates", **names):
         probe = bench.probe(run, own)
-        record = gate_record(own, bench.problem, [probe(scene) for scene in scenes])
+        problem = bench.problem_of(bench.estimators[run.name])
+        record = gate_record(own, problem, [probe(scene) for scene in scenes])
         lines.append({"kind": "gates", **names, **record})
     exacts, samples = [], []
     for scene, v in zip(scenes, weights):
@@ -281,7 +300,9 @@ def _measure(bench: Bench, run, seed, point, scenes, wrong, lines: Lines, on_pro
         times = draws_of(estimator, draws)
         if not lines.has(kind="fidelity", estimator=label, **names):
             found = [
-                comparer.compare(estimator, scene, v, s, jax.random.fold_in(scene.rng, draw))
+                bench.comparer_of(estimator).compare(
+                    estimator, scene, v, s, jax.random.fold_in(scene.rng, draw)
+                )
                 for scene, v, s in zip(scenes, weights, exacts)
                 for draw in range(times)
             ]

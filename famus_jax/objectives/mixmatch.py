@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.losses import MetaLoss
+from famus_jax.core.losses import MetaLoss, logits_of
 from famus_jax.core.objective import Objective
 from famus_jax.objectives.mwnet import mwnet, mwnet_weight
 from famus_jax.objectives.normalise import normalise_by_sum
@@ -89,33 +89,34 @@ def mixmatch_meta_loss(prior_weight: float = 1.0) -> MetaLoss:
     return meta_loss
 
 
-def mixed_loss(outputs: jax.Array, batch: PyTree) -> jax.Array:
+def mixed_loss(outputs: PyTree, batch: PyTree) -> jax.Array:
     """ℓ, float [n]: cross-entropy of the labelled examples, mean squared error of the others.
 
     Args:
-      outputs: logits [n, C].
+      outputs: logits [n, C], or a dict that holds them under `"logits"`.
       batch: see `mixmatch`.
 
     Raises:
       ValueError: if the batch has no soft targets of the logits' shape.
     """
+    logits = logits_of(outputs)
     target = batch.get("target") if hasattr(batch, "get") else None
-    if target is None or target.shape != outputs.shape:
+    if target is None or target.shape != logits.shape:
         held = None if target is None else target.shape
         raise ValueError(
-            f'mixed_loss reads batch["target"], soft labels of the logits\' shape {outputs.shape}; '
+            f'mixed_loss reads batch["target"], soft labels of the logits\' shape {logits.shape}; '
             f"got {held}: famus_jax.pseudo_clean.mix_training_batch makes such batches"
         )
-    cross_entropy = optax.softmax_cross_entropy(outputs, target)
-    squared = ((jax.nn.softmax(outputs) - target) ** 2).mean(-1)
+    cross_entropy = optax.softmax_cross_entropy(logits, target)
+    squared = ((jax.nn.softmax(logits) - target) ** 2).mean(-1)
     labelled = _labelled(batch, cross_entropy)
     return jnp.where(labelled > 0, cross_entropy, squared)
 
 
-def prior_penalty(outputs: jax.Array) -> jax.Array:
+def prior_penalty(outputs: PyTree) -> jax.Array:
     """KL(π ‖ mean_i p_i), π uniform over the classes: 0 if the mean prediction is uniform."""
-    mean = jax.nn.softmax(outputs).mean(0)
-    count = outputs.shape[-1]
+    mean = jax.nn.softmax(logits_of(outputs)).mean(0)
+    count = mean.shape[0]
     return (jnp.log(1 / count) - jnp.log(jnp.maximum(mean, 1e-12))).sum() / count
 
 

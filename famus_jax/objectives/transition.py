@@ -27,7 +27,7 @@ PyTree = Any
 def mlc(
     num_classes: int,
     *,
-    step: float = 0.11,
+    step: float = 70.0,
     carry: bool = False,
     example_loss: ExampleLoss = softmax_cross_entropy,
 ) -> Objective:
@@ -38,9 +38,11 @@ def mlc(
 
     Args:
       num_classes: C.
-      step: β, of the matrix (0.11 in the released code, whose losses are sums over the batch; here
-        they are means).
-      carry: keep the matrix from batch to batch; by default, as published, it starts at I for each.
+      step: β, of the matrix. It is 0.11 in the released code, whose losses are sums over batches of 64
+        and whose virtual step is ten times as long as the actual one: with means and one learning
+        rate, 0.11 · 64 · 10.
+      carry: keep the matrix from batch to batch (with a smaller β, see `docs/methods.md`); by
+        default, as published, it starts at I for each.
       example_loss: of the corrected logits; also, of the logits as they are, the meta loss.
 
     Raises:

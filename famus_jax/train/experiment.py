@@ -128,6 +128,9 @@ class Experiment:
             for s, d in seeded.items()
             for sets in [streams.evaluation_sets(self.sources, d, config.data)]
         }
+        for run in config.runs:  # a class may have lost its last label to the noise
+            for data in seeded.values():
+                self.single.check_counts(run, data.class_counts)
         results: dict[tuple[str, int], dict[str, Any]] = {}
         with tqdm(
             total=total, unit="step", mininterval=0.5, smoothing=0.05, disable=not is_writer()

@@ -151,7 +151,7 @@ class TwoNetworks:
         since = t - self._config.warm_up_steps
         if since < 0:
             return self._warm_step(state, t)
-        if since % self._split_every == 0 and int(state.split_at) != t:
+        if since % self._split_every == 0:
             state = self._split(state, t)
         return self._method_step(state, t)
 

@@ -60,7 +60,7 @@ class MetaConfig:
 class TransitionConfig:
     """The transition matrix of MLC: its step β, and whether it is kept from batch to batch."""
 
-    step: float = 0.11
+    step: float = 70.0
     carry: bool = False
 
 

@@ -76,6 +76,11 @@ class SingleRuns:
         self._setting = setting
         self._steps: dict[Any, TrainStep] = {}
 
+    def check_counts(self, run: RunConfig, counts: tuple[int, ...]) -> None:
+        """Raises `ValueError` if the run's loss can't be made for these class counts."""
+        if METHODS[run.method].reads_counts:
+            self._objective(run, (), (), counts)
+
     def check(self, run: RunConfig) -> None:
         """Raises `ValueError` if the run's estimator does not fit the network, or the batches the
         devices."""

@@ -2,8 +2,11 @@
 
 import functools
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from famus_jax.adapters import linen_forward
 from famus_jax.bench.closeness import KEYS
 from famus_jax.bench.main import main, run_benchmark, table
 from famus_jax.bench.measure import compile_step
@@ -18,7 +21,9 @@ from famus_jax.bench.rows import (
 )
 from famus_jax.bench.variants import make_workload
 from famus_jax.core.estimators import exact, learned_gates, random_depth
+from famus_jax.core.tracing import layer_groups
 from famus_jax.core.variants import Variant
+from famus_jax.models import build_model
 
 SHOWN = (
     "second_order",
@@ -28,14 +33,15 @@ SHOWN = (
     "random_depth_0.2",
     "exact_part_0.125",
     "exact_every_4",
-    "l2r_head",
     "gates_released_cheapest",
 )
+SLOW = ("l2r_head", "active_only_head")
 
 
 @functools.cache
-def result():
-    return run_benchmark("cnn", 8, 4, image_size=8, rounds=1, only=SHOWN)
+def result(model="mlp", only=SHOWN):
+    """Of a perceptron: dense layers compile in a tenth of the time of convolutions with BatchNorm."""
+    return run_benchmark(model, 8, 4, image_size=8, rounds=1, only=only)
 
 
 def found():
@@ -45,11 +51,13 @@ def found():
 @pytest.mark.slow
 def test_every_row_has_its_keys():
     keys = {"flops_ratio", "temp_bytes_ratio", "time_ratio", "step_ms", "compile_seconds", *KEYS}
-    assert list(found()) == ["plain", *[r for r in found() if r != "plain"]]
-    assert set(found()) == {"plain", *SHOWN}
-    assert all(keys <= row.keys() for row in found().values())
-    assert result()["plain_flops"] == found()["plain"]["flops"] > 0
-    assert "cosine" in table(result())
+    for out, shown in ((result(), SHOWN), (result("cnn", SLOW), SLOW)):
+        rows_of = {row["variant"]: row for row in out["rows"]}
+        assert next(iter(rows_of)) == "plain"
+        assert set(rows_of) == {"plain", *shown}
+        assert all(keys <= row.keys() for row in rows_of.values())
+        assert out["plain_flops"] == rows_of["plain"]["flops"] > 0
+        assert "cosine" in table(out)
 
 
 @pytest.mark.parametrize("name", ["exact", "second_order", "vjp_layerwise", "exact_every_4"])
@@ -64,8 +72,8 @@ def test_exact_routes_agree(name):
 
 def test_the_head_alone_is_not_exact():
     row = found()["famus_head"]
-    assert 0 < row["cosine_weights"] < 0.9999
-    assert row["relative_error"] > 0.01
+    assert 0 < row["cosine_weights"] < 0.99999
+    assert row["relative_error"] > 0.005
 
 
 def test_part_of_the_batch_judges_one_example_of_eight():
@@ -87,7 +95,7 @@ def test_every_4_is_a_quarter_exact_and_three_quarters_plain():
 
 def test_random_depth_is_weighed_by_hand():
     """Fails if branches are mixed up: the deep one comes up in a fifth of the steps."""
-    work = make_workload("cnn", 8, 4, image_size=8)
+    work = make_workload("mlp", 8, 4, image_size=8)
     estimator = random_depth(0.2, lookahead="active_only")
     mix = mix_of(work.groups, estimator)
     assert [(share, program.variant) for share, program in mix] == [
@@ -114,7 +122,7 @@ def test_shares_of_all_rows_sum_to_one():
 
 
 def test_the_mix_of_learned_gates_is_not_known():
-    work = make_workload("cnn", 8, 8, image_size=8)
+    work = make_workload("mlp", 8, 8, image_size=8)
     with pytest.raises(ValueError, match="only from a run"):
         mix_of(work.groups, learned_gates("paper", lag=2))
     with pytest.raises(ValueError, match="only from a run"):
@@ -122,9 +130,12 @@ def test_the_mix_of_learned_gates_is_not_known():
 
 
 def test_blocks_by_name():
-    work = make_workload("wrn_28_2", 2, 2, image_size=8)
-    assert last_block(work.groups) == ("stage3_block3/conv1", "stage3_block3/conv2", "head")
-    stage = last_stage(work.groups)
+    model, key = build_model("wrn_28_2", 10), jax.random.key(0)
+    batch = {"image": jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)}
+    variables = dict(jax.eval_shape(model.init, key, batch["image"]))
+    groups = layer_groups(linen_forward(model), variables.pop("params"), variables, key, batch)
+    assert last_block(groups) == ("stage3_block3/conv1", "stage3_block3/conv2", "head")
+    stage = last_stage(groups)
     assert len(stage) == 9  # four blocks of two, and the shortcut
     assert all(name.startswith("stage3_") for name in stage)
 
@@ -139,7 +150,7 @@ def test_what_a_network_is_too_small_for_is_left_out_and_said():
 
 def test_micro_batches_have_no_flops():
     out = run_benchmark(
-        "cnn", 4, 4, image_size=8, rounds=1, only=["famus_head"], micro_batches=2, draws=0
+        "mlp", 4, 4, image_size=8, rounds=1, only=["famus_head"], micro_batches=2, draws=0
     )
     plain, head = out["rows"]
     assert plain["flops_ratio"] == 1
@@ -152,7 +163,7 @@ def test_micro_batches_have_no_flops():
 
 def test_bfloat16_and_remat_are_said():
     out = run_benchmark(
-        "cnn",
+        "mlp",
         4,
         4,
         image_size=8,
@@ -178,5 +189,5 @@ def test_bfloat16_and_remat_are_said():
     ],
 )
 def test_errors_name_the_value(flags, words, capsys):
-    assert main(["--model=cnn", "--batch=8", "--image_size=8", *flags]) == 1
+    assert main(["--model=mlp", "--batch=8", "--image_size=8", *flags]) == 1
     assert words in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -177,6 +178,19 @@ def test_a_wrong_config_is_refused_before_anything_is_written(tmp_path, change, 
     with pytest.raises(ValueError, match=message):
         run_fidelity(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_released_gates_are_of_tensors():
+    """Fails if the preset's gates are drawn per module: the authors' code has one per tensor."""
+    released = {"kind": "learned_gates", "preset": "released", "candidates": 1, "lag": 2}
+    bench = fidelity_run.Bench(parse_fidelity(tiny(runs=(BUDGET, released))))
+    budget, per_tensor = (bench.problem_of(e).groups for e in bench.estimators.values())
+    assert len(budget) == 2  # layers
+    assert len(per_tensor) == 4  # their kernels and biases
+    run = bench.plan.experiment.runs[1]
+    shapes = jax.eval_shape(bench.init, jax.random.key(0))
+    image = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32)
+    assert bench.step(run, *shapes, {"image": image}).problem.groups == per_tensor
 
 
 def test_pauses_and_checkpoints():

@@ -183,7 +183,16 @@ ESTIMATORS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "objective"), [(n, "mwnet") for n in ESTIMATORS] + [("every 2", "l2r")]
+    ("name", "objective"),
+    [
+        ("every 2", "mwnet"),
+        ("depth", "mwnet"),
+        ("corrected", "mwnet"),
+        ("gates", "mwnet"),
+        pytest.param("groups", "mwnet", marks=pytest.mark.slow),  # drawn as depths are
+        pytest.param("schedule", "mwnet", marks=pytest.mark.slow),
+        pytest.param("every 2", "l2r", marks=pytest.mark.slow),
+    ],
 )
 def test_host_and_program_agree(name, objective):
     """`train_step`, where the host picks a variant, against the program with branches behind
@@ -332,7 +341,8 @@ def watched(step, state, steps):
 @pytest.mark.parametrize("name", RESUMED)
 def test_resuming_dispatches_the_same_variants(name):
     """Three steps, a copy, six more; from the copy, after a detour through another run, and with a
-    new step object, the same variants and, bit by bit, the same state.
+    new step object (that has the old one's programs, to spare compiling them again), the same variants
+    and, bit by bit, the same state.
 
     Fails if counts, random draws or the gates' queue live on the host alone.
     """
@@ -344,6 +354,7 @@ def test_resuming_dispatches_the_same_variants(name):
     resumed, after = recorded(step, saved, range(3, 9))
     assert resumed == variants
     fresh = make.__wrapped__(RESUMED[name])
+    fresh._step_of = step._step_of
     assert recorded(fresh, again, range(3, 5))[0] == variants[:2]
     for a, b in zip(floats(after), floats(state), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -269,7 +269,9 @@ def test_queue():
         assert spec.cuts(groups)[promised[-1]] <= 2
 
 
-@pytest.mark.parametrize("lookahead", ["active_only", "one_pass"])
+@pytest.mark.parametrize(
+    "lookahead", ["active_only", pytest.param("one_pass", marks=pytest.mark.slow)]
+)
 def test_static_branch_equals_switch(lookahead):
     """The host's compiled variant and `lax.switch` give the same update, for every cut.
 

@@ -161,9 +161,15 @@ def flags(active):
     return {name: float(i in active) for i, name in enumerate(NAMES)}
 
 
+def optimizers_and_kinds():
+    """All of both; slow: Adam, which AdamW has in it, and the other look-aheads of two more."""
+    for optimizer, kind in itertools.product(OPTIMIZERS, HOW):
+        quick = optimizer in ("momentum", "adamw") or (optimizer != "adam" and kind == "full")
+        yield pytest.param(optimizer, kind, marks=[] if quick else pytest.mark.slow)
+
+
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("kind", HOW)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("optimizer", "kind"), list(optimizers_and_kinds()))
 def test_three_forms_equal_the_definition(optimizer, kind):
     """Layerwise, fused and second order for subsets of groups, in the middle of training, BatchNorm.
 
@@ -388,7 +394,13 @@ def clipped(point, largest):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("largest", [0.05, 50.0], ids=["clips", "does not clip"])
+@pytest.mark.parametrize(
+    "largest",
+    [
+        pytest.param(0.05, id="clips"),
+        pytest.param(50.0, id="does not clip", marks=pytest.mark.slow),
+    ],
+)
 def test_exact_through_clipping(largest):
     """With every group, clipping by the global norm is covered: three forms and `meta_update`.
 

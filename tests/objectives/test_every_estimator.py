@@ -126,6 +126,12 @@ def methods():
         ),
         "mlc": Method(mlc(), ref.mlc(), plain, None, projected),
         "mlc_carried": Method(mlc(carry=True), ref.mlc(), plain, identity, projected),
+        "mixmatch": Method(
+            famus_jax.mixmatch(hidden=7, meta_optimizer=sgd),
+            ref.mixmatch(),
+            ref.mixmatch_meta_loss,
+            ref.mwnet_theta(jax.random.key(8)),
+        ),
         "meta_label_correction": Method(
             famus_jax.meta_label_correction(3, 4, hidden=5, embedding=2, meta_optimizer=sgd),
             None,
@@ -186,7 +192,15 @@ USUAL = ("exact", "top, active only")
 
 def cells():
     """The table, methods by estimators."""
-    names = ("mwnet", "mwnet_ldam", "l2r", "mlc", "mlc_carried", "meta_label_correction")
+    names = (
+        "mwnet",
+        "mwnet_ldam",
+        "l2r",
+        "mlc",
+        "mlc_carried",
+        "meta_label_correction",
+        "mixmatch",
+    )
     for case in ESTIMATORS:
         for name in names:
             cheap = case in USUAL or refused(name, case)
@@ -226,6 +240,9 @@ def test_method_with_estimator(name, case):
     step = jax.jit(lambda state, point: meta_update(problem, estimator, state, point))
     for t in range(STEPS):
         batch, meta_batch = ref.classification_batch(10 + t, N), ref.classification_batch(20 + t, M)
+        if name == "mixmatch":
+            batch, meta_batch = ref.mixed(batch, t), ref.mixed(meta_batch, 50 + t)
+            del meta_batch["labelled"]  # all are, where nothing is said
         point = Point(params, (), jax.random.key(9), batch, meta_batch, ALPHA)
         factors = factors_of(case, state, groups)
         update = step(state, point)
@@ -238,7 +255,9 @@ def test_method_with_estimator(name, case):
             close(update.gradient, expected)
             state = update.state
             continue
-        seen = {k: x[: N // 2] for k, x in batch.items()} if case == "part" else batch
+        seen = batch
+        if case == "part":
+            seen = {k: x[: N // 2] if jnp.ndim(x) else x for k, x in batch.items()}
         only = estimator.lookahead == "active_only"
         moves = {g: float(r > 0) for g, r in factors.items()} if only else everywhere
         g = theta_gradient(before, params, seen, meta_batch, factors, moves)

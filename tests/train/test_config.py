@@ -33,7 +33,8 @@ def changed(path, value):
     [
         (("data", "noise"), "pairflip", ["data.noise", "'pairflip'", "pair_flip"]),
         (("data", "noise_rate"), 40, ["data.noise_rate", "[0, 1]", "40"]),
-        (("data", "trusted_per_class"), 0, ["trusted_per_class", "at least 1"]),
+        (("data", "trusted_per_class"), -1, ["trusted_per_class", "at least 0"]),
+        (("data", "trusted_per_class"), 0, ["'l2r'", "needs trusted", "data.trusted_per_class"]),
         (("data", "path"), "stream_", ["data.path", "did you mean 'stream'", "memory"]),
         (("data", "workers"), 2, ["data.workers = 2", "data.path = 'stream'"]),
         (("data", "threads"), 0, ["data.threads", "0"]),

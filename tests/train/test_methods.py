@@ -10,6 +10,7 @@ import reference as ref
 
 from famus_jax.train.build import Facts, build_objective
 from famus_jax.train.config import parse_config
+from famus_jax.train.data_setup import SeedData
 from famus_jax.train.experiment import run_experiment
 from famus_jax.train.methods import METHODS
 
@@ -17,13 +18,11 @@ EXACT = {"kind": "exact", "part": 0.25}
 HEAD = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
 ROWS = (
     {"method": "ce"},
-    {"method": "focal"},
     {"method": "cb_focal"},
-    {"method": "mlc", "estimator": EXACT},
     {"method": "mlc_after_ce", "estimator": HEAD},
     {"method": "meta_label_correction", "estimator": HEAD},
 )
-PLAIN = ("ce", "focal", "cb_focal")
+PLAIN = ("ce", "cb_focal")
 LDAM_ROWS = (
     {"method": "ldam_drw"},
     {"method": "mwnet_ldam_drw", "estimator": HEAD},
@@ -63,13 +62,21 @@ def test_rows(tmp_path):
     )["rows"]
     assert [row["method"] for row in rows] == [run["method"] for run in ROWS + LDAM_ROWS]
     auroc = {row["method"]: row["weight_auroc"] for row in rows}
-    assert auroc["mlc"] is None
+    assert auroc["mlc_after_ce"] is None
     assert 0 <= auroc["meta_label_correction"] <= 1
     assert 0 <= auroc["mwnet_ldam_drw"] <= 1
     assert {row["method"]: row["steps"] for row in rows}["mlc_after_ce"] == 4
     metrics = [tmp_path / "a" / "runs" / m / "seed_0" / "metrics.jsonl" for m in PLAIN]
     losses = {json.loads(path.read_text().splitlines()[0])["loss"] for path in metrics}
     assert len(losses) == len(PLAIN)
+
+
+def test_a_class_without_labels_is_found_before_the_first_run(tmp_path, monkeypatch):
+    """Fails if it were found when the second row starts."""
+    monkeypatch.setattr(SeedData, "class_counts", property(lambda data: (0, *range(1, 10))))
+    with pytest.raises(ValueError, match=r"every class needs at least one.*\(0, 1,"):
+        run_experiment(tiny(str(tmp_path), ROWS[:2]), tmp_path / "a", show=str)
+    assert not (tmp_path / "a" / "runs").exists()
 
 
 def objective(method, **sections):
@@ -115,6 +122,8 @@ def test_every_method_can_be_built():
     (which goes by the objective's name) that should not."""
     names = {}
     for method, row in METHODS.items():
+        if row.batches == "mixed":  # made where two networks train
+            continue
         made = objective(method)
         assert made.learns == row.meta
         names.setdefault(made.name, set()).add((row.objective, row.loss))
