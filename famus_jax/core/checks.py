@@ -118,6 +118,11 @@ def part_size(estimator: Estimator, n: int, axis: str | None = None) -> int:
     return size // devices
 
 
+def part_rows(n: int, size: int) -> list[int]:
+    """Which examples those are: `size` of n, evenly spaced."""
+    return [i * n // size for i in range(size)]
+
+
 def check_estimator(
     problem: Problem, estimator: Estimator, rho: float = 1.0, n: int | None = None
 ) -> None:

@@ -165,7 +165,7 @@ def own_key(key: jax.Array, axis: str | None) -> jax.Array:
 
 def shape_of(function: Any, axis: str | None, *args: PyTree) -> PyTree:
     """`jax.eval_shape(function, *args)`, for a function that names `axis`, as if on one device."""
-    if unbound(axis) is None:
+    if axis is None or unbound(axis) is None:
         return jax.eval_shape(function, *args)
     mesh = AbstractMesh((1,), (axis,), axis_types=(AxisType.Auto,))
     alone = jax.shard_map(function, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)

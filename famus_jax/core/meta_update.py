@@ -18,6 +18,7 @@ from famus_jax.core import gate_state as gs
 from famus_jax.core.checks import (
     check_batches,
     check_forward,
+    part_rows,
     part_size,
 )
 from famus_jax.core.coupling import check_uncoupled
@@ -304,14 +305,13 @@ def _spaced_part(point: Point, n: int, size: int) -> Point:
     Spaced, so that a batch that is spread over devices leaves each of them an equal part: leading
     examples would all lie on the first ones.
     """
-    rows = [i * n // size for i in range(size)]
 
     def part(x: Any) -> Any:
         if not jnp.ndim(x) or jnp.shape(x)[0] != n:
             return x
         if n % size == 0:  # as a reshape, which moves nothing between devices
             return jnp.reshape(x, (size, n // size, *jnp.shape(x)[1:]))[:, 0]
-        return jnp.asarray(x)[jnp.asarray(rows)]
+        return jnp.asarray(x)[jnp.asarray(part_rows(n, size))]
 
     return point._replace(batch=jax.tree.map(part, point.batch), rng=point.derived_rng(PART))
 
