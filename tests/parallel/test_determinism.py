@@ -14,10 +14,13 @@ N, M = 8, 4
 PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
 BATCH = ref.classification_batch(2, N, dtype=jnp.float32)
 META = ref.classification_batch(3, M, dtype=jnp.float32)
+PART = exact(part=0.5)
 ESTIMATORS = [
-    exact(part=0.5),
-    random_depth(0.5),
-    learned_gates("paper", target=2, lag=1, hidden=4, max_variants=2),
+    PART,
+    pytest.param(random_depth(0.5), marks=pytest.mark.slow),
+    pytest.param(
+        learned_gates("paper", target=2, lag=1, hidden=4, max_variants=2), marks=pytest.mark.slow
+    ),
 ]
 
 
@@ -83,11 +86,12 @@ def test_same_bits():
     def kept(step):
         return jax.jit(step)
 
-    first = two_steps(make(ESTIMATORS[0]))
-    for other in (make(ESTIMATORS[0]), make(ESTIMATORS[0], compile_with=kept)):
+    first = two_steps(make(PART))
+    for other in (make(PART), make(PART, compile_with=kept)):
         jax.tree.map(np.testing.assert_array_equal, two_steps(other), first)
 
 
+@pytest.mark.slow
 def test_not_compiled():
     """Operation by operation the numbers agree to rounding only: fused operations round differently."""
 

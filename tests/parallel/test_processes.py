@@ -122,7 +122,7 @@ def test_sharded_state(data_dir, tmp_path):
     compare(data_dir, tmp_path, 2, 2, RUNS, "--fsdp")
 
 
-@pytest.mark.parametrize("what", ["config", "data"])
+@pytest.mark.parametrize("what", ["config", pytest.param("data", marks=pytest.mark.slow)])
 def test_disagreement(data_dir, tmp_path, what):
     """Both end at once, saying what differs. Fails if they train on, or wait for one another."""
     first = config(data_dir, RUNS[:1])

@@ -64,7 +64,7 @@ def test_every_estimator(name, way):
     check(name, way)
 
 
-@pytest.mark.parametrize("way", traffic.WAYS)
+@pytest.mark.parametrize("way", ["jit", pytest.param("shard_map", marks=pytest.mark.slow)])
 def test_part_of_a_batch(way):
     """A quarter of a batch over 8 devices is a quarter of each device's share: no input travels, and
     its FLOPs are spread too. Fails if the leading examples are taken, which lie on two devices."""
@@ -86,6 +86,7 @@ def test_gates():
         assert abs((flops - row["every_device"]) / expected - 1) < 0.03
 
 
+@pytest.mark.slow
 def test_fsdp_sends_no_inputs_and_keeps_a_share():
     """Parameters and optimiser state spread over 8 devices: a device holds about an eighth.
 
