@@ -112,7 +112,15 @@ def main(argv: list[str] | None = None) -> int:
         from famus_jax.train.files import write_json
         from famus_jax.train.summary import provenance
 
-        write_json(arguments.json, {"rows": rows, "provenance": provenance(sys.argv)})
+        write_json(
+            arguments.json,
+            {
+                "rows": rows,
+                "provenance": provenance(
+                    ["python -m famus_jax.bench.mixed_precision", *sys.argv[1:]]
+                ),
+            },
+        )
     return 0
 
 

@@ -314,7 +314,13 @@ def main(argv: list[str] | None = None) -> int:
     for case in tqdm(chosen, unit="program", mininterval=5):
         rows.append(compare(case, dtype))
         if arguments.json:  # it takes long: keep what there is
-            write_json(arguments.json, {"rows": rows, "provenance": provenance(sys.argv)})
+            write_json(
+                arguments.json,
+                {
+                    "rows": rows,
+                    "provenance": provenance(["python -m famus_jax.bench.parity", *sys.argv[1:]]),
+                },
+            )
     off = [r for r in rows if max(r["params"], r["theta"], r["metrics"]) > bound or not r["gates"]]
     print(table(rows))
     print(f"\n{len(rows)} programs, {len(off)} off by more than {bound:g}, {np.dtype(dtype).name}")
