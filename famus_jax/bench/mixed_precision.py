@@ -100,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path, help="write all numbers, with versions, to this file")
     arguments = parser.parse_args(argv)
+    command = [parser.prog, *(sys.argv[1:] if argv is None else argv)]
     rows = []
     print("| network | cosine, mean ± standard deviation | same sign |\n|---|---|---|")
     for model in arguments.models:
@@ -116,9 +117,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.json,
             {
                 "rows": rows,
-                "provenance": provenance(
-                    ["python -m famus_jax.bench.mixed_precision", *sys.argv[1:]]
-                ),
+                "provenance": provenance(command),
             },
         )
     return 0

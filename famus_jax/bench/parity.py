@@ -293,6 +293,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--objectives", nargs="+", choices=sorted(OBJECTIVES), help="only these")
     parser.add_argument("--estimators", nargs="+", choices=sorted(ESTIMATORS), help="only these")
     arguments = parser.parse_args(argv)
+    command = [parser.prog, *(sys.argv[1:] if argv is None else argv)]
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
@@ -318,7 +319,7 @@ def main(argv: list[str] | None = None) -> int:
                 arguments.json,
                 {
                     "rows": rows,
-                    "provenance": provenance(["python -m famus_jax.bench.parity", *sys.argv[1:]]),
+                    "provenance": provenance(command),
                 },
             )
     off = [r for r in rows if max(r["params"], r["theta"], r["metrics"]) > bound or not r["gates"]]

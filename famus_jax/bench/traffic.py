@@ -160,6 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m famus_jax.bench.traffic", description=__doc__)
     parser.add_argument("--json", type=Path, help="write all rows, with versions, to this file")
     arguments = parser.parse_args(argv)
+    command = [parser.prog, *(sys.argv[1:] if argv is None else argv)]
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
@@ -178,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.json,
             {
                 "rows": rows,
-                "provenance": provenance(["python -m famus_jax.bench.traffic", *sys.argv[1:]]),
+                "provenance": provenance(command),
             },
         )
     return 0
