@@ -37,6 +37,23 @@ def train(argv: list[str]) -> int:
         "Stop at the first evaluation after so long; the same command goes on.",
         flag_values=values,
     )
+    devices = flags.DEFINE_enum(
+        "devices", "one", ["one", "all"], "Which devices share every batch.", flag_values=values
+    )
+    fsdp = flags.DEFINE_bool(
+        "fsdp", False, "Spread parameters and optimiser state too.", flag_values=values
+    )
+    distributed = flags.DEFINE_bool(
+        "distributed", False, "One of several processes; implies --devices=all.", flag_values=values
+    )
+    coordinator = flags.DEFINE_string(
+        "coordinator",
+        None,
+        "host:port of process 0, where the cluster can't tell.",
+        flag_values=values,
+    )
+    processes = flags.DEFINE_integer("processes", None, "How many processes.", flag_values=values)
+    process = flags.DEFINE_integer("process", None, "Which one this is.", flag_values=values)
     flags.mark_flags_as_required([config.name, workdir.name], flag_values=values)
     try:
         values(argv)
@@ -44,13 +61,28 @@ def train(argv: list[str]) -> int:
     except (flags.Error, OSError, AttributeError, TypeError) as error:
         print(f"famus train: {error}", file=sys.stderr)
         return 2
+    from famus_jax import parallel
     from famus_jax.train.clock import TimeIsUp
     from famus_jax.train.experiment import run_experiment
+    from famus_jax.train.placement import Placement
+    from famus_jax.train.processes import is_writer, start
 
     try:
-        run_experiment(settings, str(workdir.value), command=argv, max_minutes=minutes.value)
+        if distributed.value:
+            start(coordinator.value, processes.value, process.value)
+        many = distributed.value or devices.value == "all"
+        mesh = parallel.data_mesh() if many else None
+        placement = Placement(mesh, fsdp.value)
+        run_experiment(
+            settings,
+            str(workdir.value),
+            command=argv,
+            max_minutes=minutes.value,
+            placement=placement,
+        )
     except TimeIsUp as up:
-        print(f"famus train: {up}")
+        if is_writer():
+            print(f"famus train: {up}")
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"famus train: {error}", file=sys.stderr)
         return 1

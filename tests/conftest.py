@@ -6,7 +6,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the floors are those of the CPU
 # Tests compile much and run little: leave out what LLVM does for speed. What XLA itself does (fusion,
 # dead code, buffer assignment), and so FLOPs and memory, stays as it is.
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_force_host_platform_device_count=8",  # virtual; what names no device uses the first
 )
 
 import jax

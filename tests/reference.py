@@ -311,7 +311,7 @@ def l_val(
     """The meta loss as a function of theta: virtual step, then the meta batch (Eq. 4)."""
     gradient = training_gradient(forward, objective, w, theta, model_state, rng, batch)
     w_hat = look_ahead(w, gradient, alpha, active, kind, coast)
-    outputs, _ = forward(w_hat, model_state, rng, meta_batch)
+    outputs, _ = forward(w_hat, model_state, meta_key(rng), meta_batch)
     return meta_loss(outputs, meta_batch)
 
 
@@ -320,11 +320,16 @@ def meta_gradient(theta, *args, **kwargs):
     return jax.grad(l_val)(theta, *args, **kwargs)
 
 
+def meta_key(rng):
+    """The meta batch's own key, for networks with dropout."""
+    return rng if rng is None else jax.random.fold_in(rng, 0x4D455441)
+
+
 def validation_gradient(forward, meta_loss, w_hat, model_state, rng, meta_batch):
     """v = gradient of the meta loss at w_hat."""
 
     def loss(w):
-        outputs, _ = forward(w, model_state, rng, meta_batch)
+        outputs, _ = forward(w, model_state, meta_key(rng), meta_batch)
         return meta_loss(outputs, meta_batch)
 
     return jax.grad(loss)(w_hat)
@@ -451,5 +456,5 @@ def l_val_through(
     """`l_val` with the optimiser's step as the virtual one."""
     gradient = training_gradient(forward, objective, w, theta, model_state, rng, batch)
     w_hat = look_ahead_through(w, gradient, descend, active, kind)
-    outputs, _ = forward(w_hat, model_state, rng, meta_batch)
+    outputs, _ = forward(w_hat, model_state, meta_key(rng), meta_batch)
     return meta_loss(outputs, meta_batch)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.checks import leading_size
+from famus_jax.core.checks import leading_size, part_rows
 from famus_jax.core.estimators import Drawn, Estimator
 from famus_jax.core.losses import ExampleLoss
 from famus_jax.core.meta_state import init_meta
@@ -42,7 +42,7 @@ class Agreement(NamedTuple):
 def free_weights(example_loss: ExampleLoss) -> Objective:
     """T = Σ_i V_i ℓ_i with θ = V itself, so that the meta gradient is ∂L_val/∂V.
 
-    On a part of the batch the leading weights count, with the sum of all of them.
+    On a part of the batch its examples' weights count, with the sum of all of them.
     """
 
     def init(key: jax.Array, n: int) -> jax.Array:
@@ -51,7 +51,7 @@ def free_weights(example_loss: ExampleLoss) -> Objective:
 
     def loss(weights: jax.Array, outputs: PyTree, batch: PyTree) -> tuple[jax.Array, jax.Array]:
         losses = example_loss(outputs, batch)
-        kept = weights[: losses.shape[0]]
+        kept = weights[jnp.asarray(part_rows(weights.shape[0], losses.shape[0]))]
         kept = kept * jax.lax.stop_gradient(weights.sum() / kept.sum())
         return jnp.vdot(kept.astype(losses.dtype), losses), kept
 

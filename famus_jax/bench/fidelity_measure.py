@@ -22,7 +22,7 @@ from famus_jax.bench.agreement import (
     weight_gradient,
 )
 from famus_jax.bench.fidelity_config import gates_of, is_drawn
-from famus_jax.core.checks import leading_size, part_size
+from famus_jax.core.checks import leading_size, part_rows, part_size
 from famus_jax.core.estimators import Estimator, exact
 from famus_jax.core.gate_state import GateState, draw_now
 from famus_jax.core.gates import LearnedGates
@@ -118,7 +118,8 @@ class Comparer:
                 state = redrawn(gates, scene.gates, key, problem.groups, costs)
             mine = weight_gradient(problem, estimator, point, v, key, state)
             # On a part of the batch: its examples, whose weights stood in for all.
-            kept = slice(part_size(estimator, v.shape[0]))
+            n = v.shape[0]
+            kept = jnp.asarray(part_rows(n, part_size(estimator, n)))
             mine = mine[kept] * (v[kept].sum() / v.sum())
             close = agreement(
                 normalised_gradient(mine, v[kept]), normalised_gradient(s[kept], v[kept])

@@ -116,7 +116,7 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
     def pieces(state, opt_state, arrays, last: str) -> PyTree:
         point = point_of(opt_state, arrays)
         lin = linearize_training(problem, state.theta, point, estimator)
-        cotangent, (loss, weights) = training_cotangent(problem, state.theta, lin, point.batch)
+        cotangent, (loss, weights) = training_cotangent(problem, state.theta, lin)
         found: list[Any] = [loss, weights, lin.model_state, lin.outputs]
         if last == "forward":
             return found

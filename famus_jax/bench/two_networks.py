@@ -73,7 +73,7 @@ def measure(
     step, states, data = _workload(model, batch, meta_batch, size)
 
     def one(state: PyTree, train: PyTree, meta: PyTree) -> PyTree:
-        return step._step(state, train, meta, None)[0]
+        return step.pure(state, train, meta)[0]
 
     def both(pair: PyTree, train: PyTree, meta: PyTree) -> PyTree:
         return tuple(one(state, train, meta) for state in pair)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from famus_jax.core.data_parallel import count
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import path_name
@@ -99,9 +100,27 @@ def check_kinds(objective: Any, estimator: Any) -> None:
         )
 
 
-def part_size(estimator: Estimator, n: int) -> int:
-    """How many examples the meta gradient is taken on, of a batch of n."""
-    return max(1, math.ceil(estimator.part * n - 1e-9))
+def part_size(estimator: Estimator, n: int, axis: str | None = None) -> int:
+    """How many examples the meta gradient is taken on, of a batch of n.
+
+    With an `axis`, of n examples on each device.
+
+    Raises:
+      ValueError: if the whole batch's part can't be divided evenly among the devices.
+    """
+    devices = count(axis)
+    size = max(1, math.ceil(estimator.part * n * devices - 1e-9))
+    if size % devices:
+        raise ValueError(
+            f"part={estimator.part} of a batch of {n * devices} is {size} examples, which {devices} "
+            f"devices can't share evenly: use a part of {-(-size // devices) / n:g}"
+        )
+    return size // devices
+
+
+def part_rows(n: int, size: int) -> list[int]:
+    """Which examples those are: `size` of n, evenly spaced."""
+    return [i * n // size for i in range(size)]
 
 
 def check_estimator(

@@ -123,8 +123,8 @@ class Estimator:
         one number, other costs.
       every: a meta update every so many steps (in between a step costs what a plain one does): an
         int, or a function of the step, traceable, that returns one.
-      part: the share of the training batch, its leading examples, that the virtual step and the meta
-        gradient are taken on; 1 for all. The actual step is always on all.
+      part: the share of the training batch, evenly spaced examples, that the virtual step and the
+        meta gradient are taken on; 1 for all. The actual step is always on all.
       correct_every: every so many meta updates the exact gradient is computed as well, and its
         difference to the cheap one is added until the next time (a control variate); 0 for never.
       epsilon: the length of the finite differences' step, relative to the norm of the parameters.

@@ -54,6 +54,7 @@ def reverse_only(
     return Linearized(
         f,
         differentiable.rebuild(rest),
+        batch,
         new_state,
         push,
         pull,

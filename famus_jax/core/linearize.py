@@ -7,7 +7,8 @@ on the active layer groups.
 Three ways to have them, alike for all that uses them: `linearize` (one forward pass, its residuals
 shared by all products: running `jax.vjp` and `jax.jvp` separately would pay for the forward pass
 twice, 2.33 instead of 2.00 plain steps), `reverse_only` (J v by finite differences of the outputs)
-and `micro_batched` (a few examples at a time, nothing kept).
+and `micro_batched` (a few examples at a time, nothing kept). Each of them also on one device's share
+of the batch, for results of all devices' (`data_parallel`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Linearized:
     Attributes:
       f: the floating-point leaves of the network's outputs, a list. Only they carry derivatives.
       rebuild: f -> the outputs as the network returned them (integer leaves put back).
+      batch: the examples that f is about: where the forward pass ran on one device's share of the
+        batch, those of all devices.
       model_state: the new model state (BatchNorm statistics and the like).
       push: `(v, active) -> J v` for a direction v (a part) that is zero outside the groups `active`;
         shaped like `f`. Costs what the network costs above the lowest active group.
@@ -42,6 +45,7 @@ class Linearized:
 
     f: list[jax.Array]
     rebuild: Callable[[list[jax.Array]], PyTree]
+    batch: PyTree
     model_state: PyTree
     push: Callable[[Part, Sequence[int]], list[jax.Array]]
     pull: Callable[[list[jax.Array]], PyTree]
@@ -95,17 +99,17 @@ def linearize(
         return lambda v: jax.jvp(linear, (origin,), (tuple(v),))[1]
 
     def pull(c: list[jax.Array]) -> PyTree:
-        return jax.linear_transpose(pushforward, jax.tree.map(_shape, params))(c)[0]
+        return jax.linear_transpose(pushforward, params)(c)[0]
 
     def pull_part(c: list[jax.Array], active: Sequence[int]) -> Part:
         if tuple(active) == groups.all:
             return groups.part(pull(c), active)
-        shapes = tuple(_shape(x) for x in groups.part(params, active))
-        return jax.linear_transpose(restricted(active), shapes)(c)[0]
+        return jax.linear_transpose(restricted(active), groups.part(params, active))(c)[0]
 
     return Linearized(
         f,
         differentiable.rebuild(rest),
+        batch,
         new_state,
         lambda v, active: restricted(active)(v),
         pull,
@@ -139,7 +143,3 @@ class Split:
             return jax.tree.unflatten(self._treedef, leaves)
 
         return rebuild
-
-
-def _shape(x: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x))

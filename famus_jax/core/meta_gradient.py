@@ -25,11 +25,12 @@ from typing import Any
 
 import jax
 
-from famus_jax.core.checks import check_forward, check_identity
+from famus_jax.core import data_parallel
+from famus_jax.core.checks import check_forward, check_identity, leading_size
 from famus_jax.core.estimators import AllGroups, Estimator
 from famus_jax.core.finite_difference import reverse_only
 from famus_jax.core.groups import Part
-from famus_jax.core.linearize import Linearized, linearize
+from famus_jax.core.linearize import Linearized, Split, linearize
 from famus_jax.core.look_ahead import look_ahead, way_back
 from famus_jax.core.micro_batch import micro_batched
 from famus_jax.core.problem import Point, Problem
@@ -61,13 +62,12 @@ def layerwise_meta_gradient(
     estimator = Estimator(AllGroups(), route="vjp", **how)
     active, lin, gradient, v = _up_to_v(problem, theta, point, estimator, active)
     d = way_back(problem, point, estimator, gradient, v, active)
-    return layer_products(problem, theta, point, lin, d, active)
+    return layer_products(problem, theta, lin, d, active)
 
 
 def layer_products(
     problem: Problem,
     theta: PyTree,
-    point: Point,
     lin: Linearized,
     d: Part,
     active: Sequence[int],
@@ -79,7 +79,7 @@ def layer_products(
 
         def virtual_group(theta: PyTree, group: int = group) -> Part:
             """θ ↦ g_l(θ), the part of Eq. 3 that moves with θ."""
-            cotangent, _ = training_cotangent(problem, theta, lin, point.batch)
+            cotangent, _ = training_cotangent(problem, theta, lin)
             return lin.pull_part(cotangent, (group,))
 
         _, pull_back = jax.vjp(virtual_group, theta)
@@ -101,7 +101,7 @@ def fused_meta_gradient(
     estimator = Estimator(AllGroups(), **how)
     active, lin, gradient, v = _up_to_v(problem, theta, point, estimator, active)
     d = way_back(problem, point, estimator, gradient, v, active)
-    return direction_to_theta(problem, theta, point, estimator, lin, d, active)
+    return direction_to_theta(problem, theta, estimator, lin, d, active)
 
 
 def second_order_meta_gradient(
@@ -116,12 +116,16 @@ def second_order_meta_gradient(
 
     Same arguments as `layerwise_meta_gradient`; returns `(L_val, pytree like θ)`. Nothing here uses
     the identity of this module's docstring, so that θ may act inside the forward pass as well
-    (`Objective.in_forward`).
+    (`Objective.in_forward`). In a program that runs once per device every device gathers both batches
+    and does all of the work: the numbers are right (with the dropout masks and BatchNorm statistics
+    of one device), the time is not spread; under the global view of `jax.jit` it is.
     """
     groups = problem.groups
     estimator = Estimator(AllGroups(), route="second_order", **how)
     active = groups.all if active is None else tuple(active)
     check_identity(problem, estimator)
+    whole = data_parallel.gather((point.batch, point.meta_batch), problem.axis)
+    point = point._replace(batch=whole[0], meta_batch=whole[1])
 
     def training_loss(params: PyTree, theta: PyTree) -> jax.Array:
         forward = problem.forward_under(theta)
@@ -138,7 +142,8 @@ def second_order_meta_gradient(
         if estimator.virtual_step == "optimizer" and estimator.lookahead != "active_only":
             closed = jax.lax.stop_gradient(ahead)  # what other groups' gradients did to these
             ahead = groups.place(groups.part(ahead, active), closed, active)
-        outputs, _ = meta_pass(problem, point, ahead)
+        forward = problem.meta_forward or problem.forward
+        outputs, _ = forward(ahead, point.model_state, point.meta_rng, point.meta_batch)
         return problem.meta_loss(outputs, point.meta_batch)
 
     return jax.value_and_grad(l_val)(theta)
@@ -150,7 +155,7 @@ def _up_to_v(problem, theta, point, estimator, active):
     check_identity(problem, estimator)
     check_forward(problem, theta, point)
     lin = linearize_training(problem, theta, point, estimator)
-    cotangent, _ = training_cotangent(problem, theta, lin, point.batch)
+    cotangent, _ = training_cotangent(problem, theta, lin)
     only = estimator.lookahead == "active_only"
     gradient = lin.pull_part(cotangent, active) if only else lin.pull(cotangent)
     ahead = look_ahead(problem, point, estimator, gradient, active)
@@ -179,27 +184,23 @@ def linearize_training(
             return reverse_only(*arguments, epsilon=estimator.epsilon)
         return linearize(*arguments)
 
-    if problem.micro_batches > 1:
+    def in_parts(*arguments: Any) -> Linearized:
         return micro_batched(*arguments, count=problem.micro_batches, how=how)
-    return how(*arguments)
+
+    one_device = in_parts if problem.micro_batches > 1 else how
+    return data_parallel.of_all_devices(one_device, problem.axis)(*arguments)
 
 
 def training_cotangent(
-    problem: Problem, theta: PyTree, lin: Linearized, batch: PyTree
+    problem: Problem, theta: PyTree, lin: Linearized
 ) -> tuple[list[jax.Array], tuple[jax.Array, jax.Array]]:
     """∂T/∂f at the outputs f, with (T, weights)."""
 
     def loss(f: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return problem.objective.loss(theta, lin.rebuild(f), batch)
+        return problem.objective.loss(theta, lin.rebuild(f), lin.batch)
 
     value, cotangent = jax.value_and_grad(loss, has_aux=True)(lin.f)
     return cotangent, value
-
-
-def meta_pass(problem: Problem, point: Point, params: PyTree) -> tuple[PyTree, PyTree]:
-    """The meta batch's forward pass."""
-    forward = problem.meta_forward or problem.forward
-    return forward(params, point.model_state, point.rng, point.meta_batch)
 
 
 def judge(
@@ -209,18 +210,25 @@ def judge(
 
     The backward pass ends at the lowest active group.
     """
+    axis, groups, batch = problem.axis, problem.groups, point.meta_batch
+    params, state = data_parallel.own((params, point.model_state), axis)
+    rng = data_parallel.own_key(point.meta_rng, axis)
+    meta_pass = Split(problem.meta_forward or problem.forward, state, rng, batch)
 
-    def l_val(part: Part) -> jax.Array:
-        outputs, _ = meta_pass(problem, point, problem.groups.place(part, params, active))
-        return problem.meta_loss(outputs, point.meta_batch)
+    def outputs_of(part: Part) -> tuple[list[jax.Array], Any]:
+        return meta_pass(groups.place(part, params, active))
 
-    return jax.value_and_grad(l_val)(problem.groups.part(params, active))
+    f, pull, (rest, _) = jax.vjp(outputs_of, groups.part(params, active), has_aux=True)
+    mine = meta_pass.rebuild(rest)(f)
+    f, rebuild = data_parallel.outputs_of_all(mine, leading_size(batch, "meta batch"), axis)
+    batch = data_parallel.gather(batch, axis)
+    value, c = jax.value_and_grad(lambda f: problem.meta_loss(rebuild(f), batch))(f)
+    return value, data_parallel.total(pull(data_parallel.own_rows(c, axis))[0], axis)
 
 
 def direction_to_theta(
     problem: Problem,
     theta: PyTree,
-    point: Point,
     estimator: Estimator,
     lin: Linearized,
     d: Part,
@@ -228,7 +236,7 @@ def direction_to_theta(
 ) -> PyTree:
     """Where a direction in the space of gradients, 0 outside `active`, meets θ: (∂g/∂θ)ᵀ d."""
     if estimator.route == "vjp":
-        parts = layer_products(problem, theta, point, lin, d, active).values()
+        parts = layer_products(problem, theta, lin, d, active).values()
         return jax.tree.map(lambda *x: sum(x), *parts)
     if estimator.route == "darts":
         assert lin.shifted is not None
@@ -236,20 +244,18 @@ def direction_to_theta(
 
         def slope(f: list[jax.Array]) -> PyTree:
             loss = problem.objective.loss
-            return jax.grad(lambda t: loss(t, lin.rebuild(f), point.batch)[0])(theta)
+            return jax.grad(lambda t: loss(t, lin.rebuild(f), lin.batch)[0])(theta)
 
         return jax.tree.map(lambda a, b: (a - b) / (2 * eps), slope(plus), slope(minus))
-    return pull_to_theta(problem, theta, lin, point.batch, lin.push(d, active))
+    return pull_to_theta(problem, theta, lin, lin.push(d, active))
 
 
-def pull_to_theta(
-    problem: Problem, theta: PyTree, lin: Linearized, batch: PyTree, jv: list[jax.Array]
-) -> PyTree:
+def pull_to_theta(problem: Problem, theta: PyTree, lin: Linearized, jv: list[jax.Array]) -> PyTree:
     """∇_θ ⟨∂T/∂f (f, θ), jv⟩ at fixed f: where a direction in output space meets θ."""
 
     def slope(theta: PyTree) -> jax.Array:
         def loss(f: list[jax.Array]) -> jax.Array:
-            return problem.objective.loss(theta, lin.rebuild(f), batch)[0]
+            return problem.objective.loss(theta, lin.rebuild(f), lin.batch)[0]
 
         return jax.jvp(loss, (lin.f,), (jv,))[1]
 

@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from famus_jax.core import data_parallel
 from famus_jax.core import gate_state as gs
 from famus_jax.core.checks import (
     check_batches,
     check_forward,
+    part_rows,
     part_size,
 )
 from famus_jax.core.coupling import check_uncoupled
@@ -26,7 +28,7 @@ from famus_jax.core.gates import LearnedGates
 from famus_jax.core.meta_gradient import linearize_training, training_cotangent
 from famus_jax.core.meta_state import MetaInfo, MetaState, step_keys
 from famus_jax.core.pooling import pool_groups
-from famus_jax.core.problem import Point, Problem
+from famus_jax.core.problem import PART, Point, Problem
 from famus_jax.core.share import Known, Share, active_share, drawn_share, gate_slopes
 from famus_jax.core.variants import (
     Variant,
@@ -47,7 +49,7 @@ class MetaUpdate(NamedTuple):
       gradient: ∇_w T at w under the weights in `info`: the actual step's gradient.
       state: the new `MetaState`.
       model_state: the model state after the training batch's forward pass.
-      outputs: the network's outputs on the training batch.
+      outputs: the network's outputs on the training batch, that of all devices.
       info: `MetaInfo`.
     """
 
@@ -85,8 +87,12 @@ def meta_update(
 
     Raises:
       ValueError: when traced, for inputs that can't work; the message names the value and the fix.
+
+    With `problem.axis` the batches are this device's share; all results are those of all devices',
+    alike on each.
     """
     check_batches(problem, point)
+    data_parallel.check_axis(problem.axis, point.params, point.batch)
     if not problem.objective.learns:
         return _plain_step(problem, estimator, state, point)
     if variant is not None:
@@ -116,7 +122,7 @@ def _plain_step(
         objective = objective._replace(loss=lambda theta, *args: _mean(example_loss(*args)))
         problem = problem._replace(objective=objective)
     lin = linearize_training(problem, theta, point, estimator)
-    cotangent, (loss, weights) = training_cotangent(problem, theta, lin, point.batch)
+    cotangent, (loss, weights) = training_cotangent(problem, theta, lin)
     zero, minus_one = jnp.zeros((), jnp.float32), jnp.full((), -1, jnp.int32)
     info = MetaInfo(
         weights=_wide(weights),
@@ -151,7 +157,7 @@ def _meta_step(
     keys = step_keys(state)
     theta, opt_state = state.theta, state.opt_state
     if objective.fresh:
-        theta = objective.init(keys.theta, n)
+        theta = objective.init(keys.theta, n * data_parallel.count(problem.axis))
         opt_state = objective.meta_optimizer.init(theta)
     check_forward(problem, theta, point)
 
@@ -159,9 +165,9 @@ def _meta_step(
     lin = linearize_training(problem, theta, point, estimator)
     meta_point, meta_lin = point, lin
     if estimator.part < 1:
-        meta_point = _leading_part(point, n, part_size(estimator, n))
+        meta_point = _spaced_part(point, n, part_size(estimator, n, problem.axis))
         meta_lin = linearize_training(problem, theta, meta_point, estimator)
-    cotangent, (loss, weights) = training_cotangent(problem, theta, meta_lin, meta_point.batch)
+    cotangent, (loss, weights) = training_cotangent(problem, theta, meta_lin)
 
     # The virtual gradient, where every group takes part in the look-ahead.
     virtual = None
@@ -181,7 +187,7 @@ def _meta_step(
     else:
         if objective.in_forward:
             lin = linearize_training(problem, new_theta, point, estimator)
-        cotangent, (loss, weights) = training_cotangent(problem, new_theta, lin, point.batch)
+        cotangent, (loss, weights) = training_cotangent(problem, new_theta, lin)
         gradient = lin.pull(cotangent)
 
     cost = branch_costs(problem, estimator, m / n)[0 if draw is None else draw.branch]
@@ -293,12 +299,21 @@ def _corrected(
     return share._replace(gradient_c=gradient), correction
 
 
-def _leading_part(point: Point, n: int, size: int) -> Point:
-    """The point with the leading `size` of n examples as its training batch."""
-    batch = jax.tree.map(
-        lambda x: x[:size] if jnp.ndim(x) and jnp.shape(x)[0] == n else x, point.batch
-    )
-    return point._replace(batch=batch)
+def _spaced_part(point: Point, n: int, size: int) -> Point:
+    """The point with `size` of n examples, evenly spaced, as its training batch.
+
+    Spaced, so that a batch that is spread over devices leaves each of them an equal part: leading
+    examples would all lie on the first ones.
+    """
+
+    def part(x: Any) -> Any:
+        if not jnp.ndim(x) or jnp.shape(x)[0] != n:
+            return x
+        if n % size == 0:  # as a reshape, which moves nothing between devices
+            return jnp.reshape(x, (size, n // size, *jnp.shape(x)[1:]))[:, 0]
+        return jnp.asarray(x)[jnp.asarray(part_rows(n, size))]
+
+    return point._replace(batch=jax.tree.map(part, point.batch), rng=point.derived_rng(PART))
 
 
 def _every_group(problem: Problem, spec: Active) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from famus_jax.core.data_parallel import alike
 from famus_jax.core.groups import LayerGroups, Part, PyTree
 from famus_jax.core.linearize import Forward, Linearized, Split, linearize
 
@@ -25,6 +26,9 @@ def micro_batched(
 ) -> Linearized:
     """As `linearize`, on `count` micro-batches one after the other: memory of one, and every product
     runs its forward pass anew.
+
+    Micro-batch i holds the examples i, i + count, i + 2 count, ..., so that a batch which is spread
+    over devices leaves each of them an equal part of every micro-batch.
 
     The outputs are those of the whole batch, so that all that follows them (weights that are
     normalised over the batch, a loss) is unchanged. Equal numbers for networks without BatchNorm and
@@ -46,21 +50,20 @@ def micro_batched(
         raise ValueError(f"micro_batches={count} must divide the batch size {n}")
     size = n // count
     numbers = jnp.arange(count)
-    micro = tuple(_split(x, count) for x in leaves if jnp.ndim(x))
 
-    def assemble(arrays: tuple[jax.Array, ...]) -> PyTree:
-        """A micro-batch, with what has no batch axis put back."""
-        new = iter(arrays)
-        return jax.tree.unflatten(treedef, [next(new) if jnp.ndim(x) else x for x in leaves])
+    def micro(i: jax.Array) -> PyTree:
+        """A micro-batch, picked where it is used: no second copy of the batch in another order."""
+        return jax.tree.unflatten(
+            treedef, [_pick(x, i, count) if jnp.ndim(x) else x for x in leaves]
+        )
 
-    def differentiate(i: jax.Array, arrays: tuple[jax.Array, ...]) -> Linearized:
+    def differentiate(i: jax.Array) -> Linearized:
         key = jax.random.fold_in(rng, i)
-        return how(forward, params, model_state, key, assemble(arrays), groups)
+        return how(forward, params, model_state, key, micro(i), groups)
 
     # First pass: the outputs only. Running statistics go from one micro-batch to the next.
-    def run(state: PyTree, piece: Any) -> tuple[PyTree, PyTree]:
-        i, arrays = piece
-        outputs, state = forward(params, state, jax.random.fold_in(rng, i), assemble(arrays))
+    def run(state: PyTree, i: jax.Array) -> tuple[PyTree, PyTree]:
+        outputs, state = forward(params, state, jax.random.fold_in(rng, i), micro(i))
         shapes = [jnp.shape(x) for x in jax.tree.leaves(outputs)]
         if any(shape[:1] != (size,) for shape in shapes):
             raise ValueError(
@@ -69,42 +72,43 @@ def micro_batched(
             )
         return state, outputs
 
-    new_state, pieces = jax.lax.scan(run, model_state, (numbers, micro))
+    new_state, pieces = jax.lax.scan(run, model_state, numbers)
     whole = jax.tree.map(_join, pieces)
     split = Split(lambda *_: (whole, new_state), model_state, rng, batch)
     f, (rest, _) = split(params)
 
     def push(v: Part, active: Sequence[int]) -> list[jax.Array]:
-        pieces = jax.lax.map(lambda piece: differentiate(*piece).push(v, active), (numbers, micro))
+        pieces = jax.lax.map(lambda i: differentiate(i).push(v, active), numbers)
         return [_join(x) for x in pieces]
 
     def accumulate(
         product: Callable[[Linearized, list[jax.Array]], PyTree], c: list[jax.Array]
     ) -> PyTree:
         def add(total: PyTree, piece: Any) -> tuple[PyTree, None]:
-            i, arrays, c = piece
-            return jax.tree.map(jnp.add, total, product(differentiate(i, arrays), c)), None
+            i, c = piece
+            return jax.tree.map(jnp.add, total, product(differentiate(i), c)), None
 
-        pieces = (numbers, micro, [_split(x, count) for x in c])
+        pieces = (numbers, [_split(x, count) for x in c])
         shapes = jax.eval_shape(
-            lambda piece: product(differentiate(*piece[:2]), piece[2]),
+            lambda piece: product(differentiate(piece[0]), piece[1]),
             jax.tree.map(lambda x: x[0], pieces),
         )
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        zeros = jax.tree.map(lambda x: alike(jnp.zeros(x.shape, x.dtype), c[0]), shapes)
         return jax.lax.scan(add, zeros, pieces)[0]
 
     def shifted(v: Part, active: Sequence[int]) -> tuple[list, list, jax.Array]:
-        def one(piece: Any) -> tuple[list, list, jax.Array]:
-            lin = differentiate(*piece)
+        def one(i: jax.Array) -> tuple[list, list, jax.Array]:
+            lin = differentiate(i)
             assert lin.shifted is not None
             return lin.shifted(v, active)
 
-        plus, minus, eps = jax.lax.map(one, (numbers, micro))
+        plus, minus, eps = jax.lax.map(one, numbers)
         return [_join(x) for x in plus], [_join(x) for x in minus], eps[0]
 
     return Linearized(
         f,
         split.rebuild(rest),
+        batch,
         new_state,
         push,
         lambda c: accumulate(lambda lin, c: lin.pull(c), c),
@@ -113,11 +117,17 @@ def micro_batched(
     )
 
 
+def _pick(x: jax.Array, i: jax.Array, count: int) -> jax.Array:
+    """Micro-batch i of `_split`."""
+    rows = jnp.reshape(x, (-1, count, *jnp.shape(x)[1:]))
+    return jax.lax.dynamic_index_in_dim(rows, i, axis=1, keepdims=False)
+
+
 def _split(x: jax.Array, count: int) -> jax.Array:
-    """[n, ...] -> [count, n / count, ...]."""
-    return jnp.reshape(x, (count, -1, *jnp.shape(x)[1:]))
+    """[n, ...] -> [count, n / count, ...], example j in micro-batch j mod count."""
+    return jnp.reshape(x, (-1, count, *jnp.shape(x)[1:])).swapaxes(0, 1)
 
 
 def _join(x: jax.Array) -> jax.Array:
-    """[count, size, ...] -> [count * size, ...]."""
-    return jnp.reshape(x, (-1, *jnp.shape(x)[2:]))
+    """[count, size, ...] -> [count * size, ...], the inverse of `_split`."""
+    return jnp.reshape(x.swapaxes(0, 1), (-1, *jnp.shape(x)[2:]))

@@ -13,6 +13,8 @@ from famus_jax.core.losses import MetaLoss
 from famus_jax.core.objective import Objective
 
 PyTree = Any
+_META = int.from_bytes(b"META")
+PART = int.from_bytes(b"PART")
 
 
 class Problem(NamedTuple):
@@ -27,6 +29,9 @@ class Problem(NamedTuple):
       meta_forward: the forward of the meta batch, if it is another one than `forward`. Either way
         the model state that it returns is thrown away.
       micro_batches: run the training batch's passes on so many parts, one after the other.
+      axis: for programs that run once per device (`jax.shard_map`, `jax.pmap`): the name of the mesh
+        axis along which both batches are divided; see `data_parallel`. None for one device, and for
+        `jax.jit` on sharded arrays.
     """
 
     forward: Forward
@@ -35,6 +40,7 @@ class Problem(NamedTuple):
     groups: LayerGroups
     meta_forward: Forward | None = None
     micro_batches: int = 1
+    axis: str | None = None
 
     def forward_under(self, theta: PyTree) -> Forward:
         """The forward with θ put in where the objective says that it takes one."""
@@ -52,7 +58,7 @@ class Point(NamedTuple):
     Attributes:
       params: w.
       model_state: BatchNorm statistics and the like; `()` for none.
-      rng: a key for both forward passes.
+      rng: a key for the training batch's forward pass; the meta batch's is derived from it.
       batch: the training batch, leading size n.
       meta_batch: the trusted batch, leading size m.
       alpha: α, the learning rate of the virtual step, a scalar.
@@ -67,3 +73,12 @@ class Point(NamedTuple):
     meta_batch: PyTree
     alpha: jax.Array | float
     descend: Callable[[PyTree], PyTree] | None = None
+
+    @property
+    def meta_rng(self) -> jax.Array:
+        """The key of the meta batch's forward pass, another than the training batch's."""
+        return self.derived_rng(_META)
+
+    def derived_rng(self, purpose: int) -> jax.Array:
+        """A key of its own for another forward pass; None if there is none."""
+        return self.rng if self.rng is None else jax.random.fold_in(self.rng, purpose)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import jax
 
 from famus_jax.core.checks import check_kinds, leading_size
+from famus_jax.core.data_parallel import own_rows, unbound
 from famus_jax.core.defaults import default_estimator
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.groups import LayerGroups
@@ -43,6 +44,7 @@ class Reweighter:
     groups: LayerGroups | None = None
     meta_forward: Forward | None = None
     micro_batches: int = 1
+    axis: str | None = None
 
     def __post_init__(self):
         check_kinds(self.objective, self.estimator)
@@ -53,11 +55,18 @@ class Reweighter:
         """The functions and the layer groups; groups not given are found by tracing."""
         groups = self.groups
         if groups is None:
-            by = self.estimator.group_by
-            groups = layer_groups(self._four_arguments(), params, model_state, rng, batch, by=by)
-        meta_loss = self.meta_loss or self.objective.l_val
+            forward, by = self._four_arguments(), self.estimator.group_by
+            groups = layer_groups(
+                forward, params, model_state, rng, batch, by=by, axis=unbound(self.axis)
+            )
         return Problem(
-            self.forward, self.objective, meta_loss, groups, self.meta_forward, self.micro_batches
+            self.forward,
+            self.objective,
+            self.meta_loss or self.objective.l_val,
+            groups,
+            self.meta_forward,
+            self.micro_batches,
+            self.axis,
         )
 
     def _four_arguments(self) -> Forward:
@@ -70,7 +79,7 @@ class Reweighter:
     def init(
         self, key: jax.Array, params: PyTree, model_state: PyTree, batch: PyTree, meta_batch: PyTree
     ) -> MetaState:
-        """The state before the first batch. Of the batches only shapes count.
+        """The state before the first batch. Of the batches, the whole ones, only shapes count.
 
         Raises:
           ValueError: for parameters, batches or an estimator that can't work.
@@ -111,7 +120,9 @@ class Reweighter:
 
         Returns:
           `(weights, meta_state, info)`: float [n], such that Σ_i weights_i ℓ_i is the loss to
-          descend; the new state; diagnostics (`MetaInfo`).
+          descend; the new state; diagnostics (`MetaInfo`). With an `axis`, `weights` are those of
+          this device's examples, so that gradients are to be summed over devices, and the rest is
+          of all devices, `info.weights` included.
 
         Raises:
           ValueError: for a method that corrects labels or outputs instead of weighing, among others.
@@ -128,7 +139,7 @@ class Reweighter:
         problem = self.problem(params, model_state, rng, batch)
         point = Point(params, model_state, rng, batch, meta_batch, alpha, descend)
         update = meta_update(problem, self.estimator, meta_state, point)
-        return update.info.weights, update.state, update.info
+        return own_rows(update.info.weights, self.axis), update.state, update.info
 
 
 def reweighter(
@@ -141,6 +152,7 @@ def reweighter(
     groups: LayerGroups | None = None,
     meta_forward: Forward | None = None,
     micro_batches: int = 1,
+    axis: str | None = None,
 ) -> Reweighter:
     """Learned example weights for your own weighted loss.
 
@@ -154,6 +166,8 @@ def reweighter(
       groups: layer groups; by default found by tracing.
       meta_forward: another forward for the meta batch, if wanted.
       micro_batches: run the training batch's passes on so many parts, one after the other.
+      axis: if you call it inside `jax.shard_map` or `jax.pmap`: the name of the axis along which the
+        batches are divided. Under `jax.jit` on sharded arrays leave it out.
 
     Returns:
       A `Reweighter` r; `r.init(...)` makes the state and `r(...)` returns
@@ -170,4 +184,5 @@ def reweighter(
         groups,
         meta_forward,
         micro_batches,
+        axis,
     )

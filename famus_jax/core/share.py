@@ -176,9 +176,7 @@ def _judged(known: Known, active: Sequence[int], is_open: jax.Array | None) -> _
 
 def _to_theta(known: Known, d: Part, active: Sequence[int]) -> PyTree:
     """(∂g/∂θ)ᵀ d."""
-    return direction_to_theta(
-        known.problem, known.theta, known.point, known.estimator, known.lin, d, active
-    )
+    return direction_to_theta(known.problem, known.theta, known.estimator, known.lin, d, active)
 
 
 def _matching_gradient(

@@ -45,6 +45,7 @@ def layer_groups(
     batch: PyTree,
     *,
     by: str = "module",
+    axis: str | None = None,
 ) -> LayerGroups:
     """The layer groups of a network, bottom to top, found by tracing `forward` (nothing is run).
 
@@ -53,6 +54,8 @@ def layer_groups(
       params, model_state, rng, batch: its arguments, arrays or `jax.ShapeDtypeStruct`s.
       by: `"module"` (a group per module) or `"tensor"` (a group per leaf, as in the code released
         with the paper).
+      axis: a mesh axis that the forward pass names (synchronised BatchNorm), if it is to be traced
+        outside of a program that has it.
 
     Returns:
       `LayerGroups`, with each group's share of the forward FLOPs. A parameter that the batch never
@@ -66,7 +69,7 @@ def layer_groups(
     paths_and_leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
     if not paths_and_leaves:
         raise ValueError("there are no parameters to group: params has no leaves")
-    trace = _walk_forward(forward, params, model_state, rng, batch)
+    trace = _walk_forward(forward, params, model_state, rng, batch, axis)
     keys = [path_keys(path) for path, _ in paths_and_leaves]
     is_entry = [isinstance(p[-1], jax.tree_util.SequenceKey) for p, _ in paths_and_leaves]
     is_vector = [len(leaf.shape) <= 1 for _, leaf in paths_and_leaves]
@@ -155,8 +158,9 @@ def _costs(starts: Sequence[int], flops: dict[int, float]) -> tuple[float, ...]:
     return tuple(share / total for share in shares)
 
 
-def _walk_forward(forward: Forward, params, model_state, rng, batch) -> _Trace:
-    closed = jax.make_jaxpr(forward)(params, model_state, rng, batch)
+def _walk_forward(forward: Forward, params, model_state, rng, batch, axis) -> _Trace:
+    axes = None if axis is None else [(axis, 1)]
+    closed = jax.make_jaxpr(forward, axis_env=axes)(params, model_state, rng, batch)
     num_params, num_batch = len(jax.tree.leaves(params)), len(jax.tree.leaves(batch))
     num_middle = len(closed.jaxpr.invars) - num_params - num_batch
     taints: list[_Sources | None] = [frozenset([i]) for i in range(num_params)]

@@ -10,6 +10,7 @@ last step still runs.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.checks import leading_size
+from famus_jax.core.data_parallel import gather
 from famus_jax.core.dispatch import Dispatcher
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.groups import LayerGroups
@@ -32,6 +34,11 @@ from famus_jax.core.variants import Variant, has_variants
 
 PyTree = Any
 Metrics = Callable[[PyTree, PyTree], dict[str, jax.Array]]
+Compile = Callable[[Callable[..., Any]], Any]
+
+
+def _jit(step: Callable[..., Any]) -> Any:
+    return jax.jit(step, donate_argnums=0)
 
 
 class TrainState(NamedTuple):
@@ -57,7 +64,6 @@ class TrainStep:
 
     Attributes:
       problem, estimator: see there.
-      compiled: the variants that have been compiled so far (a call that adds one takes long).
     """
 
     def __init__(
@@ -67,12 +73,13 @@ class TrainStep:
         optimizer: optax.GradientTransformation,
         learning_rate: LearningRate,
         metrics: Metrics | None = None,
+        compile_with: Compile | None = None,
     ):
         self.problem, self.estimator = problem, estimator
-        self.compiled: set[Variant | None] = set()
         self._optimizer = optax.with_extra_args_support(optimizer)
         self._learning_rate, self._metrics = learning_rate, metrics
-        self._step_of = jax.jit(self._step, donate_argnums=0, static_argnames="variant")
+        self._compile = compile_with or _jit
+        self._programs: dict[Variant | None, Any] = {}
         self._dispatcher = None
         if problem.objective.learns and has_variants(estimator):
             self._dispatcher = Dispatcher(problem, estimator)
@@ -105,8 +112,7 @@ class TrainStep:
         """One step. `state` is donated: use the one returned from here on."""
         dispatcher = self._dispatcher
         variant = None if dispatcher is None else dispatcher.due(state.step, state.meta)
-        self.compiled.add(variant)
-        state, info, metrics = self._step_of(state, batch, meta_batch, variant=variant)
+        state, info, metrics = self._program(variant)(state, batch, meta_batch)
         if dispatcher is not None:
             dispatcher.dispatched(state.step, info)
         return state, info, metrics
@@ -123,9 +129,26 @@ class TrainStep:
 
     def lower(self, state: TrainState, batch: PyTree, meta_batch: PyTree = None, *, variant=None):
         """The lowered program of a variant, for cost analysis."""
-        return self._step_of.lower(state, batch, meta_batch, variant=variant)
+        return self._program(variant).lower(state, batch, meta_batch)
 
-    def _step(self, state, batch, meta_batch, variant):
+    @property
+    def compiled(self) -> set[Variant | None]:
+        """The variants that have been compiled so far (a call that adds one takes long)."""
+        return set(self._programs)
+
+    def _program(self, variant: Variant | None) -> Any:
+        if variant not in self._programs:
+            self._programs[variant] = self._compile(functools.partial(self.pure, variant=variant))
+        return self._programs[variant]
+
+    def pure(
+        self,
+        state: TrainState,
+        batch: PyTree,
+        meta_batch: PyTree = None,
+        variant: Variant | None = None,
+    ) -> tuple[TrainState, MetaInfo, dict[str, jax.Array]]:
+        """The step as a pure function, not compiled. Without a variant, it holds all of them."""
         alpha = learning_rate_at(self._learning_rate, state.step)
         rng = jax.random.fold_in(state.key, state.step)
 
@@ -136,7 +159,9 @@ class TrainStep:
         new = meta_update(self.problem, self.estimator, state.meta, point, variant=variant)
         updates, opt_state = self._optimizer.update(new.gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = self._metrics(new.outputs, batch) if self._metrics else {}
+        metrics = {}
+        if self._metrics:
+            metrics = self._metrics(new.outputs, gather(batch, self.problem.axis))
         state = TrainState(state.step + 1, params, new.model_state, opt_state, new.state, state.key)
         return state, new.info, metrics
 
@@ -156,6 +181,8 @@ def train_step(
     meta_forward: Forward | None = None,
     micro_batches: int = 1,
     metrics: Metrics | None = None,
+    axis: str | None = None,
+    compile_with: Compile | None = None,
 ) -> TrainStep:
     """The compiled training step: meta update and actual update in one program.
 
@@ -166,6 +193,9 @@ def train_step(
       optimizer: any optax optimiser for the actual step.
       params, model_state, batch: examples (or shape structs), to find the layer groups.
       metrics: `(outputs, batch) -> {name: array}`, computed in the step on the training batch.
+      axis: see `reweighter`; for a `compile_with` that runs the step once per device.
+      compile_with: `step -> compiled step`, for many devices: one of `famus_jax.parallel`. By default
+        `jax.jit` with the state donated, which also takes sharded arrays.
 
     Returns:
       A `TrainStep`; `.init(key, params, model_state, batch, meta_batch)` makes the state. Many runs
@@ -180,6 +210,7 @@ def train_step(
         groups=groups,
         meta_forward=meta_forward,
         micro_batches=micro_batches,
+        axis=axis,
     )
     problem = weigh.problem(params, model_state, jax.random.key(0), batch)
-    return TrainStep(problem, weigh.estimator, optimizer, learning_rate, metrics)
+    return TrainStep(problem, weigh.estimator, optimizer, learning_rate, metrics, compile_with)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.checks import leading_size
+from famus_jax.core.data_parallel import count, shape_of
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.linearize import Forward
@@ -58,6 +59,7 @@ def meta_reweight(
     groups: LayerGroups | None = None,
     meta_forward: Forward | None = None,
     micro_batches: int | None = None,
+    axis: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Replaces incoming updates by the gradient of the reweighted loss.
 
@@ -70,14 +72,17 @@ def meta_reweight(
 
     Inside `optax.MultiSteps` it would see the last micro-batch only: put `MultiSteps` behind it in
     the chain instead. For `optax.inject_hyperparams`, name the functions and the key in `static_args`:
-    `("forward", "key")`, and `"meta_loss"`, `"meta_forward"`, `"micro_batches"` if given.
+    `("forward", "key")`, and `"meta_loss"`, `"meta_forward"`, `"micro_batches"`, `"axis"` if given.
+
+    With an `axis`, its state and what it returns are alike on every device; the optimiser behind it
+    then does the same on each.
 
     Args:
-      forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward,
-        micro_batches: see `reweighter`.
+      forward, objective, estimator, learning_rate, meta_loss, groups, meta_forward, micro_batches,
+        axis: see `reweighter`.
       key: a PRNG key for θ, the samplers and the gates.
       batch, meta_batch: examples of both batches, arrays or `jax.ShapeDtypeStruct`s; only their
-        shapes count. They fix every shape of the state.
+        shapes count. They fix every shape of the state. With an `axis`, the whole batches.
       model_state: the model state to start from.
 
     Returns:
@@ -97,6 +102,7 @@ def meta_reweight(
         groups=groups,
         meta_forward=meta_forward,
         micro_batches=micro_batches or 1,
+        axis=axis,
     )
 
     estimator = weigh.estimator
@@ -122,7 +128,7 @@ def meta_reweight(
             )
             return meta_update(problem, estimator, meta, point).info
 
-        info = jax.eval_shape(first_info, *shapes)
+        info = shape_of(first_info, axis, *shapes)
         info = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), info)
         return MetaReweightState(meta, model_state, info)
 
@@ -147,6 +153,7 @@ def meta_reweight(
                 "optimizer.update(None, opt_state, params, batch=batch, meta_batch=meta_batch)"
             )
         given_sizes = leading_size(batch, "training batch"), leading_size(meta_batch, "meta batch")
+        given_sizes = tuple(size * count(axis) for size in given_sizes)
         if given_sizes != sizes:
             raise ValueError(
                 f"this meta_reweight was made for batch and meta batch of sizes {sizes}; got "

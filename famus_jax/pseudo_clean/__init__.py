@@ -8,7 +8,6 @@ choose the clean set for each other.
 from famus_jax.pseudo_clean.mixing import (
     co_guess,
     co_refine,
-    interleave,
     mix_training_batch,
     mixup,
     sharpen,
@@ -20,7 +19,6 @@ __all__ = [
     "clean_probability",
     "co_guess",
     "co_refine",
-    "interleave",
     "mix_training_batch",
     "mixup",
     "sharpen",

@@ -69,9 +69,9 @@ def mix_training_batch(
     unlabelled_target: jax.Array,
     concentration: float,
 ) -> dict[str, jax.Array]:
-    """All views of both parts, mixed with one another; rows of one example stand together.
+    """All views of both parts, mixed with one another; one view after the other.
 
-    Any leading part of the batch then holds both parts alike (see `Estimator.part`).
+    Evenly spaced rows of the batch then hold all of them alike (see `Estimator.part`).
 
     Args:
       key: of `mixup`.
@@ -85,15 +85,9 @@ def mix_training_batch(
     views = [*labelled, *unlabelled]
     is_labelled = jnp.array([1.0] * len(labelled) + [0.0] * len(unlabelled), jnp.float32)
     targets = [labelled_target] * len(labelled) + [unlabelled_target] * len(unlabelled)
-    images, target = mixup(key, interleave(views), interleave(targets), concentration)
+    images, target = mixup(key, jnp.concatenate(views), jnp.concatenate(targets), concentration)
     return {
         "image": images,
         "target": target,
-        "labelled": jnp.tile(is_labelled, views[0].shape[0]),
+        "labelled": jnp.repeat(is_labelled, views[0].shape[0]),
     }
-
-
-def interleave(parts: Sequence[jax.Array]) -> jax.Array:
-    """k arrays [n, ...] as one [n k, ...]: the first rows of all, the second rows of all, ..."""
-    stacked = jnp.stack(parts, axis=1)
-    return stacked.reshape(-1, *stacked.shape[2:])

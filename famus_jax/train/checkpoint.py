@@ -61,9 +61,15 @@ class Checkpoints:
                 f"the checkpoint in {self._manager.directory} was made with another network, "
                 f"optimiser or method: use another --workdir or delete it. ({error})"
             ) from error
-        # Placed by JAX's default rule again: arrays tied to a device would compile a second program.
-        free = jax.tree.map(lambda x: jax.device_put(np.asarray(x)), restored["state"])
-        return jax.tree.map(_like_key, like, free), restored["record"]
+        placed = jax.tree.map(_placed, plain, restored["state"])
+        return jax.tree.map(_like_key, like, placed), restored["record"]
+
+
+def _placed(like: Any, x: Any) -> Any:
+    """Over a mesh where `like` is, else by JAX's default rule again: an array tied to a device would
+    compile a second program."""
+    spread = isinstance(getattr(like, "sharding", None), jax.sharding.NamedSharding)
+    return x if spread else jax.device_put(np.asarray(x))
 
 
 def _is_key(x: Any) -> bool:

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
+from famus_jax.train.processes import said_by_first
+
 
 class TimeIsUp(Exception):
     """A run stopped before its end, with everything saved: the same command goes on from there."""
@@ -13,6 +15,8 @@ class TimeIsUp(Exception):
 
 class Clock:
     """Tells when a piece of work has taken its share of time.
+
+    With several processes the first one's clock counts, and all must ask at the same places.
 
     Args:
       minutes: from now on; None never ends.
@@ -27,4 +31,4 @@ class Clock:
 
     def is_up(self) -> bool:
         """Whether the time is up."""
-        return self._now() >= self._end
+        return self._end < math.inf and said_by_first(self._now() >= self._end)

@@ -7,11 +7,13 @@ interruption and it goes on where it was.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from famus_jax.train import data_setup, loop, pictures, streams, summary
@@ -20,6 +22,8 @@ from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
 from famus_jax.train.files import read_json, write_atomically, write_json
 from famus_jax.train.methods import METHODS
 from famus_jax.train.pair_runs import PairRuns
+from famus_jax.train.placement import ONE_DEVICE, Placement
+from famus_jax.train.processes import agree, is_writer
 from famus_jax.train.setting import Seeded, make_setting
 from famus_jax.train.single import SingleRuns
 
@@ -31,6 +35,7 @@ def run_experiment(
     command: Sequence[str] | None = None,
     max_minutes: float | None = None,
     show: Callable[[str], None] = print,
+    placement: Placement = ONE_DEVICE,
 ) -> dict[str, Any]:
     """Runs (or resumes) the experiment that `config` describes.
 
@@ -40,27 +45,36 @@ def run_experiment(
       command: what to record as the command; by default `sys.argv`.
       max_minutes: stop at the first evaluation after so long, with everything saved; None: don't.
       show: prints the table.
+      placement: the devices; the results do not depend on it, but for rounding. With several processes
+        each must call this; the first one writes.
 
     Returns:
       The content of `summary.json`.
 
     Raises:
-      ValueError: for a config that can't work, or a work directory of another experiment.
+      ValueError: for a config that can't work, a work directory of another experiment, or processes
+        that disagree on the config or the data.
       FloatingPointError: if a loss stops being finite.
       TimeIsUp: after `max_minutes`; the message says how far it is. Call again to go on.
     """
     clock = Clock(max_minutes)
     parsed, workdir = parse_config(config), Path(workdir)
+    agree("max_minutes", str(max_minutes), "Start all of them with the same --max_minutes.")
+    agree("the config", parsed.digest(), "Start all of them with the same --config and flags.")
     _refuse_another(workdir, parsed)
-    experiment = Experiment(parsed, workdir)  # what can't work raises here, before a file is made
+    # What can't work raises here, before a file is made.
+    experiment = Experiment(parsed, workdir, placement)
     record = {"digest": parsed.digest(), "config": dataclasses.asdict(parsed)}
-    write_json(workdir / "config.json", record)
+    if is_writer():
+        write_json(workdir / "config.json", record)
     rows, curves = experiment.run(clock)
     result = {
         "rows": rows,
         "config": dataclasses.asdict(parsed),
         "provenance": summary.provenance(command),
     }
+    if not is_writer():
+        return result
     pictures.draw(curves, workdir / "summary.png")
     write_json(workdir / "summary.json", result)
     show(summary.table(rows))
@@ -89,9 +103,9 @@ def _plain(value: Any) -> Any:
 class Experiment:
     """Every run for every seed: trains what is not finished, and gathers the results."""
 
-    def __init__(self, config: ExperimentConfig, workdir: Path):
+    def __init__(self, config: ExperimentConfig, workdir: Path, placement: Placement = ONE_DEVICE):
         self.config, self.workdir = config, workdir
-        self.setting = make_setting(config, workdir)
+        self.setting = make_setting(config, workdir, placement)
         self.sources = self.setting.sources
         self.single, self.pairs = SingleRuns(self.setting), PairRuns(self.setting)
         self._trained = False  # whether anything was, since this object was made
@@ -114,20 +128,31 @@ class Experiment:
         ordered = sorted(config.runs, key=lambda run: METHODS[run.method].needs is not None)
         total = sum(self._length(run) for run in config.runs) * len(config.seeds)
         seeded = {s: data_setup.seed_data(self.sources, config.data, s) for s in config.seeds}
+        agree(
+            "the data",
+            " ".join(_data_digest(d) for d in seeded.values()),
+            "Give all of them the same data.data_dir, or the same files.",
+        )
+        place = self.setting.placement.evaluated
         evaluated = {
-            s: streams.evaluation_sets(self.sources, d, config.data) for s, d in seeded.items()
+            s: {name: place(b) for name, b in sets.items()}
+            for s, d in seeded.items()
+            for sets in [streams.evaluation_sets(self.sources, d, config.data)]
         }
         for run in config.runs:  # a class may have lost its last label to the noise
             for data in seeded.values():
                 self.single.check_counts(run, data.class_counts)
         results: dict[tuple[str, int], dict[str, Any]] = {}
-        with tqdm(total=total, unit="step", mininterval=0.5, smoothing=0.05) as bar:
+        clock = clock or Clock()
+        with tqdm(
+            total=total, unit="step", mininterval=0.5, smoothing=0.05, disable=not is_writer()
+        ) as bar:
             for run in ordered:  # all seeds of a method share its compiled step
                 for seed in config.seeds:
                     bar.set_description(f"{run.name} seed {seed}")
                     one = Seeded(run, seed, seeded[seed], evaluated[seed])
                     try:
-                        results[run.name, seed] = self._one(one, bar, results, clock or Clock())
+                        results[run.name, seed] = self._one(one, bar, results, clock)
                     except TimeIsUp as up:
                         raise TimeIsUp(
                             f"the time is up: {up}, all is saved, and {bar.n} of {total} steps of the "
@@ -162,7 +187,8 @@ class Experiment:
             result = self._train(one, folder, bar, clock)
             self._trained = True
         result["noise_transition"] = one.data.noise_transition.tolist()
-        write_json(path, result)
+        if is_writer():
+            write_json(path, result)
         return result
 
     def _train(self, seeded: Seeded, folder: Path, bar: Any, clock: Clock) -> dict[str, Any]:
@@ -178,7 +204,7 @@ class Experiment:
         told = dict(done.per_example)
         if done.weights is not None:
             told["weights"] = done.weights
-        if told:
+        if told and is_writer():
             content = io.BytesIO()
             np.savez(content, ids=self.sources.train.ids, **told)  # type: ignore[arg-type]
             write_atomically(folder / "weights.npz", content.getvalue())
@@ -222,6 +248,17 @@ class Experiment:
             wrong = np.concatenate([w[bad] for w, bad in drawn])
         offset = self.config.schedule.steps if METHODS[run.method].needs else 0
         return pictures.Curve(run.method, run.estimator_label, histories, offset, clean, wrong)
+
+
+def _data_digest(seeded: data_setup.SeedData) -> str:
+    """A hash of what a process trains on: labels, splits, and images if they are in memory."""
+    digest = hashlib.blake2b(seeded.noise_digest.encode(), digest_size=16)
+    arrays = [seeded.clean, seeded.noisy, *seeded.splits]
+    arrays += [seeded.images] if isinstance(seeded.images, np.ndarray | jax.Array) else []
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from famus_jax.core.meta_state import MetaInfo
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.clock import Clock, TimeIsUp
+from famus_jax.train.processes import is_writer
 from famus_jax.train.records import Records
 
 PyTree = Any
@@ -131,7 +132,7 @@ def train(
             sums = np.array(sums)
             first, history, seconds = record["step"], record["history"], record["seconds"]
             on_progress(first, history[-1] if history else {})
-        with Records(folder, history) as records:
+        with Records(folder, history, is_writer()) as records:
             while first < run.steps:
                 last = min(first + run.eval_every - first % run.eval_every, run.steps)
                 state, window, spent = _steps(run, state, first, last)

@@ -30,7 +30,6 @@ from famus_jax.pseudo_clean import (
     clean_probability,
     co_guess,
     co_refine,
-    interleave,
     mix_training_batch,
     mixup,
     split_clean,
@@ -272,7 +271,7 @@ class TargetMaker:
             batch = mix_training_batch(
                 key_mix, views[:2], target_x, views[2:4], target_u, concentration
             )
-            batch["index"] = interleave([x["index"], x["index"], u["index"], u["index"]])
+            batch["index"] = jnp.concatenate([x["index"], x["index"], u["index"], u["index"]])
             if not meta:
                 return batch, None
             image, target = mixup(key_meta, judged["image"], refined(judged, p[4]), concentration)

@@ -42,7 +42,12 @@ class PairRuns:
         self._steps: dict[str, TrainStep] = {}
 
     def check(self, run: RunConfig) -> None:
-        """Raises `ValueError` if the run's estimator does not fit the network."""
+        """Raises `ValueError` if the run's estimator does not fit the network, or on many devices."""
+        if self._setting.placement.mesh is not None:
+            raise ValueError(
+                f"{run.method} trains two networks, which is written for one device only: leave "
+                "--devices and --distributed out, or run other methods"
+            )
         setting, m = self._setting, self._setting.config.schedule.meta_batch_size
         estimator, objective, n = _estimator(run), self._objective(run), self._size(run)
         params, model_state = jax.eval_shape(setting.init, jax.random.key(0))

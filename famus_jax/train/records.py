@@ -12,12 +12,17 @@ from famus_jax.train.files import write_atomically
 class Records:
     """One run's measurements, a dict per evaluation, in `metrics.jsonl` and event files."""
 
-    def __init__(self, folder: Path, history: list[dict[str, Any]]):
-        """Starts from `history` (a resumed run's): lines past the checkpoint are dropped."""
+    def __init__(self, folder: Path, history: list[dict[str, Any]], write: bool = True):
+        """Starts from `history` (a resumed run's): lines past the checkpoint are dropped.
+
+        Without `write` (another process does) it only remembers.
+        """
+        self.history, self._write = list(history), write
+        if not write:
+            return
         from tensorboardX import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        self.history = list(history)
         self._path = folder / "metrics.jsonl"
         write_atomically(self._path, "".join(map(_line, self.history)).encode())
         self._file = self._path.open("a")
@@ -28,12 +33,15 @@ class Records:
         return self
 
     def __exit__(self, *unused: object) -> None:
-        self._file.close()
-        self._events.close()
+        if self._write:
+            self._file.close()
+            self._events.close()
 
     def append(self, record: dict[str, Any]) -> None:
         """Adds the measurements of one evaluation; `record["step"]` says when."""
         self.history.append(record)
+        if not self._write:
+            return
         self._file.write(_line(record))
         self._file.flush()
         for name, value in record.items():

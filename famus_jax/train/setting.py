@@ -16,6 +16,7 @@ from famus_jax.train import data_setup
 from famus_jax.train.config import ExperimentConfig, RunConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.evaluation import Evaluator
+from famus_jax.train.placement import ONE_DEVICE, Placement
 
 PyTree = Any
 
@@ -32,6 +33,7 @@ class Setting(NamedTuple):
       evaluator: of `predict`.
       init: `key -> (params, model_state)`, compiled.
       image_shape: of one example.
+      placement: the devices.
     """
 
     config: ExperimentConfig
@@ -43,6 +45,7 @@ class Setting(NamedTuple):
     evaluator: Evaluator
     init: Callable[[jax.Array], tuple[PyTree, PyTree]]
     image_shape: tuple[int, ...]
+    placement: Placement = ONE_DEVICE
 
 
 class Seeded(NamedTuple):
@@ -60,7 +63,9 @@ class Seeded(NamedTuple):
     evaluated: dict[str, Iterable[PyTree]]
 
 
-def make_setting(config: ExperimentConfig, workdir: Path) -> Setting:
+def make_setting(
+    config: ExperimentConfig, workdir: Path, placement: Placement = ONE_DEVICE
+) -> Setting:
     """Reads the data and builds the network. Raises what `load_sources` and `build_model` raise."""
     sources = data_setup.load_sources(config.data)
     model = build_model(config.model.name, sources.train.num_classes, **config.model.overrides)
@@ -76,4 +81,5 @@ def make_setting(config: ExperimentConfig, workdir: Path) -> Setting:
         Evaluator(predict),
         jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))),
         shape,
+        placement,
     )

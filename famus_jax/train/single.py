@@ -29,6 +29,7 @@ from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS
+from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting
 
 PyTree = Any
@@ -37,8 +38,15 @@ PyTree = Any
 class OneNetwork:
     """`Advance` for one network: a training batch, a meta batch if there is one, a step."""
 
-    def __init__(self, step: TrainStep, stream: Stream, meta_stream: Stream | None):
+    def __init__(
+        self,
+        step: TrainStep,
+        stream: Stream,
+        meta_stream: Stream | None,
+        placement: Placement = ONE_DEVICE,
+    ):
         self._step, self._stream, self._meta_stream = step, stream, meta_stream
+        self._placement = placement
 
     @property
     def compilations(self) -> int:
@@ -47,12 +55,13 @@ class OneNetwork:
 
     def __call__(self, state: TrainState, t: int) -> tuple[TrainState, tuple[loop.Taken]]:
         """See `loop.Advance`. A batch says at which step it is used, for losses that change."""
-        batch = numbered(self._stream.batch(t), t)
+        batch = self._placement.batch(numbered(self._stream.batch(t), t))
         meta_batch = None
         if self._meta_stream is not None:
-            meta_batch = numbered(self._meta_stream.batch(t), t)
+            meta_batch = self._placement.batch(numbered(self._meta_stream.batch(t), t))
         state, info, metrics = self._step(state, batch, meta_batch)
-        return state, (loop.Taken(batch["index"], info, metrics),)
+        index = self._placement.everywhere(batch["index"])
+        return state, (loop.Taken(index, info, metrics),)
 
 
 def numbered(batch: dict[str, Any], t: int) -> dict[str, Any]:
@@ -73,10 +82,15 @@ class SingleRuns:
             self._objective(run, (), (), counts)
 
     def check(self, run: RunConfig) -> None:
-        """Raises `ValueError` if the run's estimator does not fit the network."""
+        """Raises `ValueError` if the run's estimator does not fit the network, or the batches the
+        devices."""
+        setting, schedule = self._setting, self._setting.config.schedule
+        sizes = {"schedule.batch_size": schedule.batch_size}
+        if METHODS[run.method].meta or METHODS[run.method].batches == "noisy+trusted":
+            sizes["schedule.meta_batch_size"] = schedule.meta_batch_size
+        setting.placement.check(sizes)
         if not run.estimator:
             return
-        setting, schedule = self._setting, self._setting.config.schedule
         key, estimator = jax.random.key(0), build_estimator(run.estimator)
         batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
         params, model_state = jax.eval_shape(setting.init, key)
@@ -93,17 +107,20 @@ class SingleRuns:
     def open(self, seeded: Seeded, steps: int) -> Iterator[loop.Run]:
         """The run, ready for `loop.train`; what reads data for it ends with the block."""
         setting, run = self._setting, seeded.run
-        method, config = METHODS[run.method], setting.config
+        method, config, placement = METHODS[run.method], setting.config, setting.placement
         finetune = method.needs is not None
         with streams.open_streams(
-            method, seeded.data, config.data, config.schedule, seeded.seed
+            method, seeded.data, config.data, config.schedule, seeded.seed, placement.hosts
         ) as (stream, trusted):
             key_init, key_train = jax.random.split(jax.random.key(seeded.seed))
             params, model_state = setting.init(key_init)
-            batch = numbered(stream.batch(0), 0)
+            hosts = placement.hosts["host_count"]
+            batch = _of_all(numbered(stream.batch(0), 0), hosts)
             counts = seeded.data.class_counts
             step = self.step(run, finetune, params, model_state, batch, counts)
-            meta_batch = numbered(trusted.batch(0), 0) if trusted is not None else None
+            meta_batch = None
+            if trusted is not None:
+                meta_batch = _of_all(numbered(trusted.batch(0), 0), hosts)
             if method.needs:
                 params, model_state = self._parent(
                     method.needs, seeded.seed, batch, params, model_state
@@ -118,8 +135,8 @@ class SingleRuns:
 
             yield loop.Run(
                 name=f"{run.name} seed {seeded.seed}",
-                advance=OneNetwork(step, stream, trusted),
-                state=step.init(key_train, params, model_state, batch, meta_batch),
+                advance=OneNetwork(step, stream, trusted, placement),
+                state=placement.state(step.init(key_train, params, model_state, batch, meta_batch)),
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
                 learns=trusted is not None,
@@ -158,6 +175,7 @@ class SingleRuns:
                 model_state=model_state,
                 batch=batch,
                 metrics=training_accuracy,
+                compile_with=self._setting.placement.compile_with,
             )
         return self._steps[key]
 
@@ -185,9 +203,19 @@ class SingleRuns:
         setting = self._setting
         parent = next(run for run in setting.config.runs if run.method == name)
         step = self.step(parent, False, params, model_state, batch)
-        like = step.init(jax.random.key(seed), params, model_state, batch)
+        like = setting.placement.state(step.init(jax.random.key(seed), params, model_state, batch))
         folder = setting.workdir / "runs" / name / f"seed_{seed}" / "checkpoints"
         size = len(setting.sources.train.labels)
         with Checkpoints(folder) as checkpoints:
             (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
-        return state.params, state.model_state
+        return jax.device_get(setting.placement.everywhere((state.params, state.model_state)))
+
+
+def _of_all(batch: dict[str, Any], hosts: int) -> dict[str, Any]:
+    """The shapes of the whole batch that `hosts` processes have equal shares of."""
+
+    def shape(x: Any) -> jax.ShapeDtypeStruct:
+        leading = () if not np.ndim(x) else (hosts * x.shape[0],)
+        return jax.ShapeDtypeStruct((*leading, *np.shape(x)[1:]), x.dtype)
+
+    return jax.tree.map(shape, batch)

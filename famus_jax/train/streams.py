@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -32,17 +32,22 @@ class RunStreams(NamedTuple):
 
 @contextlib.contextmanager
 def open_streams(
-    method: Method, seeded: SeedData, config: DataConfig, schedule: ScheduleConfig, seed: int
+    method: Method,
+    seeded: SeedData,
+    config: DataConfig,
+    schedule: ScheduleConfig,
+    seed: int,
+    hosts: Mapping[str, int] | None = None,
 ) -> Iterator[RunStreams]:
     """The streams of a run; threads and processes that read for them end with the block.
 
-    Also when it ends by an error or by Ctrl-C.
+    Also when it ends by an error or by Ctrl-C. `hosts`: see `make_stream`.
     """
     with contextlib.ExitStack() as stack:
 
         def stream(where: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, workers=0):
             return make_stream(
-                stack, seeded, where, labels, config, batch_size, seed, workers=workers
+                stack, seeded, where, labels, config, batch_size, seed, workers=workers, hosts=hosts
             )
 
         def meta() -> data.Stream:
@@ -157,6 +162,7 @@ def make_stream(
     *,
     views: int = 1,
     workers: int = 0,
+    hosts: Mapping[str, int] | None = None,
 ) -> data.Stream:
     """Batches of the examples `where`, from memory or from disk.
 
@@ -169,6 +175,7 @@ def make_stream(
       batch_size, seed: of the batches.
       views: how many augmented views of each image: `"image"`, `"image_1"`, ...
       workers: processes that read from disk.
+      hosts: `host_index` and `host_count` of this process; None for one alone.
     """
     augment = {
         "none": lambda: None,
@@ -182,6 +189,7 @@ def make_stream(
         "augment": augment,
         "normalise": seeded.normalise,
         "indices": where,
+        **(hosts or {}),
     }
     if not isinstance(seeded.images, LazyImages):
         return data.in_memory_stream(seeded.images, labels, batch_size, **options)

@@ -28,6 +28,10 @@ from famus_jax import (
 )
 
 BETA, ALPHA, N = 0.5, 0.4, 6
+ROWS = {
+    size: np.array(rows)
+    for size, rows in {1: [0], 2: [0, 3], 3: [0, 2, 4], 4: [0, 1, 3, 4], 6: range(6)}.items()
+}
 NAMES = ("layer0", "layer1", "layer2")
 EVERYTHING = dict.fromkeys(NAMES, 1.0)
 tree_map = jax.tree.map
@@ -61,9 +65,9 @@ def start(problem, estimator, point):
 
 
 def meta_loss_of(point, size=N, coast=None):
-    """(theta, active, kind) -> L_val by definition, the virtual step on the leading examples."""
+    """(theta, active, kind) -> L_val by definition, the virtual step on `size` spaced examples."""
     w, state, rng, batch, meta_batch, alpha, _ = point
-    batch = tree_map(lambda x: x[:size], batch)
+    batch = tree_map(lambda x: x[ROWS[size]], batch)
     args = (ref.bn_mlp, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, state, rng, batch)
     return lambda theta, active, kind: ref.l_val(
         theta, *args, meta_batch, alpha, active, kind, coast
@@ -93,7 +97,7 @@ def flags(names):
     ids=lambda x: getattr(x, "label", ""),
 )
 def test_part(estimator, active, kind, size):
-    """θ' is the definition's on the leading examples; weights, gradient and running statistics are
+    """θ' is the definition's on evenly spaced examples; weights, gradient and running statistics are
     of the whole batch, under θ'.
 
     Fails if other examples are taken, if the part is rounded down, if BatchNorm or the weights'
@@ -139,7 +143,7 @@ def test_part_of_what_has_a_batch_axis():
 
     def by_definition(theta):
         w, model_state, rng, batch, meta_batch, alpha, _ = halved
-        small = {"x": batch["x"][:3], "label": batch["label"][:3], "scale": batch["scale"]}
+        small = {"x": batch["x"][::2], "label": batch["label"][::2], "scale": batch["scale"]}
         args = (forward, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, model_state, rng)
         return ref.l_val(theta, *args, small, meta_batch, alpha, EVERYTHING)
 

@@ -7,7 +7,6 @@ import numpy as np
 from famus_jax.pseudo_clean import (
     co_guess,
     co_refine,
-    interleave,
     mix_training_batch,
     mixup,
     sharpen,
@@ -56,13 +55,13 @@ def test_mixup_of_zero_does_not_mix():
     np.testing.assert_allclose(nearly, jnp.eye(3), atol=1e-3)
 
 
-def test_every_leading_part_holds_both_parts():
-    """Fails if the batch is all labelled examples first: a part of it would have no others."""
+def test_spaced_rows_hold_both_parts():
+    """One view after the other. Fails if rows of the parts alternate: every second or fourth row, which
+    is what a part of the batch takes, would then all be of one kind."""
     x, u = [jnp.full((2, 1), 1.0), jnp.full((2, 1), 2.0)], [jnp.full((2, 1), 3.0)]
     targets = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[0.5, 0.5], [0.25, 0.75]])
     batch = mix_training_batch(jax.random.key(0), x, targets[0], u, targets[1], 0.0)
-    assert batch["image"][:, 0].tolist() == [1, 2, 3, 1, 2, 3]
-    assert batch["labelled"].tolist() == [1, 1, 0, 1, 1, 0]
-    np.testing.assert_array_equal(batch["target"][:3], [[1, 0], [1, 0], [0.5, 0.5]])
-    np.testing.assert_array_equal(batch["target"][3:], [[0, 1], [0, 1], [0.25, 0.75]])
-    np.testing.assert_array_equal(interleave([jnp.array([1, 2]), jnp.array([3, 4])]), [1, 3, 2, 4])
+    assert batch["image"][:, 0].tolist() == [1, 1, 2, 2, 3, 3]
+    assert batch["labelled"].tolist() == [1, 1, 1, 1, 0, 0]
+    np.testing.assert_array_equal(batch["target"][::2], [[1, 0], [1, 0], [0.5, 0.5]])
+    np.testing.assert_array_equal(batch["target"][1::2], [[0, 1], [0, 1], [0.25, 0.75]])

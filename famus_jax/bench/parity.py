@@ -1,0 +1,334 @@
+"""Do many devices give the numbers of one?  python -m famus_jax.bench.parity --json PATH
+
+Whole training steps of a tiny network, on 1, 2, 4 and 8 virtual CPU devices, in three ways
+(`jax.jit` on sharded arrays, `jax.shard_map`, `jax.pmap`), for every objective and estimator, against
+`jax.jit` on one device: largest differences of parameters, meta-parameters and metrics, relative to
+the largest number of the array; gates and draws compared exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from famus_jax import objectives, parallel
+from famus_jax.core import estimators as est
+from famus_jax.core.estimators import Estimator
+from famus_jax.core.objective import Objective
+from famus_jax.core.train_step import TrainState, TrainStep, train_step
+
+PyTree = Any
+WAYS = ("jit", "shard_map", "pmap")
+NETWORKS = ("mlp", "batchnorm")
+N, M, STEPS, SIZES = 32, 16, 3, (3, 6, 5, 4)
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
+    "mwnet sum": lambda: objectives.mwnet(hidden=7, meta_optimizer=optax.sgd(0.5, momentum=0.9)),
+    "mwnet n": lambda: objectives.mwnet(
+        hidden=7, normalise="n", meta_optimizer=optax.sgd(0.5, momentum=0.9)
+    ),
+    "l2r": objectives.l2r,
+    "mlc": lambda: objectives.mlc(SIZES[-1]),
+    "cross_entropy": objectives.cross_entropy,
+}
+
+ESTIMATORS: dict[str, Estimator] = {
+    "exact": est.exact(),
+    "exact, vjp": est.exact(route="vjp"),
+    "exact, a quarter": est.exact(part=0.25),
+    "exact, optimizer": est.exact(virtual_step="optimizer"),
+    "second order": est.second_order(),
+    "top 1, full": est.top_k(1),
+    "top 2, active only": est.top_k(2, lookahead="active_only"),
+    "top 1, coasting": est.top_k(1, lookahead="active_only", closed="coast"),
+    "top 1, one-pass": est.top_k(1, lookahead="one_pass"),
+    "top 1, corrected": est.top_k(1, correct_every=2),
+    "random depth": est.random_depth(0.5),
+    "random groups": est.random_groups(1),
+    "learned gates": est.learned_gates("paper", target=2, lag=1, hidden=6, max_variants=2),
+    "learned gates, budget": est.learned_gates(
+        "budget", target=1.9, lookahead="active_only", lag=2, hidden=6, max_variants=2
+    ),
+    "exact, every 2": est.exact(every=2),
+    "finite difference": est.exact(route="finite_difference"),
+    "darts": est.exact(route="darts"),
+}
+SMALL = ("exact", "exact, vjp", "top 2, active only", "learned gates, budget")
+
+
+def fits(objective: str, estimator: str) -> bool:
+    """Whether the pair has a meaning; a method without θ has one step, whatever the estimator."""
+    if objective == "cross_entropy":
+        return estimator == "exact"
+    alone = ("exact, a quarter", "top 1, one-pass", "top 1, corrected")
+    return objective not in ("l2r", "mlc") or estimator not in alone
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One row: what is run, and how."""
+
+    objective: str
+    estimator: str
+    network: str
+    way: str
+    devices: int
+    micro_batches: int = 1
+
+
+def cases(
+    small: bool = False, devices: Sequence[int] = (1, 2, 4, 8), ways: Sequence[str] = WAYS
+) -> Iterator[Case]:
+    """Every row of the table, or a small part of it that touches each kind of thing once."""
+    for objective in OBJECTIVES:
+        for estimator in SMALL if small else ESTIMATORS:
+            for network in NETWORKS:
+                if (small and (objective, network) not in _SMALL) or not fits(objective, estimator):
+                    continue
+                if network == "mlp" and objective not in ("mwnet sum", "l2r"):
+                    continue
+                for way in ways:
+                    for count in devices:
+                        yield Case(objective, estimator, network, way, count)
+
+
+_SMALL = (("mwnet sum", "batchnorm"), ("l2r", "mlp"))
+
+
+# --- the network ------------------------------------------------------------------------------
+
+
+def network(name: str, axis: str | None) -> Callable[..., tuple[PyTree, PyTree]]:
+    """`forward`: tanh layers and logits; `"batchnorm"` normalises by the statistics of all devices."""
+
+    def mean(x: jax.Array) -> jax.Array:
+        here = x.mean(0, keepdims=True)
+        return here if axis is None else jax.lax.pmean(here, axis)
+
+    def forward(params: PyTree, state: PyTree, rng: jax.Array, batch: PyTree):
+        del rng
+        h, moved = batch["image"], []
+        for i, layer in enumerate(params):
+            h = h @ layer["w"] + layer["b"][None, :]
+            if i == len(params) - 1:
+                break
+            if name == "batchnorm":
+                centre = mean(h)
+                variance = mean((h - centre) ** 2)
+                moved.append(jnp.concatenate([centre, variance]))
+                h = (h - centre) / jnp.sqrt(variance + 1e-3)
+            h = jnp.tanh(h)
+        new_state = [0.9 * old + 0.1 * new for old, new in zip(state, moved)]
+        return h, new_state
+
+    return forward
+
+
+def initial(name: str, dtype: Any) -> tuple[PyTree, PyTree]:
+    """Parameters and model state of `network`."""
+    draw = np.random.default_rng(0).normal
+    params = [
+        {"w": jnp.asarray(draw(size=(a, b)) / a**0.5, dtype), "b": jnp.asarray(draw(size=b), dtype)}
+        for a, b in zip(SIZES, SIZES[1:])
+    ]
+    state = [jnp.zeros((2, width), dtype) for width in SIZES[1:-1]] if name == "batchnorm" else []
+    return params, state
+
+
+def examples(seed: int, size: int, dtype: Any) -> dict[str, np.ndarray]:
+    """A batch on the host."""
+    draw = np.random.default_rng(seed)
+    return {
+        "image": draw.normal(size=(size, SIZES[0])).astype(dtype),
+        "label": draw.integers(0, SIZES[-1], size).astype(np.int32),
+    }
+
+
+# --- one case ---------------------------------------------------------------------------------
+
+
+def make(case: Case, dtype: Any) -> tuple[TrainStep, TrainState]:
+    """The step of a case, compiled its way, and its first state."""
+    devices = jax.devices()[: case.devices]
+    if len(devices) < case.devices:
+        raise ValueError(f"{case} needs {case.devices} devices; this process has {len(devices)}")
+    mesh = parallel.data_mesh(devices)
+    axis = None if case.way in ("one", "jit") else parallel.AXIS
+    compile_with = {
+        "one": lambda: None,
+        "jit": lambda: parallel.global_view(mesh),
+        "shard_map": lambda: parallel.shard_mapped(mesh),
+        "pmap": lambda: parallel.pmapped(devices),
+    }[case.way]()
+    params, model_state = initial(case.network, dtype)
+    batch, meta_batch = examples(0, N, dtype), examples(100, M, dtype)
+    step = train_step(
+        network(case.network, axis),
+        _in(OBJECTIVES[case.objective](), dtype),
+        ESTIMATORS[case.estimator],
+        optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(0.2, momentum=0.9)),
+        learning_rate=0.2,
+        params=params,
+        model_state=model_state,
+        batch=batch,
+        metrics=_accuracy,
+        micro_batches=case.micro_batches,
+        axis=axis,
+        compile_with=compile_with,
+    )
+    state = step.init(jax.random.key(1), params, model_state, batch, meta_batch)
+    if case.way != "one":
+        state = parallel.place(state, parallel.replicated(state, mesh))
+    return step, state
+
+
+def run(case: Case, dtype: Any, steps: int = STEPS) -> dict[str, PyTree]:
+    """Some steps of a case: what is to be compared, on the host."""
+    step, state = make(case, dtype)
+    mesh = parallel.data_mesh(jax.devices()[: case.devices])
+    infos, metrics = [], []
+    for t in range(steps):
+        batches = examples(t, N, dtype), examples(100 + t, M, dtype)
+        if case.way in ("jit", "shard_map"):
+            batches = parallel.shard_batch(batches, mesh)
+        state, info, measured = step(state, *batches)
+        infos.append(jax.device_get(info))
+        metrics.append(jax.device_get(measured))
+    meta = state.meta
+    exact = [(info.branch, info.next_branch, info.open_groups, info.updated) for info in infos]
+    if meta.gates:
+        exact += [meta.gates.masks, meta.gates.branches]
+        meta = meta._replace(gates=(meta.gates.eta, meta.gates.inputs))
+    found = {
+        "params": (state.params, state.opt_state, state.model_state),
+        "theta": (meta.theta, meta.opt_state, meta.gates, meta.correction),
+        "metrics": ([info._replace(branch=0, next_branch=0) for info in infos], metrics),
+        "gates": exact,
+    }
+    return jax.tree.map(np.asarray, jax.device_get(found))
+
+
+@functools.lru_cache(maxsize=4)
+def one_device(case: Case, dtype: Any) -> dict[str, PyTree]:
+    """The same with `jax.jit` on one device."""
+    return run(dataclasses.replace(case, way="one", devices=1), dtype)
+
+
+def compare(case: Case, dtype: Any = np.float64) -> dict[str, Any]:
+    """A row: the case, the largest relative differences, and whether the gates are the same."""
+    expected = one_device(dataclasses.replace(case, way="one", devices=1), dtype)
+    found = run(case, dtype)
+    row = dataclasses.asdict(case)
+    for name in ("params", "theta", "metrics"):
+        row[name] = _difference(found[name], expected[name])
+    pairs = zip(jax.tree.leaves(found["gates"]), jax.tree.leaves(expected["gates"]), strict=True)
+    row["gates"] = all(np.array_equal(a, b) for a, b in pairs)
+    return row
+
+
+def _difference(found: PyTree, expected: PyTree) -> float:
+    worst = 0.0
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        if np.shape(a) != np.shape(b) or not np.isfinite(b).all():
+            return float("inf")
+        if np.size(b):
+            scale = max(float(np.abs(b).max()), 1e-3)
+            worst = max(worst, float(np.abs(np.asarray(a, float) - b).max()) / scale)
+    return worst
+
+
+def _in(objective: Objective, dtype: Any) -> Objective:
+    """θ in this dtype too."""
+    init = objective.init
+    return objective._replace(
+        init=lambda key, n: jax.tree.map(lambda x: x.astype(dtype), init(key, n))
+    )
+
+
+def _accuracy(outputs: jax.Array, batch: PyTree) -> dict[str, jax.Array]:
+    return {"accuracy": (outputs.argmax(-1) == batch["label"]).mean()}
+
+
+# --- the table --------------------------------------------------------------------------------
+
+
+def table(rows: Iterable[dict[str, Any]]) -> str:
+    """Markdown: per objective, estimator and network the worst of all ways and device counts."""
+    worst: dict[tuple, dict[str, Any]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("objective", "estimator", "network"))
+        seen = worst.setdefault(key, {"params": 0, "theta": 0, "metrics": 0, "gates": True, "n": 0})
+        for name in ("params", "theta", "metrics"):
+            seen[name] = max(seen[name], row[name])
+        seen["gates"] &= row["gates"]
+        seen["n"] += 1
+    lines = ["| objective | estimator | network | programs | parameters | θ | metrics | gates |"]
+    lines.append("|" + "---|" * 8)
+    for key, seen in worst.items():
+        numbers = [f"{seen[name]:.0e}" for name in ("params", "theta", "metrics")]
+        same = "same" if seen["gates"] else "DIFFER"
+        lines.append("| " + " | ".join([*key, str(seen["n"]), *numbers, same]) + " |")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the table; 1 if a row is off."""
+    parser = argparse.ArgumentParser(prog="python -m famus_jax.bench.parity", description=__doc__)
+    parser.add_argument("--json", type=Path, help="write all rows, with versions, to this file")
+    parser.add_argument("--float32", action="store_true", help="in float32 (default: float64)")
+    parser.add_argument("--small", action="store_true", help="a few rows only")
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--objectives", nargs="+", choices=sorted(OBJECTIVES), help="only these")
+    parser.add_argument("--estimators", nargs="+", choices=sorted(ESTIMATORS), help="only these")
+    arguments = parser.parse_args(argv)
+    command = [parser.prog, *(sys.argv[1:] if argv is None else argv)]
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
+    jax.config.update("jax_enable_x64", not arguments.float32)
+    dtype, bound = (np.float32, 1e-4) if arguments.float32 else (np.float64, 1e-10)
+
+    from tqdm import tqdm
+
+    from famus_jax.train.files import write_json
+    from famus_jax.train.summary import provenance
+
+    chosen = [
+        case
+        for case in cases(arguments.small, arguments.devices, arguments.ways)
+        if case.estimator in (arguments.estimators or ESTIMATORS)
+        and case.objective in (arguments.objectives or OBJECTIVES)
+    ]
+    rows: list[dict[str, Any]] = []
+    for case in tqdm(chosen, unit="program", mininterval=5):
+        rows.append(compare(case, dtype))
+        if arguments.json:  # it takes long: keep what there is
+            write_json(
+                arguments.json,
+                {
+                    "rows": rows,
+                    "provenance": provenance(command),
+                },
+            )
+    off = [r for r in rows if max(r["params"], r["theta"], r["metrics"]) > bound or not r["gates"]]
+    print(table(rows))
+    print(f"\n{len(rows)} programs, {len(off)} off by more than {bound:g}, {np.dtype(dtype).name}")
+    for row in off:
+        print("off:", row)
+    return 1 if off else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
