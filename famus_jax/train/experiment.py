@@ -274,7 +274,7 @@ def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[st
             "none",
             seed,
             kept,
-            **{name: row[name] for name in carried},
+            **{name: row.get(name) for name in carried},  # an older row may lack some
             steps=kept[-1]["step"],
             seconds=round(row["seconds"] * share, 3),
         ),
