@@ -25,6 +25,7 @@ import optax
 from famus_jax import objectives, parallel
 from famus_jax.core import estimators as est
 from famus_jax.core.estimators import Estimator
+from famus_jax.core.losses import logits_of
 from famus_jax.core.objective import Objective
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 
@@ -40,6 +41,10 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     ),
     "l2r": objectives.l2r,
     "mlc": lambda: objectives.mlc(SIZES[-1]),
+    "meta label correction": lambda: objectives.meta_label_correction(
+        SIZES[-1], SIZES[-2], hidden=5, embedding=3, meta_optimizer=optax.sgd(0.5)
+    ),
+    "mixmatch": lambda: objectives.mixmatch(hidden=7, meta_optimizer=optax.sgd(0.5, momentum=0.9)),
     "cross_entropy": objectives.cross_entropy,
 }
 
@@ -109,8 +114,13 @@ _SMALL = (("mwnet sum", "batchnorm"), ("l2r", "mlp"))
 # --- the network ------------------------------------------------------------------------------
 
 
-def network(name: str, axis: str | None) -> Callable[..., tuple[PyTree, PyTree]]:
-    """`forward`: tanh layers and logits; `"batchnorm"` normalises by the statistics of all devices."""
+def network(
+    name: str, axis: str | None, features: bool = False
+) -> Callable[..., tuple[PyTree, PyTree]]:
+    """`forward`: tanh layers and logits; `"batchnorm"` normalises by the statistics of all devices.
+
+    With `features` the input of the last layer stands beside the logits.
+    """
 
     def mean(x: jax.Array) -> jax.Array:
         here = x.mean(0, keepdims=True)
@@ -120,6 +130,7 @@ def network(name: str, axis: str | None) -> Callable[..., tuple[PyTree, PyTree]]
         del rng
         h, moved = batch["image"], []
         for i, layer in enumerate(params):
+            last = h
             h = h @ layer["w"] + layer["b"][None, :]
             if i == len(params) - 1:
                 break
@@ -130,7 +141,7 @@ def network(name: str, axis: str | None) -> Callable[..., tuple[PyTree, PyTree]]
                 h = (h - centre) / jnp.sqrt(variance + 1e-3)
             h = jnp.tanh(h)
         new_state = [0.9 * old + 0.1 * new for old, new in zip(state, moved)]
-        return h, new_state
+        return ({"logits": h, "features": last} if features else h), new_state
 
     return forward
 
@@ -152,6 +163,10 @@ def examples(seed: int, size: int, dtype: Any) -> dict[str, np.ndarray]:
     return {
         "image": draw.normal(size=(size, SIZES[0])).astype(dtype),
         "label": draw.integers(0, SIZES[-1], size).astype(np.int32),
+        # For mixed batches: soft targets, of which every other one is of the labelled part.
+        "target": draw.dirichlet(np.ones(SIZES[-1]), size).astype(dtype),
+        "labelled": (np.arange(size) % 2).astype(dtype),
+        "lambda_u": np.asarray(3.0, dtype),
     }
 
 
@@ -174,7 +189,7 @@ def make(case: Case, dtype: Any) -> tuple[TrainStep, TrainState]:
     params, model_state = initial(case.network, dtype)
     batch, meta_batch = examples(0, N, dtype), examples(100, M, dtype)
     step = train_step(
-        network(case.network, axis),
+        network(case.network, axis, case.objective == "meta label correction"),
         _in(OBJECTIVES[case.objective](), dtype),
         ESTIMATORS[case.estimator],
         optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(0.2, momentum=0.9)),
@@ -256,8 +271,8 @@ def _in(objective: Objective, dtype: Any) -> Objective:
     )
 
 
-def _accuracy(outputs: jax.Array, batch: PyTree) -> dict[str, jax.Array]:
-    return {"accuracy": (outputs.argmax(-1) == batch["label"]).mean()}
+def _accuracy(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:
+    return {"accuracy": (logits_of(outputs).argmax(-1) == batch["label"]).mean()}
 
 
 # --- the table --------------------------------------------------------------------------------
