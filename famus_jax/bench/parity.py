@@ -128,7 +128,8 @@ def network(
 
     def forward(params: PyTree, state: PyTree, rng: jax.Array, batch: PyTree):
         del rng
-        h, moved = batch["image"], []
+        h = last = batch["image"]
+        moved = []
         for i, layer in enumerate(params):
             last = h
             h = h @ layer["w"] + layer["b"][None, :]
