@@ -5,11 +5,11 @@
     famus train --config=configs/methods.py:smoke --workdir=runs/methods_smoke
 
 5,000 images of CIFAR-10 at 16 x 16 pixels, 60 % symmetric noise (54 % wrong labels), 1,000 trusted ones
-for the methods that need them, a small CNN that learns the noise by heart, 1,200 steps for all, three
-seeds: within an hour on two idle cores; resumable. "mixmatch" holds the rows that train on soft
-targets, at nine to fourteen times the price of plain training, beside plain cross-entropy. CIFAR-10
-must be prepared by tfds (the error says how); --config.data.data_dir=... says where it lies. "smoke"
-(digits, no download) shows that the parts work together, no more.
+for the methods that need them, a small CNN, 1,200 steps for all, three seeds: within an hour on two
+cores; resumable. "mixmatch" holds the rows that train on soft targets, at nine to fourteen times the
+price of plain training, beside plain cross-entropy. CIFAR-10 must be prepared by tfds (the error says
+how); --config.data.data_dir=... says where it lies. "smoke" (digits, no download) shows that the parts
+work together, no more.
 
 The same tuning for all: one setting of each method at three values, on a seed that is not in the table,
 by the accuracy on held-out noisy labels at the last of 1,500 steps; the variants "tune_low", "tune_mid"
