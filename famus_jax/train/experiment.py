@@ -244,8 +244,9 @@ class Experiment:
                 for seed, result in found.items()
             ]
             drawn = [(w[np.isfinite(w)], bad[np.isfinite(w)]) for w, bad in parts]
-            clean = np.concatenate([w[~bad] for w, bad in drawn])
-            wrong = np.concatenate([w[bad] for w, bad in drawn])
+            if any(len(w) and np.ptp(w) > 1e-6 for w, _ in drawn):  # else nothing was weighed
+                clean = np.concatenate([w[~bad] for w, bad in drawn])
+                wrong = np.concatenate([w[bad] for w, bad in drawn])
         offset = self.config.schedule.steps if METHODS[run.method].needs else 0
         return pictures.Curve(run.method, run.estimator_label, histories, offset, clean, wrong)
 
