@@ -66,6 +66,7 @@ def test_more_groups_cost_the_layerwise_route_alone():
     assert curves["active-only top group"]["slope"] < -0.01
 
 
+@pytest.mark.slow
 def test_table_and_picture(tmp_path):
     result = {
         "axes": {"groups": measured("groups", 2, 8)},

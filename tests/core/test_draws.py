@@ -271,7 +271,9 @@ def test_mean_is_the_exact_gradient(case, method):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("route", ["jvp", "finite_difference"])
+@pytest.mark.parametrize(
+    "route", ["jvp", pytest.param("finite_difference", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("kind", ["full", "frozen", "coast"])
 @pytest.mark.parametrize("virtual_step", ["sgd", "optimizer"])
 def test_random_groups_equal_the_chosen_set(virtual_step, kind, route):
