@@ -17,7 +17,7 @@ Both networks step from the state before the step: their order does not matter.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.core.train_step import TrainState, TrainStep
+from famus_jax.core.variants import has_variants
 from famus_jax.data import Stream
 from famus_jax.pseudo_clean import (
     clean_probability,
@@ -99,13 +100,44 @@ class Parts(NamedTuple):
     meta: Stream | None
 
 
+class BothSteps:
+    """The step of both networks: one program for the two, unless each must choose among variants.
+
+    One program is faster (see docs/methods.md), but an estimator with v variants would need v² of them.
+    """
+
+    def __init__(self, step: TrainStep):
+        self._steps = (step, step.twin())
+        self.called = False
+
+        def together(networks, batches):
+            return tuple(step.pure(n, *b) for n, b in zip(networks, batches, strict=True))
+
+        self._together = (
+            None if has_variants(step.estimator) else jax.jit(together, donate_argnums=0)
+        )
+
+    @property
+    def compilations(self) -> int:
+        """How many programs have been compiled so far."""
+        return len(self._steps[0].compiled) if self._together is None else int(self.called)
+
+    def __call__(self, networks: Sequence[TrainState], batches: Sequence[tuple]) -> Sequence[tuple]:
+        """`(state, info, metrics)` of each; the states are donated."""
+        self.called = True
+        if self._together is not None:
+            return self._together(tuple(networks), tuple(batches))
+        pairs = zip(self._steps, networks, batches, strict=True)
+        return [step(network, *batch) for step, network, batch in pairs]
+
+
 class TwoNetworks:
     """`loop.Advance` for a `PairState`.
 
     Args:
       config: thresholds, temperatures, ramps.
       warm_up: the plain step, with its meta state for each network.
-      step: the step of the method; `step.twin()` serves the second network.
+      steps: the step of the method, for both.
       warm_streams: the training set in one view, in an order of its own for each network.
       open_parts: `(clean [N], judged [N], network) -> Parts`, entered in an `ExitStack`.
       training_set: the training set with its noisy labels, in evaluation batches.
@@ -120,7 +152,7 @@ class TwoNetworks:
         self,
         config: PseudoCleanConfig,
         warm_up: tuple[TrainStep, Any],
-        step: TrainStep,
+        steps: BothSteps,
         warm_streams: tuple[Stream, Stream],
         open_parts: Callable[[contextlib.ExitStack, np.ndarray, np.ndarray, int], Parts],
         training_set: Any,
@@ -131,7 +163,7 @@ class TwoNetworks:
         stack: contextlib.ExitStack,
     ):
         self._config, (self._warm_up, self._warm_meta) = config, warm_up
-        self._steps = (step, step.twin())
+        self._steps = steps
         self._warm_streams, self._open_parts = warm_streams, open_parts
         self._training_set, self._evaluator = training_set, evaluator
         self._targets, self._sizes, self._split_every = targets, sizes, split_every
@@ -143,7 +175,7 @@ class TwoNetworks:
     def compilations(self) -> int:
         """See `loop.Advance`."""
         made = 0 if self._targets is None else int(self._targets.called)
-        return len(self._warm_up.compiled) + len(self._steps[0].compiled) + made
+        return len(self._warm_up.compiled) + self._steps.compilations + made
 
     def __call__(self, state: PairState, t: int) -> tuple[PairState, list[loop.Taken]]:
         """See `loop.Advance`."""
@@ -170,8 +202,8 @@ class TwoNetworks:
             self._batches(state, parts[k], k, t) for k in (0, 1)
         ]  # before either network moves
         networks, taken = [], []
-        for k, (batch, meta_batch) in enumerate(batches):
-            network, info, metrics = self._steps[k](state.networks[k], batch, meta_batch)
+        done = self._steps(state.networks, batches)
+        for (network, info, metrics), (batch, _) in zip(done, batches, strict=True):
             if self._targets is not None:  # in plain steps on B: 4 B examples, and the predictions
                 info = info._replace(cost=4 * info.cost + self._targets.passes / 3)
             networks.append(network)

@@ -40,6 +40,7 @@ class PairRuns:
     def __init__(self, setting: Setting):
         self._setting = setting
         self._steps: dict[str, TrainStep] = {}
+        self._both: dict[str, pair.BothSteps] = {}
 
     def check(self, run: RunConfig) -> None:
         """Raises `ValueError` if the run's estimator does not fit the network, or on many devices."""
@@ -116,7 +117,7 @@ class PairRuns:
             advance = pair.TwoNetworks(
                 settings,
                 (plain, warm_meta),
-                step,
+                self._both.setdefault(seeded.run.name, pair.BothSteps(step)),
                 warm_streams,
                 open_parts,
                 streams.whole_set(data.images, data.noisy, where, data.normalise, config.data),
