@@ -145,7 +145,7 @@ class TwoNetworks:
       targets: makes the mixed batches, compiled; None for Algorithm 2.
       sizes: (B, m).
       split_every: in steps.
-      passes: forward passes over B that making the targets takes, per network.
+      stack: what reads data for a split ends with it at the latest.
     """
 
     def __init__(

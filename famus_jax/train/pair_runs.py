@@ -41,6 +41,7 @@ class PairRuns:
         self._setting = setting
         self._steps: dict[str, TrainStep] = {}
         self._both: dict[str, pair.BothSteps] = {}
+        self._targets: dict[str, pair.TargetMaker] = {}
 
     def check(self, run: RunConfig) -> None:
         """Raises `ValueError` if the run's estimator does not fit the network, or on many devices."""
@@ -109,10 +110,11 @@ class PairRuns:
                 networks.append(step.init(key_train, *setting.init(key_init), examples, judged))
             warm_meta = plain.init(key_targets, params, model_state, batch).meta
             targets = None
-            if mixed:
-                targets = pair.TargetMaker(
+            if mixed:  # compiled once for all seeds
+                made = pair.TargetMaker(
                     setting.forward, setting.predict, settings, data.num_classes, method.meta
                 )
+                targets = self._targets.setdefault(seeded.run.name, made)
             n = schedule.batch_size
             advance = pair.TwoNetworks(
                 settings,
