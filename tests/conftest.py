@@ -1,6 +1,7 @@
 """Strictness for every test: warnings are errors, ranks are never promoted silently."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the floors are those of the CPU; nothing needs more
 # Tests compile much and run little: leave out what LLVM does for speed. What XLA itself does (fusion,
@@ -10,6 +11,12 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_force_host_platform_device_count=8",  # virtual; what names no device uses the first
 )
+# Most of the time goes into compiling: what one worker, or an earlier run, has compiled is kept.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import pytest

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,7 @@ PyTree = Any
 WAYS = ("jit", "shard_map", "pmap")
 NETWORKS = ("mlp", "batchnorm")
 N, M, STEPS, SIZES = 32, 16, 3, (3, 6, 5, 4)
+FLOAT32_BOUND = 1e-6  # of what samplers, float32 in every run, report
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "mwnet sum": lambda: objectives.mwnet(hidden=7, meta_optimizer=optax.sgd(0.5, momentum=0.9)),
@@ -242,20 +244,27 @@ def one_device(case: Case, dtype: Any) -> dict[str, PyTree]:
 
 
 def compare(case: Case, dtype: Any = np.float64) -> dict[str, Any]:
-    """A row: the case, the largest relative differences, and whether the gates are the same."""
+    """A row: the case, the largest relative differences, and whether the gates are the same.
+
+    Samplers are float32 in a float64 run too: what they report is compared apart, as `float32`.
+    """
     expected = one_device(dataclasses.replace(case, way="one", devices=1), dtype)
     found = run(case, dtype)
     row = dataclasses.asdict(case)
     for name in ("params", "theta", "metrics"):
-        row[name] = _difference(found[name], expected[name])
+        row[name] = _difference(found[name], expected[name], narrow=dtype == np.float32)
+    row["float32"] = _difference(found["metrics"], expected["metrics"], narrow=True)
     pairs = zip(jax.tree.leaves(found["gates"]), jax.tree.leaves(expected["gates"]), strict=True)
     row["gates"] = all(np.array_equal(a, b) for a, b in pairs)
     return row
 
 
-def _difference(found: PyTree, expected: PyTree) -> float:
+def _difference(found: PyTree, expected: PyTree, narrow: bool) -> float:
+    """The largest among the float32 leaves (`narrow`), or among all others."""
     worst = 0.0
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        if (np.asarray(b).dtype == np.float32) != narrow:
+            continue
         if np.shape(a) != np.shape(b) or not np.isfinite(b).all():
             return float("inf")
         if np.size(b):
@@ -298,8 +307,33 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def key_of(row: dict[str, Any]) -> tuple:
+    """What a row is about."""
+    return tuple(row[field.name] for field in dataclasses.fields(Case))
+
+
+def recorded(path: Path | None, dtype: Any) -> dict[str, Any]:
+    """What the file has already: `rows` and the `provenance` of each command that made some.
+
+    Raises ValueError where it was made in another precision.
+    """
+    name = np.dtype(dtype).name
+    if path is None or not path.exists():
+        return {"dtype": name, "rows": [], "provenance": []}
+    found = json.loads(path.read_text())
+    if found.get("dtype", "float64") != name:
+        raise ValueError(f"{path} is of {found['dtype']}, this run of {name}: name another file")
+    return {"dtype": name, **{k: found[k] for k in ("rows", "provenance")}}
+
+
+def is_off(row: dict[str, Any], bound: float) -> bool:
+    """Whether many devices gave other numbers than one, or other gates."""
+    worst = max(row["params"], row["theta"], row["metrics"])
+    return worst > bound or row.get("float32", 0.0) > FLOAT32_BOUND or not row["gates"]
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Prints the table; 1 if a row is off."""
+    """Prints the table; 1 if a row is off. Rows that the file has already are not run again."""
     parser = argparse.ArgumentParser(prog="python -m famus_jax.bench.parity", description=__doc__)
     parser.add_argument("--json", type=Path, help="write all rows, with versions, to this file")
     parser.add_argument("--float32", action="store_true", help="in float32 (default: float64)")
@@ -327,18 +361,19 @@ def main(argv: list[str] | None = None) -> int:
         if case.estimator in (arguments.estimators or ESTIMATORS)
         and case.objective in (arguments.objectives or OBJECTIVES)
     ]
-    rows: list[dict[str, Any]] = []
+    try:
+        result = recorded(arguments.json, dtype)
+    except ValueError as error:
+        parser.error(str(error))
+    rows, known = result["rows"], {key_of(row) for row in result["rows"]}
+    chosen = [case for case in chosen if dataclasses.astuple(case) not in known]
+    if chosen:
+        result["provenance"] = [*result["provenance"], provenance(command)]
     for case in tqdm(chosen, unit="program", mininterval=5):
         rows.append(compare(case, dtype))
         if arguments.json:  # it takes long: keep what there is
-            write_json(
-                arguments.json,
-                {
-                    "rows": rows,
-                    "provenance": provenance(command),
-                },
-            )
-    off = [r for r in rows if max(r["params"], r["theta"], r["metrics"]) > bound or not r["gates"]]
+            write_json(arguments.json, result)
+    off = [row for row in rows if is_off(row, bound)]
     print(table(rows))
     print(f"\n{len(rows)} programs, {len(off)} off by more than {bound:g}, {np.dtype(dtype).name}")
     for row in off:

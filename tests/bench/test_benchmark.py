@@ -62,6 +62,7 @@ def test_every_row_has_its_keys():
         assert "cosine" in table(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["exact", "second_order", "vjp_layerwise", "exact_every_4"])
 def test_exact_routes_agree(name):
     """Fails if a row's gradient were taken at another point, or lost in a subtraction."""
@@ -72,29 +73,34 @@ def test_exact_routes_agree(name):
     assert row["relative_error"] < 1e-3
 
 
+@pytest.mark.slow
 def test_the_head_alone_is_not_exact():
     row = found()["famus_head"]
     assert 0 < row["cosine_weights"] < 0.99999
     assert row["relative_error"] > 0.005
 
 
+@pytest.mark.slow
 def test_part_of_the_batch_judges_one_example_of_eight():
     """The others' entries are estimated as 0, so that no more than a part of the direction is right."""
     assert abs(found()["exact_part_0.125"]["cosine_weights"]) < 0.95
 
 
+@pytest.mark.slow
 def test_gates_and_plain_have_no_cosine():
     assert all(found()["plain"][key] is None for key in KEYS)
     assert all(found()["gates_released_cheapest"][key] is None for key in KEYS)
     assert "branch" in found()["gates_released_cheapest"]["note"]
 
 
+@pytest.mark.slow
 def test_every_4_is_a_quarter_exact_and_three_quarters_plain():
     """Its program between meta updates costs what a plain step does, but for MW-Net's weights."""
     share = (found()["exact_every_4"]["flops_ratio"] - 1) / (found()["exact"]["flops_ratio"] - 1)
     assert share == pytest.approx(0.25, rel=0.05)
 
 
+@pytest.mark.slow
 def test_random_depth_is_weighed_by_hand():
     """Fails if branches are mixed up: the deep one comes up in a fifth of the steps."""
     work = make_workload("mlp", 8, 4, image_size=8)
@@ -163,6 +169,7 @@ def test_micro_batches_have_no_flops():
     assert "famus_head" in table(out)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_remat_are_said():
     out = run_benchmark(
         "mlp",

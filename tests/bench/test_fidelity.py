@@ -100,6 +100,7 @@ def test_a_torn_line_is_dropped(tmp_path):
     assert len(path.read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_run_from_end_to_end(tmp_path):
     config = tiny((*SAME, {"kind": "exact", "part": 0.5}, DRAWN), ({"kind": "exact"}, BUDGET))
     table = []
@@ -133,7 +134,8 @@ def whole(tmp_path_factory):
     return (folder / "measurements.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("after", [2, 8])
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_an_interruption_changes_nothing(tmp_path, monkeypatch, after, whole):
     """Stopped in the middle of the first or the second pause: the same file in the end."""
     config = tiny((*SAME[:1], DRAWN))

@@ -64,6 +64,7 @@ def test_join_refuses_another_summary():
         frontier.join(config(HEAD_RUN), SUMMARY, {f"mwnet-{LABEL}": [1.0]})
 
 
+@pytest.mark.slow
 def test_every_variant_is_timed():
     """Fails if a run is left out, or its warm-up block is counted."""
     every = {"method": "mwnet", "estimator": {"kind": "exact", "every": 3}}

@@ -26,7 +26,14 @@ from famus_jax.models import build_model
 WORK = make_workload("cnn", 8, 8, image_size=8)
 
 
-@pytest.mark.parametrize("name", list(steps_in_phases(WORK)))
+def names():
+    """Slow: all but the cheapest to compile."""
+    for name in steps_in_phases(WORK):
+        quick = name == "plain"
+        yield pytest.param(name, marks=[] if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", list(names()))
 def test_phases_add_up_to_the_whole_step(name):
     """The last prefix against the training step that users call. Fails if the prefixes run other work
     than the step (a second forward, a deeper cut), or if a later one does less than an earlier."""
@@ -40,6 +47,7 @@ def test_phases_add_up_to_the_whole_step(name):
     assert all(later >= 0.999 * earlier for earlier, later in zip(flops, flops[1:]))
 
 
+@pytest.mark.slow
 def test_phases_of_the_head_by_hand():
     """F = a forward pass: full 1, 2, 1, ~0, ~0, 2; active-only skips the virtual one."""
     work = make_workload("cnn", 16, 16, image_size=16)
@@ -104,7 +112,14 @@ def forward_flops_wrn_28_10(n):
     return total + 2 * n * 640 * 10
 
 
-@pytest.mark.parametrize("preset", ["paper", "released", "budget"])
+@pytest.mark.parametrize(
+    "preset",
+    [
+        pytest.param("paper", marks=pytest.mark.slow),
+        "released",
+        pytest.param("budget", marks=pytest.mark.slow),
+    ],
+)
 def test_samplers_cost_under_two_percent_of_a_step(preset):
     """On WideResNet-28-10's 29 groups at batch 100: one draw and one training step of the samplers.
 

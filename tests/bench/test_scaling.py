@@ -39,6 +39,7 @@ def test_batch_and_meta_batch_cost_what_is_predicted(name, values, label):
     assert curve["slope"] == pytest.approx(curve["predicted_slope"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_meta_batch_slope_by_hand():
     """The head alone: a meta example costs a third of a training example, 1 / (3 n)."""
     curve = measured("meta_batch", 8, 16, 32)["curves"]["active-only head"]

@@ -103,6 +103,7 @@ def test_a_carried_stationary_objective_is_refused():
         weigh(objective)
 
 
+@pytest.mark.slow
 def test_coast_is_ignored_unless_asked_for():
     """Fails if a frozen look-ahead moves by a coast that was passed along."""
     estimator = famus.top_k(1, lookahead="active_only")
@@ -144,6 +145,7 @@ def test_nothing_of_the_callers_is_donated():
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((PARAMS, start)))
 
 
+@pytest.mark.slow
 def test_the_queue_survives_a_failed_step():
     """After an exception, the same state goes on with the cut that its queue says."""
     gates = famus.learned_gates("paper", target=1.0, lag=2, hidden=4)

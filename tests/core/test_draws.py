@@ -239,7 +239,13 @@ UNBIASED = {
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("method", ["mwnet", "l2r"])
-@pytest.mark.parametrize("case", UNBIASED)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[] if case == "three depths" else pytest.mark.slow)
+        for case in UNBIASED
+    ],
+)
 def test_mean_is_the_exact_gradient(case, method):
     """Every draw's gradient is the definition's with its factors, and the mean over draws, weighed
     by their chances, the exact gradient; full look-ahead, BatchNorm, float64.
@@ -274,7 +280,14 @@ def test_mean_is_the_exact_gradient(case, method):
 @pytest.mark.parametrize(
     "route", ["jvp", pytest.param("finite_difference", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("kind", ["full", "frozen", "coast"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "full",
+        pytest.param("frozen", marks=pytest.mark.slow),
+        pytest.param("coast", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("virtual_step", ["sgd", "optimizer"])
 def test_random_groups_equal_the_chosen_set(virtual_step, kind, route):
     """A drawn set of groups gives the definition's gradient for that set, for sets with a closed

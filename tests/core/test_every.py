@@ -186,9 +186,9 @@ ESTIMATORS = {
     ("name", "objective"),
     [
         ("every 2", "mwnet"),
-        ("depth", "mwnet"),
-        ("corrected", "mwnet"),
-        ("gates", "mwnet"),
+        pytest.param("depth", "mwnet", marks=pytest.mark.slow),
+        pytest.param("corrected", "mwnet", marks=pytest.mark.slow),
+        pytest.param("gates", "mwnet", marks=pytest.mark.slow),
         pytest.param("groups", "mwnet", marks=pytest.mark.slow),  # drawn as depths are
         pytest.param("schedule", "mwnet", marks=pytest.mark.slow),
         pytest.param("every 2", "l2r", marks=pytest.mark.slow),
@@ -338,7 +338,13 @@ def watched(step, state, steps):
     return variants, state, info
 
 
-@pytest.mark.parametrize("name", RESUMED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "corrected every 2" else pytest.mark.slow)
+        for name in RESUMED
+    ],
+)
 def test_resuming_dispatches_the_same_variants(name):
     """Three steps, a copy, six more; from the copy, after a detour through another run, and with a
     new step object (a twin has the old one's programs, but not its account), the same variants
@@ -359,7 +365,14 @@ def test_resuming_dispatches_the_same_variants(name):
     assert len(set(variants)) > 1
 
 
-@pytest.mark.parametrize("name", ["depth every 2", "groups every 3", "gates every 2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "depth every 2",
+        pytest.param("groups every 3", marks=pytest.mark.slow),
+        pytest.param("gates every 2", marks=pytest.mark.slow),
+    ],
+)
 def test_variants_are_those_of_the_draw(name):
     """`info.branch` is the branch that was dispatched, in every meta step; −1 in between.
 

@@ -135,8 +135,12 @@ def library(method, route, kind, active, epsilon):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("active", [(2,), (0, 2), (0, 1, 2)], ids=str)
-@pytest.mark.parametrize("kind", HOW)
+@pytest.mark.parametrize(
+    "active", [(2,), (0, 2), pytest.param((0, 1, 2), marks=pytest.mark.slow)], ids=str
+)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "full" else pytest.mark.slow) for kind in HOW]
+)
 @pytest.mark.parametrize(
     ("method", "route"),
     [("mwnet", "finite_difference"), ("l2r", "finite_difference"), ("l2r", "darts")],
@@ -167,7 +171,10 @@ def test_darts_for_mwnet(kind, active):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(("method", "route"), [("mwnet", "finite_difference"), ("l2r", "darts")])
+@pytest.mark.parametrize(
+    ("method", "route"),
+    [("mwnet", "finite_difference"), pytest.param("l2r", "darts", marks=pytest.mark.slow)],
+)
 def test_error_falls_as_epsilon_squared(method, route):
     """Half the step, a quarter of the error. Fails if the quotient is one-sided (a half), or ε is not
     relative to the parameters as documented (a test of its own, below)."""

@@ -146,16 +146,20 @@ def test_plain_step_is_honest():
 
 FULL = [
     (famus_jax.exact(), 3.40, None),
-    (famus_jax.top_k(1), 2.03, None),
+    pytest.param(famus_jax.top_k(1), 2.03, None, marks=pytest.mark.slow),
     (famus_jax.top_k(LAST_BLOCK), 2.15, 1.20),
-    (famus_jax.top_k(1, lookahead="one_pass"), 1.36, None),
+    pytest.param(famus_jax.top_k(1, lookahead="one_pass"), 1.36, None, marks=pytest.mark.slow),
     (famus_jax.top_k(LAST_BLOCK, lookahead="one_pass"), 1.48, 1.06),
     (famus_jax.top_k(1, lookahead="active_only"), 1.36, 1.06),
-    (famus_jax.top_k(LAST_BLOCK, lookahead="active_only"), 1.53, None),
+    pytest.param(
+        famus_jax.top_k(LAST_BLOCK, lookahead="active_only"), 1.53, None, marks=pytest.mark.slow
+    ),
 ]
 SMALL = [
     (famus_jax.top_k(1, lookahead="active_only"), 1.11),
-    (famus_jax.top_k(LAST_BLOCK, lookahead="active_only"), 1.23),
+    pytest.param(
+        famus_jax.top_k(LAST_BLOCK, lookahead="active_only"), 1.23, marks=pytest.mark.slow
+    ),
 ]
 
 
@@ -190,6 +194,7 @@ def test_skipped_step_costs_a_plain_one():
     assert (update + 3 * skipped) / 4 <= 1.12
 
 
+@pytest.mark.slow
 def test_exact_on_a_part_of_the_batch():
     """An eighth of the batch and as small a meta batch: 1 + (1 + 2 + 2 + 3) / 8 / 3 = 1.33.
 

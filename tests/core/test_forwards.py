@@ -32,7 +32,11 @@ def conv_net():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("keep", [("dot_general",), ()], ids=["products", "nothing"])
+@pytest.mark.parametrize(
+    "keep",
+    [pytest.param(("dot_general",), marks=pytest.mark.slow), ()],
+    ids=["products", "nothing"],
+)
 @pytest.mark.parametrize("active", [(0, 1, 2), (2,)], ids=str)
 def test_rematerialised_gradient_is_the_definition(keep, active):
     """Against reverse over reverse without it, BatchNorm and all; fails if a dropped value is not
@@ -95,7 +99,11 @@ def test_computation_is_in_bfloat16_and_the_rest_is_not():
     assert {x.dtype for x in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.float32)}
 
 
-@pytest.mark.parametrize("estimator", [famus.exact(), famus.top_k(1, lookahead="active_only")])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "estimator",
+    [pytest.param(famus.exact(), marks=pytest.mark.slow), famus.top_k(1, lookahead="active_only")],
+)
 def test_half_precision_weight_gradient(estimator):
     """∂L_val/∂V in bfloat16 against float32 by the definition: cosine at least 0.995.
 

@@ -269,6 +269,7 @@ def test_queue():
         assert spec.cuts(groups)[promised[-1]] <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lookahead", ["active_only", pytest.param("one_pass", marks=pytest.mark.slow)]
 )

@@ -110,7 +110,7 @@ CASES = [
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("count", [5, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("method", "lookahead", "k"), CASES)
 def test_equal_to_the_definition_on_the_whole_batch(method, lookahead, k, count):
     """θ', weights and gradient, float64.
@@ -146,10 +146,13 @@ def test_routes(route, rtol, count):
 @pytest.mark.parametrize(
     ("estimator", "variant"),
     [
-        (learned_gates("paper", target=2, lag=1, hidden=6), None),
-        (
+        pytest.param(
+            learned_gates("paper", target=2, lag=1, hidden=6), None, marks=pytest.mark.slow
+        ),
+        pytest.param(
             learned_gates("paper", target=2, lag=1, hidden=6, lookahead="active_only"),
             Variant(branch=0),
+            marks=pytest.mark.slow,
         ),
         (random_depth(0.5), Variant(branch=0)),
         (top_k(1, every=2), Variant(meta=False)),

@@ -86,11 +86,11 @@ def flags(names):
     ("estimator", "active", "kind", "size"),
     [
         (exact(part=0.5), NAMES, "full", 3),
-        (exact(part=0.51), NAMES, "full", 4),
-        (exact(part=0.5, route="vjp"), NAMES, "full", 3),
+        pytest.param(exact(part=0.51), NAMES, "full", 4, marks=pytest.mark.slow),
+        pytest.param(exact(part=0.5, route="vjp"), NAMES, "full", 3, marks=pytest.mark.slow),
         (second_order(part=0.5), NAMES, "full", 3),
         (exact(part=0.5, route="finite_difference", epsilon=1e-5), NAMES, "full", 3),
-        (top_k(1, part=2 / 6), ["layer2"], "full", 2),
+        pytest.param(top_k(1, part=2 / 6), ["layer2"], "full", 2, marks=pytest.mark.slow),
         (top_k(2, part=0.5, lookahead="active_only"), ["layer1", "layer2"], "frozen", 3),
         (chosen(["layer0", "layer2"], part=1e-6), ["layer0", "layer2"], "full", 1),
     ],
@@ -125,6 +125,7 @@ def test_part(estimator, active, kind, size):
     close(update.outputs, outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_part_of_what_has_a_batch_axis():
     """Scalars and tables of another length in a batch stay whole. Fails if they are cut as well."""
@@ -171,10 +172,9 @@ CHEAP = {
 
 def cases_and_ways():
     """All of both; slow: what another pair of them shows as well."""
-    quick = {"full", "active-only", "part"}
+    quick = {("full", "in the program"), ("part", "by variants")}
     for case, how in itertools.product(CHEAP, ("in the program", "by variants")):
-        kept = case in quick or (case in ("coast", "third") and how == "by variants")
-        kept = kept or (case == "second order" and how == "in the program")
+        kept = (case, how) in quick
         yield pytest.param(case, how, marks=[] if kept else pytest.mark.slow)
 
 
@@ -232,6 +232,7 @@ def test_correction(case, how):
     assert int(state.updates) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_correction_through_the_optimiser():
     """The exact gradient behind a correction looks ahead by the same optimiser. Fails if by SGD."""

@@ -86,6 +86,7 @@ def test_no_host_transfer(head):
         state, _, _ = head(state, device_batch, meta)
 
 
+@pytest.mark.slow
 def test_bounded_variants(gated):
     """At most one executable per cut, whatever the gates do; fails if masks are static."""
     for seed in range(3):

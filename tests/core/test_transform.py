@@ -101,7 +101,7 @@ ESTIMATORS = {
 }
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", ["mwnet", "l2r", pytest.param("gates", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore:an estimator that chooses anew from step to step")
 def test_state_is_stable_under_scan(name):
     """Structure, shapes, dtypes and weak types: init's are update's; scan equals a loop.

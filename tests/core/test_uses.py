@@ -49,11 +49,15 @@ def fast_mwnet():
 @pytest.mark.parametrize(
     ("objective", "estimator"),
     [
-        (fast_mwnet(), exact()),
+        pytest.param(fast_mwnet(), exact(), marks=pytest.mark.slow),
         (fast_mwnet(), top_k(1, lookahead="active_only")),
-        (fast_mwnet(), top_k(2, lookahead="one_pass")),
+        pytest.param(fast_mwnet(), top_k(2, lookahead="one_pass"), marks=pytest.mark.slow),
         (l2r(), top_k(1)),
-        (fast_mwnet(), learned_gates("budget", target=1.9, lookahead="active_only", lag=1)),
+        pytest.param(
+            fast_mwnet(),
+            learned_gates("budget", target=1.9, lookahead="active_only", lag=1),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda x: x.label if hasattr(x, "label") else x.name,
 )
@@ -214,6 +218,7 @@ def test_losses_are_arguments(task, x64):
     close(updates, ref.training_gradient(*args), 1e-9)
 
 
+@pytest.mark.slow
 def test_another_meta_loss():
     """`meta_loss=` replaces the mean of the example loss; fails if it is ignored."""
     params, model_state, batch, meta_batch = setting()
@@ -231,6 +236,7 @@ def test_another_meta_loss():
     assert norms[1] == pytest.approx(norms[0] / 2, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_sees_one_mask():
     """The weights of (a) belong to the losses of the forward with the same `rng`.
 

@@ -187,7 +187,7 @@ META = ref.classification_batch(3, 2, dtype=jnp.float32)
     "estimator",
     [
         top_k(2, lookahead="active_only", every=3),
-        random_depth((0.3, 0.3, 0.4)),
+        pytest.param(random_depth((0.3, 0.3, 0.4)), marks=pytest.mark.slow),
         top_k(1, correct_every=2, every=2),
         top_k(1, part=0.5),
     ],

@@ -13,6 +13,7 @@ FORWARD = stateless_forward(lambda p, batch: jnp.tanh(batch["x"] @ p["body"]) @ 
 GATES = learned_gates("paper", target=1.0, lag=2)
 
 
+@pytest.mark.slow
 def test_reweighter_and_transformation_warn():
     weigh = reweighter(FORWARD, mwnet(), GATES, learning_rate=0.1)
     with pytest.warns(UserWarning, match=r"lax\.switch.*train_step"):

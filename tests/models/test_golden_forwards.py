@@ -19,8 +19,7 @@ from famus_jax.models import build_model
 from famus_jax.models.pretrained import resnet50_from_torchvision
 
 CASES = json.loads((Path(__file__).parent / "golden" / "forwards.json").read_text())["cases"]
-LARGE = {"wrn_28_10", "inception_resnet_v2"}
-MIDDLING = {"resnet_50", "inception_short"}
+LARGE = {"wrn_28_10", "inception_resnet_v2", "resnet_50", "inception_short"}
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 
 
@@ -39,8 +38,7 @@ def cases():
     """Every case in both modes; what takes long to compile is left to the slow run."""
     for case in CASES:
         for mode in ("train", "eval"):
-            slow = case in LARGE or (case in MIDDLING and mode == "eval")
-            yield pytest.param(case, mode, marks=[pytest.mark.slow] if slow else [])
+            yield pytest.param(case, mode, marks=[pytest.mark.slow] if case in LARGE else [])
 
 
 @pytest.mark.parametrize(("case", "mode"), list(cases()))

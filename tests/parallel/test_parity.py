@@ -10,7 +10,9 @@ CASES = [
     parity.Case("mwnet sum", "exact", "batchnorm", "shard_map", 4),
     parity.Case("mwnet sum", "exact", "batchnorm", "pmap", 4),
     parity.Case("l2r", "top 2, active only", "mlp", "shard_map", 8),
-    parity.Case("mwnet sum", "learned gates", "mlp", "shard_map", 2),
+    pytest.param(
+        parity.Case("mwnet sum", "learned gates", "mlp", "shard_map", 2), marks=pytest.mark.slow
+    ),
 ]
 ALL = list(parity.cases(devices=(8,), ways=("shard_map",)))
 

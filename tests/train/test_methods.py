@@ -50,6 +50,7 @@ def tiny(data_dir, rows, **overrides):
     }
 
 
+@pytest.mark.slow
 def test_rows(tmp_path):
     """Each trains, and says how far it believed the labels if it has a say in that.
 

@@ -104,6 +104,7 @@ def test_resumes_bit_by_bit_inside_an_epoch(data_dir, tmp_path, monkeypatch):
     assert not np.array_equal(state.probability[0], state.probability[1], equal_nan=True)
 
 
+@pytest.mark.slow
 def test_every_method_needs_no_trusted_labels(data_dir, tmp_path):
     """All rows side by side; the ranked list of labels is left behind."""
     runs = (

@@ -82,6 +82,7 @@ def test_the_clock():
         Clock(0)
 
 
+@pytest.mark.slow
 def test_the_command_stops_with_status_0_and_goes_on(config, tmp_path, capsys):
     """Fails if a script that runs piece after piece took the end of its time for a failure."""
     command = [
