@@ -1,5 +1,8 @@
 """Many devices, one result. The whole table: `python -m famus_jax.bench.parity`."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
@@ -54,3 +57,35 @@ def test_float32():
 def test_every_pair(case):
     """As above, every method with every estimator. (The command runs all ways and counts.)"""
     check(case, np.float64, 1e-10)
+
+
+def test_goes_on_from_its_file(tmp_path):
+    """Fails if a recorded row is run again, another case is taken for it, or precisions are mixed."""
+    path = tmp_path / "parity.json"
+    assert parity.recorded(path, np.float64)["rows"] == []
+    case = parity.Case("l2r", "exact", "mlp", "jit", 2)
+    row = {**dataclasses.asdict(case), "params": 0.0, "theta": 0.0, "metrics": 0.0, "gates": True}
+    path.write_text(json.dumps({"rows": [row], "provenance": [{"commit": "a"}]}))
+    found = parity.recorded(path, np.float64)
+    assert found["provenance"] == [{"commit": "a"}]
+    known = {parity.key_of(row) for row in found["rows"]}
+    assert dataclasses.astuple(case) in known
+    assert dataclasses.astuple(dataclasses.replace(case, devices=4)) not in known
+    path.write_text(json.dumps({"dtype": "float64", "rows": [], "provenance": []}))
+    with pytest.raises(ValueError, match="float64, this run of float32"):
+        parity.recorded(path, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "off"),
+    [
+        ({}, False),
+        ({"theta": 2e-10}, True),
+        ({"float32": 2e-7}, False),  # an ulp or two of what samplers report
+        ({"float32": 2e-6}, True),
+        ({"gates": False}, True),
+    ],
+)
+def test_what_is_off(change, off):
+    row = {"params": 1e-15, "theta": 0.0, "metrics": 0.0, "float32": 0.0, "gates": True, **change}
+    assert parity.is_off(row, 1e-10) == off
