@@ -135,7 +135,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("after", [2, 8])
 def test_an_interruption_changes_nothing(tmp_path, monkeypatch, after, whole):
     """Stopped in the middle of the first or the second pause: the same file in the end."""
     config = tiny((*SAME[:1], DRAWN))

@@ -29,8 +29,7 @@ WORK = make_workload("cnn", 8, 8, image_size=8)
 def names():
     """Slow: all but the cheapest to compile."""
     for name in steps_in_phases(WORK):
-        quick = name == "plain"
-        yield pytest.param(name, marks=[] if quick else pytest.mark.slow)
+        yield pytest.param(name, marks=[] if name == "plain" else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", list(names()))

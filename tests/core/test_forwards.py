@@ -100,10 +100,7 @@ def test_computation_is_in_bfloat16_and_the_rest_is_not():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "estimator",
-    [pytest.param(famus.exact(), marks=pytest.mark.slow), famus.top_k(1, lookahead="active_only")],
-)
+@pytest.mark.parametrize("estimator", [famus.exact(), famus.top_k(1, lookahead="active_only")])
 def test_half_precision_weight_gradient(estimator):
     """∂L_val/∂V in bfloat16 against float32 by the definition: cosine at least 0.995.
 

@@ -60,7 +60,7 @@ def test_every_pair(case):
 
 
 def test_goes_on_from_its_file(tmp_path):
-    """Fails if a recorded row is run again, another case is taken for it, or precisions are mixed."""
+    """Fails if a recorded case is not known again, another is taken for it, or precisions mix."""
     path = tmp_path / "parity.json"
     assert parity.recorded(path, np.float64)["rows"] == []
     case = parity.Case("l2r", "exact", "mlp", "jit", 2)
@@ -68,12 +68,37 @@ def test_goes_on_from_its_file(tmp_path):
     path.write_text(json.dumps({"rows": [row], "provenance": [{"commit": "a"}]}))
     found = parity.recorded(path, np.float64)
     assert found["provenance"] == [{"commit": "a"}]
-    known = {parity.key_of(row) for row in found["rows"]}
-    assert dataclasses.astuple(case) in known
-    assert dataclasses.astuple(dataclasses.replace(case, devices=4)) not in known
+    other = dataclasses.replace(case, devices=4)
+    assert parity.missing([case, other], found["rows"]) == [other]
     path.write_text(json.dumps({"dtype": "float64", "rows": [], "provenance": []}))
     with pytest.raises(ValueError, match="float64, this run of float32"):
         parity.recorded(path, np.float32)
+
+
+@pytest.mark.parametrize("where", ["params", "theta", "metrics"])
+@pytest.mark.parametrize(
+    ("dtype", "leaf", "column"),
+    [
+        (np.float64, np.float64, None),
+        (np.float64, np.int32, None),
+        (np.float64, np.float32, "float32"),  # a sampler's, say
+        (np.float32, np.float32, None),
+    ],
+)
+def test_no_leaf_is_left_out(monkeypatch, where, dtype, leaf, column):
+    """A leaf that differs shows in its own column, or in float32's. Fails if it shows in none."""
+
+    def result(value):
+        leaves = {name: [np.ones(2, dtype), np.ones(2, leaf)] for name in parts}
+        leaves[where][1] = leaves[where][1] * leaf(value)
+        return {**leaves, "gates": []}
+
+    parts = ("params", "theta", "metrics")
+    monkeypatch.setattr(parity, "one_device", lambda *_: result(1))
+    monkeypatch.setattr(parity, "run", lambda *_: result(3))
+    row = parity.compare(CASES[0], dtype)
+    found = {name: row[name] for name in (*parts, "float32")}
+    assert found == {**dict.fromkeys(found, 0.0), column or where: 2.0}
 
 
 @pytest.mark.parametrize(
@@ -89,3 +114,15 @@ def test_goes_on_from_its_file(tmp_path):
 def test_what_is_off(change, off):
     row = {"params": 1e-15, "theta": 0.0, "metrics": 0.0, "float32": 0.0, "gates": True, **change}
     assert parity.is_off(row, 1e-10) == off
+
+
+def test_the_table_shows_the_worst_and_hides_nothing():
+    row = {
+        **dataclasses.asdict(CASES[0]),
+        "params": 1e-15,
+        "theta": 0.0,
+        "metrics": 0.0,
+        "gates": True,
+    }
+    [line] = parity.table([row, {**row, "float32": 3e-8, "params": 0.0}]).splitlines()[2:]
+    assert line == "| mwnet sum | exact | batchnorm | 2 | 1e-15 | 0e+00 | 3e-08 | same |"
