@@ -130,6 +130,7 @@ def _refuse_unknown(values: Mapping[str, Any], known: list[str], where: str) -> 
 def _check(config: ExperimentConfig) -> None:
     schedule = config.schedule
     check_data(config.data)
+    one_of(config.model.dtype, ("float32", "bfloat16"), "model.dtype")
     one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
     one_of(config.meta.optimizer, ("sgd", "adam"), "meta.optimizer")
     one_of(config.meta.normalise, ("sum", "n"), "meta.normalise")

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.train import data_setup, loop, pictures, streams, summary
+from famus_jax.train import data_setup, loop, pictures, streams, summary, suspects
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
 from famus_jax.train.files import read_json, write_atomically, write_json
@@ -158,6 +158,8 @@ class Experiment:
                             f"the time is up: {up}, all is saved, and {bar.n} of {total} steps of the "
                             "experiment are done; the same command goes on from there"
                         ) from None
+                if is_writer():
+                    self._list_suspects(run, seeded)
         rows = [results[r.name, s]["row"] for r in config.runs for s in config.seeds]
         drawn = [
             run for run in config.runs if not METHODS[run.method].early_stop
@@ -217,6 +219,7 @@ class Experiment:
             noise_digest=data.noise_digest,
             **summary.made_on(),
             model=self.config.model.name,
+            dtype=self.config.model.dtype,
             steps=steps,
             seconds=round(done.seconds, 3),
             step_cost=round(self._cost(run, done.history), 4),
@@ -225,6 +228,27 @@ class Experiment:
         )
         weights = None if done.weights is None else _finite_list(done.weights)
         return {"row": row, "history": done.history, "weights": weights}
+
+    def _list_suspects(self, run: RunConfig, seeded: Mapping[int, data_setup.SeedData]) -> None:
+        """The labels that a finished method trusts least: of all seeds together if they are of the same
+        labels (one's own noise), else of each."""
+        folder, scores = self.workdir / "runs" / run.name, {}
+        for seed in seeded:
+            path = folder / f"seed_{seed}" / "weights.npz"
+            if path.exists():
+                with np.load(path) as told:
+                    scores[seed] = suspects.score_of(told)
+        scores = {seed: score for seed, score in scores.items() if score is not None}
+        lists = {folder / f"seed_{seed}": [seed] for seed in scores}
+        if len({seeded[seed].noisy.tobytes() for seed in scores}) == 1:
+            lists = {folder: list(scores)}
+        names, ids = self.sources.train.class_names, self.sources.train.ids
+        for where, seeds in lists.items():
+            found = suspects.suspects([scores[seed] for seed in seeds])
+            labels, images = seeded[seeds[0]].noisy, seeded[seeds[0]].images
+            suspects.write_list(where / "suspects.csv", found, ids, labels, names)
+            if len(images.shape) == 4:  # features are nothing to look at
+                suspects.draw(where / "suspects.png", found, images, labels, names)
 
     def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
         """The step's forward and backward passes over a plain step's, from the layer groups."""
@@ -268,7 +292,15 @@ def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[st
     stop = int(np.argmax([record["validation_accuracy"] for record in history]))
     kept, row = history[: stop + 1], parent["row"]
     share = kept[-1]["step"] / history[-1]["step"]
-    carried = ("noise_rate_realised", "noise_digest", "commit", "device", "model", "step_cost")
+    carried = (
+        "noise_rate_realised",
+        "noise_digest",
+        "commit",
+        "device",
+        "model",
+        "dtype",
+        "step_cost",
+    )
     return {
         "row": summary.make_row(
             run.method,

@@ -8,10 +8,18 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network: a name that `famus_jax.models.build_model` knows, and its other arguments."""
+    """The network.
+
+    Attributes:
+      name: what `famus_jax.models.build_model` knows.
+      overrides: its other arguments.
+      dtype: what it computes in, `"float32"` or `"bfloat16"`, in training and in evaluation.
+        Parameters, their gradients, θ and the optimisers' states are float32 in both.
+    """
 
     name: str = "cnn"
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
+    dtype: str = "float32"
 
 
 @dataclasses.dataclass(frozen=True)

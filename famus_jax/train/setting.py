@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.core.forwards import compute_in
 from famus_jax.core.linearize import Forward
 from famus_jax.models import build_model
 from famus_jax.train import data_setup
@@ -70,13 +72,19 @@ def make_setting(
     sources = data_setup.load_sources(config.data)
     model = build_model(config.model.name, sources.train.num_classes, **config.model.overrides)
     shape = tuple(sources.train.images.shape[1:])
-    predict = linen_forward(model, train=False)
+
+    def forward(**mode: bool) -> Forward:
+        made = linen_forward(model, **mode)
+        narrow = config.model.dtype != "float32"
+        return compute_in(made, jnp.dtype(config.model.dtype)) if narrow else made
+
+    predict = forward(train=False)
     return Setting(
         config,
         workdir,
         sources,
-        linen_forward(model),
-        linen_forward(model, features=True),
+        forward(),
+        forward(features=True),
         predict,
         Evaluator(predict),
         jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))),

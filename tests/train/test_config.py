@@ -70,6 +70,7 @@ def changed(path, value):
         (("runs",), [{"method": "mlc"}], ["'mlc'", "estimator", "top_k"]),
         (("runs",), [{"method": "ldam"}], ["'ldam'", "scale = 30", "cosine_head = True"]),
         (("model",), {"overrides": {"cosine_head": True}}, ["'ce'", "leave cosine_head out"]),
+        (("model",), {"dtype": "float16"}, ["model.dtype", "'float16'", "bfloat16"]),
         (("seeds",), [], ["at least one run and one seed"]),
         (("sedes",), [0], ["'sedes'", "did you mean 'seeds'"]),
     ],

@@ -161,6 +161,15 @@ def test_a_folder_of_images_in_one_command(folders, tmp_path, capsys):
     assert [row["method"] for row in rows] == ["ce", "ce_early_stop", "finetune", "l2r"]
     weights = np.load(tmp_path / "runs" / "l2r-famus_top1_active_only" / "seed_0" / "weights.npz")
     assert sum(name.startswith("trusted/") for name in weights["ids"]) == 30
+    header, *lines = (
+        (tmp_path / "runs" / "l2r-famus_top1_active_only" / "suspects.csv").read_text().splitlines()
+    )
+    assert header == "rank,id,label,score,seeds"
+    drawn = {str(i): w for i, w in zip(weights["ids"], weights["weights"]) if np.isfinite(w)}
+    ranked = [line.split(",") for line in lines]
+    assert {i for _, i, *_ in ranked} == set(drawn)  # neither trusted nor held-out ones
+    assert [drawn[i] for _, i, *_ in ranked] == sorted(drawn.values())
+    assert all(f"/{label}/" in f"/{i}" for _, i, label, *_ in ranked)  # the folder is the label
 
 
 def test_splits_by_other_names(tmp_path):

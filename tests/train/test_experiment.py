@@ -115,6 +115,18 @@ def test_table_picture_and_events_are_there(finished):
     assert not list(workdir.rglob("*.part"))
 
 
+def test_suspicious_labels_are_listed_for_each_seed(finished):
+    """Each seed has a noise of its own, so that a common list would be of different labels."""
+    workdir, _, _ = finished
+    found = sorted(str(path.relative_to(workdir)) for path in workdir.glob("runs/**/suspects.csv"))
+    run = "runs/l2r-famus_top1_active_only"
+    assert [f"{run}/seed_{seed}/suspects.csv" for seed in (0, 1)] == [
+        path for path in found if "l2r" in path
+    ]
+    assert not [path for path in found if "/ce/" in path]  # it weighs nothing
+    assert (workdir / run / "seed_0" / "suspects.png").exists()
+
+
 def test_finished_runs_are_not_trained_again(finished, data_dir, monkeypatch):
     workdir, result, _ = finished
     monkeypatch.setattr(loop, "train", lambda *a, **k: pytest.fail("trained again"))
