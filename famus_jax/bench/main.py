@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from famus_jax.bench.text import strategy_table, table
+from famus_jax.bench.text import joint_pass_table, strategy_table, table
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
             draws=args.draws,
             phases=args.picture is not None,
             strategies=args.strategies,
+            joint_pass=args.joint_pass,
             trace=args.trace,
             command=["famus benchmark", *argv],
         )
@@ -49,6 +50,8 @@ def main(argv: Sequence[str]) -> int:
     print(table(result))
     if args.strategies:
         print(strategy_table(result["strategies"]))
+    if args.joint_pass:
+        print(joint_pass_table(result["joint_pass"]))
     if args.picture:
         from famus_jax.bench.phases import phase_table
         from famus_jax.bench.pictures import draw_phases
@@ -87,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--variants", default="", help="only these rows of all, comma-separated")
     add("--draws", type=int, default=4, help="random sets for the cosine; 0 computes no cosine")
     add("--strategies", action="store_true", help="time the host's dispatch beside lax.switch")
+    add("--joint_pass", action="store_true", help="time both batches in one pass of the trunk")
     add("--trace", type=Path, default=None, help="write a profiler trace of every program here")
     add("--json", type=Path, default=None, help="write rows and provenance here")
     add("--picture", type=Path, default=None, help="measure a step's phases; draw them here")

@@ -40,6 +40,8 @@ QUARTER = (
 )
 WORKLOADS = {"wrn_28_10": 100, "preact_resnet_18": 64, "wrn_28_2": 128}
 PRECISIONS = ("float32", "tf32", "bfloat16")
+BFLOAT16 = ("--config.model.dtype=bfloat16",)
+"""Training in it: nominally twice TF32's rate; parameters, gradients and θ stay float32."""
 _SMALL = ("--model=mlp", "--batch=16", "--meta_batch=4", "--image_size=8", "--rounds=2")
 
 
@@ -95,6 +97,20 @@ def _strategies(model: str, batch: int) -> Piece:
     )
 
 
+def _joint_pass(model: str, batch: int) -> Piece:
+    name = f"joint_pass_{model}"
+    common = ("benchmark", "--variants=active_only_head", "--draws=0", "--joint_pass")
+    end = (f"--json={{results}}/{name}.json",)
+    sizes = (f"--batch={batch}", f"--meta_batch={batch // 4}", "--block=10")
+    return Piece(
+        name,
+        f"{model}: does one pass of a frozen trunk with both batches beat two",
+        3,
+        ((*common, f"--model={model}", "--precision=bfloat16", *sizes, *end),),
+        ((*common, *_SMALL, "--block=2", *end),),
+    )
+
+
 def _trace(model: str, batch: int) -> Piece:
     name = f"trace_{model}"
     variants = "--variants=exact,famus_last_block,active_only_head"
@@ -121,7 +137,7 @@ def _trace(model: str, batch: int) -> Piece:
 
 def _train(name: str, answers: str, minutes: int, config: str, *more: str) -> Piece:
     def command(config: str, *more: str) -> Command:
-        return ("train", f"--config={config}", f"--workdir={{out}}/{name}", *more)
+        return ("train", f"--config={config}", f"--workdir={{out}}/{name}", *BFLOAT16, *more)
 
     return Piece(
         name,
@@ -148,6 +164,8 @@ PIECES: dict[str, Piece] = {
         *(_benchmark(m, n, p) for m, n in WORKLOADS.items() for p in PRECISIONS[::-1]),
         _strategies("wrn_28_10", 100),
         _strategies("wrn_28_2", 128),
+        _joint_pass("wrn_28_10", 100),
+        _joint_pass("wrn_28_2", 128),
         _trace("wrn_28_10", 100),
         *(
             _train(

@@ -34,10 +34,12 @@ SECTIONS = (
     "pseudo_clean",
 )
 NO_SETTING = {
+    "model": ("dtype",),
     "data": ("data_dir", "path", "workers", "threads"),
     "schedule": ("eval_every", "checkpoint_every"),
 }
-"""What may differ: where data lies and how it is read, how often it is evaluated and saved."""
+"""What may differ: the number format (told in the notes), where data lies and how it is read, how often
+it is evaluated and saved."""
 
 
 class Result(NamedTuple):
@@ -208,11 +210,13 @@ def _note(number: int, row: Row, key: str, found: dict[int, Result]) -> str:
     def all_of(values) -> str:
         return ", ".join(dict.fromkeys(str(value) for value in values))
 
+    computed = all_of(r.row.get("dtype", "float32") for r in results)
     return (
         f"{number}. {row.label}, {row.config.format(key)}: seeds {all_of(sorted(found))}; last "
         f"{_spread(found, 'acc_last')}; {all_of(_made(r, 'device') for r in results)}; commit "
         f"{all_of(_made(r, 'commit')[:10] for r in results)}; jax "
-        f"{all_of(r.provenance['versions']['jax'] for r in results)}; products in "
+        f"{all_of(r.provenance['versions']['jax'] for r in results)}; computed in "
+        f"{computed}, products in "
         f"{all_of(r.provenance.get('matmul_precision', 'default') for r in results)} precision; noise "
         f"{all_of(r.row['noise_digest'][:8] for r in results)}; "
         f"{all_of(f'[{r.file}](../results/{r.file})' for r in results)}."

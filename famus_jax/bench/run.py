@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from famus_jax.bench.closeness import KEYS, Closeness
+from famus_jax.bench.joint_pass import measure_joint_pass
 from famus_jax.bench.matrix_rate import matrix_rate
 from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds, kind, row_of
 from famus_jax.bench.phases import measure_phases
@@ -40,6 +41,7 @@ def run_benchmark(
     draws: int = 4,
     phases: bool = False,
     strategies: bool = False,
+    joint_pass: bool = False,
     trace: Path | None = None,
     command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def run_benchmark(
       draws: random sets of groups that closeness is averaged over; 0 leaves closeness out.
       phases: measure the phases of a step as well.
       strategies: measure the host's dispatch beside `lax.switch` as well.
+      joint_pass: measure both batches in one pass through a frozen trunk as well.
       trace: a folder for a profiler trace of three steps of every program.
       command: what to write down as the command.
 
@@ -122,6 +125,11 @@ def run_benchmark(
         if strategies:
             with tqdm(desc="strategies", unit="block") as bar:
                 result["strategies"] = measure_strategies(
+                    work, rounds, block=block, on_block=lambda name: bar.update()
+                )
+        if joint_pass:
+            with tqdm(desc="joint pass", unit="block") as bar:
+                result["joint_pass"] = measure_joint_pass(
                     work, rounds, block=block, on_block=lambda name: bar.update()
                 )
         if phases:

@@ -72,5 +72,17 @@ def strategy_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def joint_pass_table(rows: list[dict[str, Any]]) -> str:
+    """An active-only head with training and meta batch in two passes and in one."""
+    lines = [f"\n{'passes':8s} {'FLOPs':>7s} {'memory':>7s} {'time':>7s} {'ms':>9s}"]
+    lines += [
+        f"{row['pass']:8s} {_cell(row['flops_ratio'])} {row['temp_bytes_ratio']:7.3f} "
+        f"{row['time_ratio']:7.3f} {row['step_ms']:9.2f}"
+        for row in rows
+    ]
+    lines.append("over the plain step's; apart: the library's step, active-only head.")
+    return "\n".join(lines)
+
+
 def _cell(value: float | None, width: int = 7) -> str:
     return f"{'-':>{width}s}" if value is None else f"{value:{width}.3f}"
