@@ -73,8 +73,8 @@ def make_setting(
     model = build_model(config.model.name, sources.train.num_classes, **config.model.overrides)
     shape = tuple(sources.train.images.shape[1:])
 
-    def forward(**mode: bool) -> Forward:
-        made = linen_forward(model, **mode)
+    def forward(*, train: bool = True, features: bool = False) -> Forward:
+        made = linen_forward(model, train=train, features=features)
         narrow = config.model.dtype != "float32"
         return compute_in(made, jnp.dtype(config.model.dtype)) if narrow else made
 

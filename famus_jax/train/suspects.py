@@ -66,7 +66,7 @@ def write_list(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rank, (at, score, seeds) in enumerate(zip(*found, strict=True), start=1):
-        writer.writerow((rank, ids[at], name_of(labels[at], names), f"{score:.6g}", seeds))
+        writer.writerow((rank, ids[at], name_of(int(labels[at]), names), f"{score:.6g}", seeds))
     write_atomically(path, text.getvalue().encode())
 
 
@@ -97,7 +97,7 @@ def draw(
     for axis, at, score in zip(axes.flat, shown, found.scores, strict=False):
         image = np.asarray(images[int(at)])
         axis.imshow(image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None)
-        axis.set_title(f"{name_of(labels[at], names)}\n{score:.3g}", fontsize=8)
+        axis.set_title(f"{name_of(int(labels[at]), names)}\n{score:.3g}", fontsize=8)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     plt.close(figure)
