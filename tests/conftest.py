@@ -39,6 +39,27 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", line)
 
 
+# Files of one or two long tests, and those that take longest: begun last, one of them would keep one
+# worker busy while the others have nothing left to do.
+LONGEST = (
+    "test_readme.py",
+    "test_floors.py",
+    "test_optimizer_step.py",
+    "test_every.py",
+    "test_streams.py",
+    "test_experiment.py",
+    "test_processes.py",
+    "test_pair.py",
+    "test_scale_doc.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first; all else as it was."""
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture
 def x64():
     """Double precision for one test: create every array inside it."""
