@@ -322,7 +322,9 @@ def main(argv: list[str] | None = None) -> int:
     chosen = missing(chosen, rows)
     if chosen:
         result["provenance"] = [*result["provenance"], provenance(command)]
-    for case in tqdm(chosen, unit="program", mininterval=5):
+    for before, case in zip([None, *chosen], tqdm(chosen, unit="program", mininterval=5)):
+        if before and before.estimator != case.estimator:
+            jax.clear_caches()  # hundreds of programs at once exhaust the memory maps of a process
         rows.append(compare(case, dtype))
         if arguments.json:  # it takes long: keep what there is
             write_json(arguments.json, result)
