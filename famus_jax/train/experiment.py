@@ -244,11 +244,15 @@ class Experiment:
             lists = {folder: list(scores)}
         names, ids = self.sources.train.class_names, self.sources.train.ids
         for where, seeds in lists.items():
+            if (
+                where / "suspects.csv"
+            ).exists():  # written last: by an earlier call, from these runs
+                continue
             found = suspects.suspects([scores[seed] for seed in seeds])
             labels, images = seeded[seeds[0]].noisy, seeded[seeds[0]].images
-            suspects.write_list(where / "suspects.csv", found, ids, labels, names)
             if len(images.shape) == 4:  # features are nothing to look at
                 suspects.draw(where / "suspects.png", found, images, labels, names)
+            suspects.write_list(where / "suspects.csv", found, ids, labels, names)
 
     def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
         """The step's forward and backward passes over a plain step's, from the layer groups."""
