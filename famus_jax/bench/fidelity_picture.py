@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from famus_jax.bench.fidelity_config import gates_of
 from famus_jax.bench.fidelity_lines import Lines
 from famus_jax.bench.fidelity_run import Bench
-from famus_jax.train.files import write_atomically
+from famus_jax.train.files import write_figure
 
 
 def draw(bench: Bench, lines: Lines, accuracy: Sequence[dict[str, Any]], path: Path) -> None:
@@ -48,10 +47,8 @@ def draw(bench: Bench, lines: Lines, accuracy: Sequence[dict[str, Any]], path: P
         axis.set_axis_off()
     figure.legend(*signs.get_legend_handles_labels(), loc="outside lower center", ncols=4,
                   fontsize=8, frameon=False)  # fmt: skip
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
+    write_figure(path, figure)
     plt.close(figure)
-    write_atomically(path, content.getvalue())
 
 
 def _over_time(axis, bench: Bench, lines: Lines, name: str, title: str) -> None:

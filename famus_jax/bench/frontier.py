@@ -10,7 +10,6 @@ each, compare fairly.
 from __future__ import annotations
 
 import argparse
-import io
 import runpy
 import statistics
 import sys
@@ -23,7 +22,7 @@ import jax
 import numpy as np
 
 from famus_jax.train.config import ExperimentConfig, parse_config
-from famus_jax.train.files import read_json, write_atomically, write_json
+from famus_jax.train.files import read_json, write_figure, write_json
 from famus_jax.train.methods import METHODS
 from famus_jax.train.summary import grouped, provenance
 
@@ -195,7 +194,5 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
             title=f"{result['source']}, {result['model']}: black CE, blue MW-Net, orange L2R",
         )
         axis.grid(alpha=0.25)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
+    write_figure(path, figure)
     plt.close(figure)
-    write_atomically(path, content.getvalue())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-from famus_jax.train.files import write_atomically
+from famus_jax.train.files import write_figure
 
 
 def draw_phases(path: Path, result: dict[str, Any]) -> None:
@@ -40,7 +39,7 @@ def draw_phases(path: Path, result: dict[str, Any]) -> None:
         f"{result['precision']}; {made['device']}",
         fontsize=9,
     )
-    _write(figure, path)
+    write_figure(path, figure)
 
 
 def draw_scaling(path: Path, result: dict[str, Any]) -> None:
@@ -60,7 +59,7 @@ def draw_scaling(path: Path, result: dict[str, Any]) -> None:
         axis.axis("off")
     figure.supylabel("FLOPs of a step, in plain steps", fontsize=9)
     figure.suptitle("dots: XLA's count; lines: famus_jax.core.costs.step_cost", fontsize=9)
-    _write(figure, path)
+    write_figure(path, figure)
 
 
 def _figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Any, list[Any]]:
@@ -71,9 +70,3 @@ def _figure(rows: int, columns: int, *, width: float, height: float) -> tuple[An
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
-
-
-def _write(figure: Any, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:] or "png", dpi=120)
-    write_atomically(path, content.getvalue())

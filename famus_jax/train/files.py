@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -23,6 +24,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """A matplotlib figure, in the format of the path's suffix (default: PNG)."""
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:] or "png", dpi=110)
+    write_atomically(path, content.getvalue())
 
 
 def write_json(path: Path, value: Any) -> None:

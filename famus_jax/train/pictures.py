@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.train.files import write_atomically
+from famus_jax.train.files import write_figure
 from famus_jax.train.methods import METHODS
 
 
@@ -60,10 +59,8 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
         figure.legend(handles, labels, loc="outside lower right", ncols=2, frameon=False)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=3,
                   fontsize=8, frameon=False)  # fmt: skip
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
+    write_figure(path, figure)
     plt.close(figure)
-    write_atomically(path, content.getvalue())
 
 
 def _accuracies(axis, curves: Sequence[Curve], colours) -> None:

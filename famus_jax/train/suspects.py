@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.train.files import write_atomically
+from famus_jax.train.files import write_atomically, write_figure
 
 COLUMNS = ("rank", "id", "label", "score", "seeds")
 SHOWN = 40  # images in the picture
@@ -81,27 +81,23 @@ def draw(
       images: uint8 [N, H, W, 1 or 3], or anything whose `images[position]` is such an image.
       labels, names: of all N.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     shown = found.positions[:SHOWN]
     across = min(10, len(shown))
     down = -(-len(shown) // across)
-    figure, axes = plt.subplots(
-        down, across, figsize=(1.25 * across, 1.6 * down), squeeze=False, layout="constrained"
-    )
+    figure = Figure((1.25 * across, 1.65 * down))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(down, across, squeeze=False)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.35 / (1.65 * down), 0.08, 0.3)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, at, score in zip(axes.flat, shown, found.scores, strict=False):
         image = np.asarray(images[int(at)])
         axis.imshow(image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None)
         axis.set_title(f"{name_of(int(labels[at]), names)}\n{score:.3g}", fontsize=8)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    plt.close(figure)
-    write_atomically(path, content.getvalue())
+    write_figure(path, figure)
 
 
 def name_of(label: int, names: Sequence[str]) -> str:
