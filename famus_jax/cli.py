@@ -1,4 +1,4 @@
-"""The command `famus`: train, benchmark, fidelity, noise. `famus COMMAND --help` shows the flags."""
+"""The command `famus`: train, benchmark, noise. `famus COMMAND --help` shows the flags."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ USAGE = """usage: famus COMMAND [FLAGS]
 
   train      run an experiment:  famus train --config=configs/quickstart.py --workdir=runs/quickstart
   benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
-  fidelity   estimators beside the exact meta gradient along runs:  famus fidelity
-             --config=configs/fidelity.py --workdir=runs/fidelity
   noise      write and inspect label-noise tables
 
 famus COMMAND --help lists a command's flags."""
@@ -91,16 +89,17 @@ def train(argv: list[str]) -> int:
 
 def benchmark(argv: list[str]) -> int:
     """`famus benchmark`: step cost of every estimator against a plain step and second order."""
-    from famus_jax.bench.main import main as run
+    import argparse
 
-    return run(argv[1:])
+    from famus_jax.benchmark import command
 
-
-def fidelity(argv: list[str]) -> int:
-    """`famus fidelity`: every estimator beside the exact meta gradient along real runs."""
-    from famus_jax.bench.fidelity import main as run
-
-    return run(argv)
+    parser = argparse.ArgumentParser(
+        prog="famus benchmark",
+        description=command.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(argv[1:]))
 
 
 def noise(argv: list[str]) -> int:
@@ -117,7 +116,6 @@ def noise(argv: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "benchmark": benchmark,
-    "fidelity": fidelity,
     "noise": noise,
 }
 

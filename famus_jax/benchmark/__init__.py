@@ -1,1 +1,1 @@
-"""Benchmarks: what a step of every estimator costs against a plain step and second order."""
+"""What a step of every estimator costs on this machine: `famus benchmark`."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from tqdm import tqdm
 
 PyTree = Any
 _LOOP = re.compile(r"= (.*?) (while|conditional)\(")
@@ -17,7 +18,7 @@ _FLOATING = re.compile(r"\b(bf16|f8\w*|f16|f32|f64|c64|c128)\[")
 
 
 class Compiled(NamedTuple):
-    """One compiled step.
+    """One step, ready to be timed.
 
     Attributes:
       run: `(state, *arguments) -> (state, ...)`; the state is donated.
@@ -26,15 +27,17 @@ class Compiled(NamedTuple):
       temp_bytes: temporary memory of one step.
       compile_seconds: time to compile (lowering not counted).
       total_bytes: all that one step holds: arguments, results, temporary memory.
+      compilations: how many programs `run` has compiled so far, if it compiles any.
     """
 
     run: Callable
     state: PyTree
     arguments: tuple[PyTree, ...]
-    flops: float | None
-    temp_bytes: int
-    compile_seconds: float
+    flops: float | None = None
+    temp_bytes: int = 0
+    compile_seconds: float = 0.0
     total_bytes: int = 0
+    compilations: Callable[[], int] = lambda: 1
 
 
 def compile_step(
@@ -42,13 +45,9 @@ def compile_step(
 ) -> Compiled:
     """Compiles and reads XLA's own figures.
 
-    Args:
-      lowered: the lowered program.
-      state, arguments: to start it with.
-      loops: let a program with loops or branches (or that XLA won't count) pass, without a FLOP count.
-
     Raises:
-      ValueError: unless `loops`, if the program has a loop or a branch; see `loop_free_flops`.
+      ValueError: if the program has a loop or a branch, or XLA won't count it (see `loop_free_flops`);
+        with `loops` it passes, without a FLOP count.
     """
     start = time.perf_counter()
     compiled = lowered.compile()
@@ -63,12 +62,22 @@ def compile_step(
     total = memory.argument_size_in_bytes + memory.output_size_in_bytes
     total += memory.temp_size_in_bytes - memory.alias_size_in_bytes  # a donated state counts once
     return Compiled(
-        compiled, state, arguments, flops, memory.temp_size_in_bytes, seconds, int(total)
+        run=compiled,
+        state=state,
+        arguments=arguments,
+        flops=flops,
+        temp_bytes=memory.temp_size_in_bytes,
+        compile_seconds=seconds,
+        total_bytes=int(total),
     )
 
 
-def loop_in(compiled: Any) -> str | None:
-    """`"while"` or `"conditional"` if the program has one whose operations XLA would miscount.
+def loop_free_flops(compiled: Any) -> float:
+    """FLOPs of a compiled program.
+
+    Raises:
+      ValueError: if it has a loop or a branch: XLA counts a loop's body once and of branches the most
+        expensive, so that its FLOP count would mean nothing. Or if there is no count.
 
     Loops and branches whose results are all integers are let through: on the CPU, JAX's random
     numbers (threefry, a few hundred integer operations) are such loops.
@@ -76,22 +85,10 @@ def loop_in(compiled: Any) -> str | None:
     for line in compiled.as_text().splitlines():
         found = _LOOP.search(line)
         if found and _FLOATING.search(found[1]):
-            return found[2]
-    return None
-
-
-def loop_free_flops(compiled: Any) -> float:
-    """FLOPs of a compiled program.
-
-    Raises:
-      ValueError: if it has a loop or a branch (see `loop_in`): XLA counts a loop's body once and a
-        branch at its dearest, so that its FLOP count would mean nothing. Or if there is no count.
-    """
-    if found := loop_in(compiled):
-        raise ValueError(
-            f"the compiled program has a `{found}`, of which XLA's FLOP count is wrong: unroll the "
-            "loop, or measure its pieces apart"
-        )
+            raise ValueError(
+                f"the compiled program has a `{found[2]}`, of which XLA's FLOP count is wrong: unroll "
+                "the loop, or measure its pieces apart"
+            )
     flops = (compiled.cost_analysis() or {}).get("flops", 0.0)
     if flops <= 0:
         raise ValueError("XLA gives no FLOP count for this program on this platform")
@@ -101,29 +98,40 @@ def loop_free_flops(compiled: Any) -> float:
 def interleaved_seconds(
     steps: Mapping[Any, Compiled],
     rounds: int,
-    on_step: Callable[[Any], object],
+    on_block: Callable[[Any], object] = lambda name: None,
     *,
     block: int = 1,
+    shared: bool = True,
+    title: str = "",
 ) -> dict[Any, list[float]]:
-    """Seconds per step: one of each in turn, `rounds` times after one warm-up round.
+    """Seconds per step: a block of each in turn, `rounds` times after one warm-up round.
 
-    In turn, so that a machine that changes its speed changes it for all; compare medians. Programs
-    whose states are of one kind (structure, shapes, dtypes) work on one state in turn: it is there
-    once, whatever the number of programs. With `block` > 1 each takes so many steps before the host
-    waits, as in training: on an accelerator the wait would be part of a short step.
+    In turn, so that a machine that changes its speed changes it for all; compare medians.
+
+    Args:
+      steps: what is timed, by name.
+      rounds: timed blocks of each; one in which a program is compiled is left out.
+      on_block: called with the name after every block.
+      block: steps after which the host waits; on an accelerator the wait would count in a short step.
+      shared: programs whose states are of one `kind` work on one state in turn, so that it is there
+        once; otherwise each has its own.
+      title: of a progress bar; "": no bar.
     """
-    states = {kind(step.state): step.state for step in steps.values()}
-    kinds = {name: kind(step.state) for name, step in steps.items()}
+    owners = {name: kind(step.state) if shared else name for name, step in steps.items()}
+    states = {owners[name]: step.state for name, step in steps.items()}
     seconds: dict[Any, list[float]] = {name: [] for name in steps}
-    for number in range(rounds + 1):
-        for name, step in steps.items():
-            start, rest = time.perf_counter(), []
-            for _ in range(block):
-                states[kinds[name]], *rest = step.run(states[kinds[name]], *step.arguments)
-            jax.block_until_ready((states[kinds[name]], rest))
-            if number:
-                seconds[name].append((time.perf_counter() - start) / block)
-            on_step(name)
+    total = (rounds + 1) * len(steps)
+    with tqdm(total=total, desc=title, unit="block", disable=not title) as bar:
+        for number in range(rounds + 1):
+            for name, step in steps.items():
+                known, start, rest = step.compilations(), time.perf_counter(), []
+                for _ in range(block):
+                    states[owners[name]], *rest = step.run(states[owners[name]], *step.arguments)
+                jax.block_until_ready((states[owners[name]], rest))
+                if number and step.compilations() == known:
+                    seconds[name].append((time.perf_counter() - start) / block)
+                on_block(name)
+                bar.update()
     return seconds
 
 
@@ -133,20 +141,8 @@ def kind(state: PyTree) -> Hashable:
     return structure, tuple((jnp.shape(x), str(jnp.result_type(x))) for x in leaves)
 
 
-Mix = Sequence[tuple[float, Any]]
-"""The programs that an estimator's steps run, each with its share of the steps."""
-
-
-def mean_flops(mix: Mix, steps: Mapping[Any, Compiled]) -> float | None:
-    """FLOPs of a step on average; None if they are unknown for any of the programs."""
-    flops = [(share, steps[name].flops) for share, name in mix]
-    if any(f is None for _, f in flops):
-        return None
-    return sum(share * f for share, f in flops if f is not None)
-
-
 def row_of(
-    mix: Mix,
+    mix: Sequence[tuple[float, Any]],
     steps: Mapping[Any, Compiled],
     seconds: Mapping[Any, Sequence[float]],
     plain: Any,
@@ -154,12 +150,15 @@ def row_of(
 ) -> dict[str, Any]:
     """One row of the benchmark: ratios to the program `plain`.
 
-    FLOPs and times (medians) are the programs' means, weighed by their shares of the steps; memory is
-    that of the one that needs most; compile seconds are those of all. FLOP/s are XLA's count over the
-    time, and their share that of `rate`, the FLOP/s of large matrix products; None where unknown.
+    FLOPs and times (medians) are means over the programs of `mix`, each with its share of the steps;
+    memory is that of the one that needs most; compile seconds are those of all. FLOP/s are XLA's count
+    over the time, and their share that of `rate`, the FLOP/s of large matrix products; None where
+    unknown.
     """
-    reference = mean_flops([(1.0, plain)], steps)
-    flops = mean_flops(mix, steps)
+    reference, counts = steps[plain].flops, [(share, steps[name].flops) for share, name in mix]
+    flops = None
+    if all(count is not None for _, count in counts):
+        flops = sum(share * (count or 0.0) for share, count in counts)
     milliseconds = 1e3 * sum(share * statistics.median(seconds[name]) for share, name in mix)
     memory = max(steps[name].temp_bytes for _, name in mix)
     achieved = None if flops is None else flops / (1e-3 * milliseconds)

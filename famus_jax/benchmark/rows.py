@@ -1,7 +1,7 @@
 """The rows of the benchmark: estimators, and the programs that their steps run.
 
 An estimator that chooses from step to step runs several programs; each is measured by itself, and
-the row is their mean, weighed by how often they come up. Symbols: see `famus_jax.core.draws`.
+the row is their mean, weighted by how often they come up. Symbols: see `famus_jax.core.draws`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from famus_jax.bench.variants import Lowered, Workload, lower_ours, lower_plain
+from famus_jax.benchmark.workload import Lowered, Workload, lower_ours, lower_plain
+from famus_jax.core import estimators as est
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.draws import RandomDepth, RandomGroups
-from famus_jax.core.estimators import (
-    Estimator,
-    chosen,
-    exact,
-    learned_gates,
-    random_depth,
-    random_groups,
-    second_order,
-    top_k,
-)
+from famus_jax.core.estimators import Estimator
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.groups import LayerGroups
-from famus_jax.core.variants import Variant, cut_costs, cuts_of
+from famus_jax.core.variants import Variant, cut_costs, cuts_of, variant_cost
 
 SETS = ("core", "all")
 
@@ -34,7 +26,7 @@ class Program(NamedTuple):
 
     Attributes:
       estimator: None for the plain step.
-      variant: the compiled variant.
+      variant: which of the estimator's programs.
       method, by: see `Workload.problem`.
     """
 
@@ -45,13 +37,26 @@ class Program(NamedTuple):
 
     @property
     def label(self) -> str:
-        """A short name for progress bars."""
+        """A short name for progress bars and traces."""
         if self.estimator is None:
             return "plain"
         if not self.variant.meta:
             return f"{self.method} without meta update"
         name = f"{self.method} {self.estimator.label}"
-        return f"{name} branch {self.variant.branch}" if self.variant.branch else name
+        return f"{name} program {self.variant.branch}" if self.variant.branch else name
+
+    def lower(self, work: Workload) -> Lowered:
+        """The lowered program; see `lower_plain`."""
+        if self.estimator is None:
+            return lower_plain(work)
+        return lower_ours(work, self.estimator, self.variant, method=self.method, by=self.by)
+
+    def passes(self, work: Workload) -> float:
+        """Forward and backward passes over a plain step's, by analysis of the layer groups."""
+        if self.estimator is None:
+            return 1.0
+        problem = work.problem(self.method, self.by)
+        return variant_cost(problem, self.estimator, work.rho, self.variant)
 
 
 PLAIN = Program()
@@ -78,15 +83,6 @@ class Row(NamedTuple):
     note: str = ""
 
 
-def lower(work: Workload, program: Program) -> Lowered:
-    """The lowered program; see `lower_plain`."""
-    if program.estimator is None:
-        return lower_plain(work)
-    return lower_ours(
-        work, program.estimator, program.variant, method=program.method, by=program.by
-    )
-
-
 def mix_of(
     groups: LayerGroups, estimator: Estimator, method: str = "mwnet", by: str = "module"
 ) -> tuple[tuple[float, Program], ...]:
@@ -111,7 +107,7 @@ def mix_of(
         variants = [(1.0, Variant())]
     mix = [(share / every, Program(base, variant, method, by)) for share, variant in variants]
     if every > 1:  # between meta updates all estimators' steps are the same
-        mix.append((1 - 1 / every, Program(exact(), Variant(meta=False), method, by)))
+        mix.append((1 - 1 / every, Program(est.exact(), Variant(meta=False), method, by)))
     return tuple(mix)
 
 
@@ -124,43 +120,41 @@ def last_block(groups: LayerGroups) -> tuple[str, ...]:
 def last_stage(groups: LayerGroups) -> tuple[str, ...]:
     """The last residual stage (or layer), without the head, by name."""
 
-    def stage(name: str) -> str:
-        return name.split("/")[0].split("_block")[0]
-
-    return tuple(n for n in groups.names[:-1] if stage(n) == stage(groups.names[-2]))
+    stages = [name.split("/")[0].split("_block")[0] for name in groups.names[:-1]]
+    return tuple(n for n, stage in zip(groups.names, stages) if stage == stages[-1])
 
 
 def estimators(groups: LayerGroups) -> dict[str, Estimator]:
     """The estimators of the set `core`, by the names of the benchmark's rows."""
     block = last_block(groups)
     return {
-        "second_order": second_order(),
-        "vjp_layerwise": exact(route="vjp"),
-        "exact": exact(),
-        "famus_last_block": chosen(block),
-        "famus_head": top_k(1),
-        "one_pass_last_block": chosen(block, lookahead="one_pass"),
-        "one_pass_head": top_k(1, lookahead="one_pass"),
-        "active_only_last_block": chosen(block, lookahead="active_only"),
-        "active_only_head": top_k(1, lookahead="active_only"),
-        "random_depth_0.2": random_depth(0.2, lookahead="active_only"),
-        "random_depth_0.2_part_0.25": random_depth(0.2, lookahead="active_only", part=0.25),
-        "exact_part_0.125": exact(part=0.125),
-        "exact_every_4": exact(every=4),
-        "one_pass_head_every_4": top_k(1, lookahead="one_pass", every=4),
+        "second_order": est.second_order(),
+        "vjp_layerwise": est.exact(route="vjp"),
+        "exact": est.exact(),
+        "famus_last_block": est.chosen(block),
+        "famus_head": est.top_k(1),
+        "one_pass_last_block": est.chosen(block, lookahead="one_pass"),
+        "one_pass_head": est.top_k(1, lookahead="one_pass"),
+        "active_only_last_block": est.chosen(block, lookahead="active_only"),
+        "active_only_head": est.top_k(1, lookahead="active_only"),
+        "random_depth_0.2": est.random_depth(0.2, lookahead="active_only"),
+        "random_depth_0.2_part_0.25": est.random_depth(0.2, lookahead="active_only", part=0.25),
+        "exact_part_0.125": est.exact(part=0.125),
+        "exact_every_4": est.exact(every=4),
+        "one_pass_head_every_4": est.top_k(1, lookahead="one_pass", every=4),
     }
 
 
 def more_estimators(groups: LayerGroups) -> dict[str, Estimator]:
     """Those that only the set `all` has, but for L2R's and learned gates."""
-    head = top_k(1, lookahead="active_only")
+    head = est.top_k(1, lookahead="active_only")
     return {
-        "finite_difference": exact(route="finite_difference"),
-        "darts": exact(route="darts"),
-        "block_last_stage": chosen(last_stage(groups)),
-        "random_groups_4": random_groups(min(4, len(groups))),
+        "finite_difference": est.exact(route="finite_difference"),
+        "darts": est.exact(route="darts"),
+        "block_last_stage": est.chosen(last_stage(groups)),
+        "random_groups_4": est.random_groups(min(4, len(groups))),
         "active_only_head_correct_8": head.replace(correct_every=8),
-        "exact_optimizer": exact(virtual_step="optimizer"),
+        "exact_optimizer": est.exact(virtual_step="optimizer"),
         "active_only_head_optimizer": head.replace(virtual_step="optimizer"),
     }
 
@@ -173,21 +167,19 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
     found = [Row("plain", None, ((1.0, PLAIN),))]
     for core, some in ((True, estimators(work.groups)), (False, more_estimators(work.groups))):
         found += [Row(k, e, mix_of(work.groups, e), core) for k, e in some.items()]
-    for name, estimator in {"l2r_exact": exact(), "l2r_head": top_k(1)}.items():
-        mix = mix_of(work.groups, estimator, "l2r")
-        found.append(Row(name, estimator, mix, core=False, method="l2r"))
-    left_out = {}
+    for name, e in {"l2r_exact": est.exact(), "l2r_head": est.top_k(1)}.items():
+        found.append(Row(name, e, mix_of(work.groups, e, "l2r"), core=False, method="l2r"))
+    fitting, left_out = [], {}
     for preset in ("paper", "released", "budget"):
         try:
             found += gate_rows(work, preset)
         except ValueError as error:
             left_out[f"gates_{preset}"] = str(error)
-    fitting = []
     for row in found:
         try:
             if row.estimator is not None:
                 problem = work.problem(row.method, row.by)
-                check_estimator(problem, row.estimator, work.m / work.n, work.n)
+                check_estimator(problem, row.estimator, work.rho, work.n)
             fitting.append(row)
         except ValueError as error:
             left_out[row.name] = str(error)
@@ -195,24 +187,29 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
 
 
 def gate_rows(work: Workload, preset: str) -> Iterator[Row]:
-    """The cheapest and the dearest branch of learned gates, drawn two updates ahead.
+    """The cheapest and the most expensive program of learned gates, drawn two updates ahead.
 
-    With `"budget"` the budget is halfway between the two, with `"count"` K is 4 or all groups there
+    With `"budget"` the budget is halfway between the two, with `"paper"` K is 4 or all groups there
     are. Raises `ValueError` if the preset can't have this network.
     """
     by = "tensor" if preset == "released" else "module"
     problem = work.problem("mwnet", by)
     changes = {}
     if preset == "budget":
-        costs = cut_costs(problem, top_k(1), work.m / work.n) + cut_costs(
-            problem, exact(), work.m / work.n
+        ends = (
+            cut_costs(problem, estimator, work.rho)[0] for estimator in (est.top_k(1), est.exact())
         )
-        changes["target"] = sum(costs) / 2
+        changes["target"] = sum(ends) / 2
     if preset == "paper":
         changes["target"] = float(min(4, len(problem.groups)))
-    estimator = learned_gates(preset, lag=2, **changes)
-    cuts = cuts_of(problem, estimator)
-    note = "one compiled branch; a run's own mix lies between cheapest and dearest"
-    for which, branch in (("cheapest", len(cuts) - 1), ("dearest", 0)):
-        program = Program(estimator, Variant(branch=branch), "mwnet", by)
-        yield Row(f"gates_{preset}_{which}", estimator, ((1.0, program),), False, "mwnet", by, note)
+    estimator = est.learned_gates(preset, lag=2, **changes)
+    last = len(cuts_of(problem, estimator)) - 1
+    for which, number in (("cheapest", last), ("most_expensive", 0)):
+        yield Row(
+            name=f"gates_{preset}_{which}",
+            estimator=estimator,
+            mix=((1.0, Program(estimator, Variant(branch=number), by=by)),),
+            core=False,
+            by=by,
+            note="one compiled program; a run's own mix lies between cheapest and most expensive",
+        )

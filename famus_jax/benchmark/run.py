@@ -10,19 +10,11 @@ import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
-from famus_jax.bench.closeness import KEYS, Closeness
-from famus_jax.bench.joint_pass import measure_joint_pass
-from famus_jax.bench.matrix_rate import matrix_rate
-from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds, kind, row_of
-from famus_jax.bench.phases import measure_phases
-from famus_jax.bench.precision import precision_of
-from famus_jax.bench.rows import PLAIN, SETS, Program, Row, lower, rows
-from famus_jax.bench.strategies import measure_strategies
-from famus_jax.bench.variants import Workload, lower_plain, make_workload
-from famus_jax.core.variants import variant_cost
+from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds, kind, row_of
+from famus_jax.benchmark.precision import matrix_rate, precision_of
+from famus_jax.benchmark.rows import PLAIN, SETS, Program, Row, rows
+from famus_jax.benchmark.workload import Workload, lower_plain, make_workload
 from famus_jax.train.summary import provenance
-
-_TRACED = 3  # steps of every program in a profiler trace
 
 
 def run_benchmark(
@@ -38,10 +30,6 @@ def run_benchmark(
     block: int = 1,
     remat: bool = False,
     micro_batches: int = 1,
-    draws: int = 4,
-    phases: bool = False,
-    strategies: bool = False,
-    joint_pass: bool = False,
     trace: Path | None = None,
     command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
@@ -49,15 +37,10 @@ def run_benchmark(
 
     Args:
       model, n, m, image_size, remat, micro_batches: see `make_workload`.
-      rounds: timed blocks per program.
+      rounds, block: timed blocks per program, and steps in each; see `interleaved_seconds`.
       only: these rows alone, of whatever set.
       which: the set of rows, `"core"` or `"all"`.
-      precision: a name of `famus_jax.bench.precision`.
-      block: steps in a block; see `interleaved_seconds`.
-      draws: random sets of groups that closeness is averaged over; 0 leaves closeness out.
-      phases: measure the phases of a step as well.
-      strategies: measure the host's dispatch beside `lax.switch` as well.
-      joint_pass: measure both batches in one pass through a frozen trunk as well.
+      precision: a name of `famus_jax.benchmark.precision`.
       trace: a folder for a profiler trace of three steps of every program.
       command: what to write down as the command.
 
@@ -66,15 +49,8 @@ def run_benchmark(
     """
     if rounds < 1 or block < 1:
         raise ValueError(f"rounds and block must be at least 1; got {rounds} and {block}")
-    if draws < 0:
-        raise ValueError(f"draws must be at least 0 (0: no cosine); got {draws}")
     if which not in SETS:
         raise ValueError(f"set must be one of {SETS}; got {which!r}")
-    if phases and micro_batches > 1:
-        raise ValueError(
-            f"the phases are told apart by FLOPs, which programs with micro_batches={micro_batches} "
-            "(loops) have not: leave out --picture or --micro_batches"
-        )
     number_format = precision_of(precision)
     settings = {"image_size": image_size, "remat": remat, "micro_batches": micro_batches}
     with jax.default_matmul_precision(number_format.matmul):
@@ -83,27 +59,10 @@ def run_benchmark(
         steps = _compile(work, chosen)
         if trace is not None:
             _trace(steps, trace)
-        with tqdm(total=(rounds + 1) * len(steps), desc="timing", unit="block") as bar:
-            seconds = interleaved_seconds(steps, rounds, lambda name: bar.update(), block=block)
+        seconds = interleaved_seconds(steps, rounds, block=block, title="timing")
         rate = matrix_rate(number_format)
-        closeness = Closeness(work, draws) if draws else None
-        table_rows = []
-        for row in tqdm(chosen, desc="cosines", unit="row", disable=closeness is None):
-            measured = row_of(row.mix, steps, seconds, PLAIN, rate.flops_per_second)
-            close: dict[str, float | None] = dict.fromkeys(KEYS)
-            if closeness is not None:
-                close = closeness.of(row)
-            table_rows.append(
-                {
-                    "variant": row.name,
-                    "passes": _passes(work, row),
-                    **measured,
-                    **close,
-                    "note": _note(row, measured),
-                }
-            )
-        result = {
-            "rows": table_rows,
+        return {
+            "rows": [_row(work, row, steps, seconds, rate.flops_per_second) for row in chosen],
             "left_out": {} if only or which == "core" else left_out,
             "plain_flops": steps[PLAIN].flops,
             "plain_flops_before_xla": _flops_before_xla(work),
@@ -115,26 +74,11 @@ def run_benchmark(
             **settings,
             "rounds": rounds,
             "block": block,
-            "draws": draws,
             "groups": list(work.groups.names),
             "matrix_rate": rate._asdict(),
             "device_memory": dict(jax.devices()[0].memory_stats() or {}),
             "provenance": provenance(command),
         }
-        del steps, seconds
-        if strategies:
-            with tqdm(desc="strategies", unit="block") as bar:
-                result["strategies"] = measure_strategies(
-                    work, rounds, block=block, on_block=lambda name: bar.update()
-                )
-        if joint_pass:
-            with tqdm(desc="joint pass", unit="block") as bar:
-                result["joint_pass"] = measure_joint_pass(
-                    work, rounds, block=block, on_block=lambda name: bar.update()
-                )
-        if phases:
-            result["phases"] = measure_phases(work, rounds)
-    return result
 
 
 def _chosen(work: Workload, only: Sequence[str], which: str) -> tuple[list[Row], dict[str, str]]:
@@ -142,15 +86,14 @@ def _chosen(work: Workload, only: Sequence[str], which: str) -> tuple[list[Row],
     known, left_out = rows(work)
     for name in only:
         if name in left_out:
-            raise ValueError(f"variant {name!r} can't be had here: {left_out[name]}")
+            raise ValueError(f"row {name!r} can't be had here: {left_out[name]}")
         if name not in [row.name for row in known]:
-            raise ValueError(f"no variant {name!r}; the variants are {[r.name for r in known]}")
-    chosen = [
-        row
-        for row in known
-        if row.name == "plain" or (row.name in only if only else row.core or which == "all")
-    ]
-    return chosen, left_out
+            raise ValueError(f"no row {name!r}; the rows are {[row.name for row in known]}")
+
+    def wanted(row: Row) -> bool:
+        return row.name in only if only else row.core or which == "all"
+
+    return [row for row in known if row.name == "plain" or wanted(row)], left_out
 
 
 def _compile(work: Workload, chosen: Sequence[Row]) -> dict[Program, Compiled]:
@@ -162,7 +105,7 @@ def _compile(work: Workload, chosen: Sequence[Row]) -> dict[Program, Compiled]:
     with tqdm(programs, desc="compiling", unit="program") as bar:
         for program in bar:
             bar.set_postfix_str(program.label)
-            lowered, state, arguments = lower(work, program)
+            lowered, state, arguments = program.lower(work)
             state = states.setdefault(kind(state), state)
             steps[program] = compile_step(lowered, state, arguments, loops=loops)
     return steps
@@ -170,8 +113,7 @@ def _compile(work: Workload, chosen: Sequence[Row]) -> dict[Program, Compiled]:
 
 def _trace(steps: dict[Program, Compiled], folder: Path) -> None:
     """A profiler trace: every program's steps under its label, on copies of the states."""
-    states = {kind(step.state): step.state for step in steps.values()}
-    states = {of: jax.tree.map(jnp.copy, state) for of, state in states.items()}
+    states = {kind(step.state): jax.tree.map(jnp.copy, step.state) for step in steps.values()}
 
     def take(step: Compiled) -> None:
         of = kind(step.state)
@@ -182,27 +124,18 @@ def _trace(steps: dict[Program, Compiled], folder: Path) -> None:
         take(step)
     with jax.profiler.trace(str(folder)):
         for program, step in steps.items():
-            for _ in range(_TRACED):
+            for _ in range(3):
                 with jax.profiler.TraceAnnotation(program.label):
                     take(step)
 
 
-def _passes(work: Workload, row: Row) -> float:
-    """The prediction: forward and backward passes of a step over a plain step's, by analysis."""
-    problem, rho = work.problem(row.method, row.by), work.m / work.n
-    return sum(
-        share * variant_cost(problem, program.estimator, rho, program.variant)
-        if program.estimator
-        else share
-        for share, program in row.mix
-    )
-
-
-def _note(row: Row, measured: dict[str, Any]) -> str:
+def _row(work: Workload, row: Row, steps, seconds, rate: float) -> dict[str, Any]:
+    measured = row_of(row.mix, steps, seconds, PLAIN, rate)
     notes = [row.note] if row.note else []
     if measured["flops"] is None:
         notes.append("no FLOP count: the program has loops, or XLA gives none here")
-    return "; ".join(notes)
+    passes = sum(share * program.passes(work) for share, program in row.mix)
+    return {"row": row.name, "passes": passes, **measured, "note": "; ".join(notes)}
 
 
 def _flops_before_xla(work: Workload) -> float | None:

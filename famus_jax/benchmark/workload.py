@@ -1,4 +1,4 @@
-"""The programs that are compared: a plain step, written without this library, and ours."""
+"""A network on random data, and the programs that are compared on it: a plain step and ours."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from famus_jax.objectives import l2r, mwnet
 PyTree = Any
 Lowered = tuple[Any, PyTree, tuple[PyTree, ...]]
 LEARNING_RATE = 0.1
-DTYPES = ("float32", "bfloat16")
 METHODS: dict[str, Callable[[], Objective]] = {"mwnet": mwnet, "l2r": l2r}
 
 
@@ -41,7 +40,7 @@ class Workload(NamedTuple):
       batch, meta_batch: random images and labels, sizes n and m.
       groups: the layer groups, one per module.
       dtype: what the network computes in (the plain step too).
-      micro_batches: our steps' passes over the training batch go so many examples' parts at a time.
+      micro_batches: in how many parts our steps pass over the training batch.
     """
 
     model: nn.Module
@@ -64,6 +63,11 @@ class Workload(NamedTuple):
         """Meta batch size."""
         return self.meta_batch["label"].shape[0]
 
+    @property
+    def rho(self) -> float:
+        """m / n."""
+        return self.m / self.n
+
     def problem(self, method: str = "mwnet", by: str = "module") -> Problem:
         """What is learned: by a method of `METHODS`, with groups by `"module"` or `"tensor"`."""
         groups = self.groups
@@ -73,6 +77,15 @@ class Workload(NamedTuple):
         loss = mean_of(softmax_cross_entropy)
         objective = METHODS[method]()
         return Problem(self.forward, objective, loss, groups, micro_batches=self.micro_batches)
+
+    def train_step(
+        self, estimator: Estimator, method: str = "mwnet", by: str = "module"
+    ) -> tuple[TrainStep, PyTree, tuple[PyTree, PyTree]]:
+        """The library's training step, its first state, and its batches."""
+        step = TrainStep(self.problem(method, by), estimator, optimizer(), LEARNING_RATE)
+        batches = (self.batch, self.meta_batch)
+        state = step.init(jax.random.key(0), self.params, self.model_state, *batches)
+        return step, state, batches
 
 
 def make_workload(
@@ -95,7 +108,7 @@ def make_workload(
       image_size: height and width in pixels.
       channels, num_classes: of the images.
       dtype: what the network computes in, `"float32"` or `"bfloat16"`; parameters stay float32.
-      remat: rematerialise everything but convolutions and products in our backward passes.
+      remat: rematerialize everything but convolutions and products in our backward passes.
       micro_batches: run our passes over the training batch in so many parts.
 
     Raises:
@@ -105,8 +118,8 @@ def make_workload(
         raise ValueError(f"batch sizes must be at least 1; got batch={n}, meta_batch={m}")
     if image_size < 1:
         raise ValueError(f"image_size must be at least 1 pixel; got {image_size}")
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {DTYPES}; got {dtype!r}")
+    if dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"dtype must be 'float32' or 'bfloat16'; got {dtype!r}")
     if micro_batches < 1 or n % micro_batches:
         raise ValueError(f"micro_batches={micro_batches} must divide the batch size {n}")
     if isinstance(model, str):
@@ -117,7 +130,7 @@ def make_workload(
         image = jax.random.normal(key_x, (size, image_size, image_size, channels))
         return {"image": image, "label": jax.random.randint(key_y, (size,), 0, num_classes)}
 
-    train, meta = batch(1, n), batch(2, m)
+    train = batch(1, n)
     params, model_state = linen_init(model, jax.random.key(0), train["image"][:1])
     forward = linen_forward(model)
     groups = layer_groups(forward, params, model_state, jax.random.key(0), train)
@@ -125,7 +138,17 @@ def make_workload(
         forward = compute_in(forward, jnp.dtype(dtype))
     if remat:
         forward = rematerialise(forward)
-    return Workload(model, forward, params, model_state, train, meta, groups, dtype, micro_batches)
+    return Workload(
+        model=model,
+        forward=forward,
+        params=params,
+        model_state=model_state,
+        batch=train,
+        meta_batch=batch(2, m),
+        groups=groups,
+        dtype=dtype,
+        micro_batches=micro_batches,
+    )
 
 
 def optimizer() -> optax.GradientTransformation:
@@ -133,39 +156,49 @@ def optimizer() -> optax.GradientTransformation:
     return optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(LEARNING_RATE, momentum=0.9))
 
 
-def lower_plain(work: Workload) -> Lowered:
-    """The honest denominator: value_and_grad of mean cross-entropy, BatchNorm update, optimiser.
+def plain_phases(work: Workload) -> dict[str, Callable[..., PyTree]]:
+    """Plain training, written without this library: the honest denominator of every ratio.
 
-    In the workload's dtype, but neither rematerialised nor in micro-batches.
+    Mean cross-entropy, BatchNorm update, optimizer; not rematerialized, not in micro-batches.
 
     Returns:
-      The lowered program, its first state, and its further arguments.
+      `{"forward", "backward", "step"}`, each `((params, model_state, opt_state), batch) -> results` and
+      with all phases before it; the last gives `(new state, loss)`.
     """
     tx = optimizer()
 
-    def forward(params, model_state, rng, batch):
+    def apply(params, model_state, rng, batch):
         del rng
         variables = {"params": params, **model_state}
         return work.model.apply(variables, batch["image"], train=True, mutable=list(model_state))
 
-    if work.dtype != "float32":
-        forward = compute_in(forward, jnp.dtype(work.dtype))
+    network = apply if work.dtype == "float32" else compute_in(apply, jnp.dtype(work.dtype))
+
+    def loss(params, model_state, batch):
+        logits, new_state = network(params, model_state, jax.random.key(0), batch)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        return losses.mean(), new_state
+
+    def forward(state, batch):
+        return loss(*state[:2], batch)
+
+    def backward(state, batch):
+        return jax.value_and_grad(loss, has_aux=True)(*state[:2], batch)
 
     def step(state, batch):
-        params, model_state, opt_state = state
+        (value, model_state), gradient = backward(state, batch)
+        updates, opt_state = tx.update(gradient, state[2], state[0])
+        return (optax.apply_updates(state[0], updates), model_state, opt_state), value
 
-        def loss(params):
-            logits, new_state = forward(params, model_state, jax.random.key(0), batch)
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-            return losses.mean(), new_state
+    return {"forward": forward, "backward": backward, "step": step}
 
-        (value, model_state), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-        updates, opt_state = tx.update(gradient, opt_state, params)
-        return (optax.apply_updates(params, updates), model_state, opt_state), value
 
+def lower_plain(work: Workload) -> Lowered:
+    """The plain step, lowered; its first state; its further arguments."""
     params, model_state = jax.tree.map(jnp.copy, (work.params, work.model_state))
-    state = (params, model_state, tx.init(params))
-    return jax.jit(step, donate_argnums=0).lower(state, work.batch), state, (work.batch,)
+    state = (params, model_state, optimizer().init(params))
+    step = jax.jit(plain_phases(work)["step"], donate_argnums=0)
+    return step.lower(state, work.batch), state, (work.batch,)
 
 
 def lower_ours(
@@ -176,15 +209,9 @@ def lower_ours(
     method: str = "mwnet",
     by: str = "module",
 ) -> Lowered:
-    """The library's own training step; returns as `lower_plain`.
+    """One program of the library's own training step; returns as `lower_plain`.
 
-    Args:
-      work: the network.
-      estimator: how the meta gradient is estimated.
-      variant: which compiled variant; None for the only one.
-      method, by: see `Workload.problem`.
+    `variant` says which of its programs; None: the only one, or all of them in a `lax.switch`.
     """
-    step = TrainStep(work.problem(method, by), estimator, optimizer(), LEARNING_RATE)
-    batches = (work.batch, work.meta_batch)
-    state = step.init(jax.random.key(0), work.params, work.model_state, *batches)
+    step, state, batches = work.train_step(estimator, method, by)
     return step.lower(state, *batches, variant=variant), state, batches

@@ -1,4 +1,4 @@
-"""The benchmark's rows on a tiny network: keys, closeness, combinations, errors."""
+"""The benchmark's rows on a tiny network: keys, combinations, errors."""
 
 import functools
 
@@ -7,21 +7,19 @@ import jax.numpy as jnp
 import pytest
 
 from famus_jax.adapters import linen_forward
-from famus_jax.bench.closeness import KEYS
-from famus_jax.bench.main import main
-from famus_jax.bench.measure import compile_step
-from famus_jax.bench.rows import (
+from famus_jax.cli import benchmark
+from famus_jax.benchmark.measure import compile_step
+from famus_jax.benchmark.rows import (
     estimators,
     last_block,
     last_stage,
-    lower,
     mix_of,
     more_estimators,
     rows,
 )
-from famus_jax.bench.run import run_benchmark
-from famus_jax.bench.text import table
-from famus_jax.bench.variants import make_workload
+from famus_jax.benchmark.run import run_benchmark
+from famus_jax.benchmark.text import table
+from famus_jax.benchmark.workload import make_workload
 from famus_jax.core.estimators import exact, learned_gates, random_depth
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.variants import Variant
@@ -47,50 +45,24 @@ def result(model="mlp", only=SHOWN):
 
 
 def found():
-    return {row["variant"]: row for row in result()["rows"]}
+    return {row["row"]: row for row in result()["rows"]}
 
 
 @pytest.mark.slow
 def test_every_row_has_its_keys():
-    keys = {"flops_ratio", "temp_bytes_ratio", "time_ratio", "step_ms", "compile_seconds", *KEYS}
+    keys = {"flops_ratio", "temp_bytes_ratio", "time_ratio", "step_ms", "compile_seconds"}
     for out, shown in ((result(), SHOWN), (result("cnn", SLOW), SLOW)):
-        rows_of = {row["variant"]: row for row in out["rows"]}
+        rows_of = {row["row"]: row for row in out["rows"]}
         assert next(iter(rows_of)) == "plain"
         assert set(rows_of) == {"plain", *shown}
         assert all(keys <= row.keys() for row in rows_of.values())
         assert out["plain_flops"] == rows_of["plain"]["flops"] > 0
-        assert "cosine" in table(out)
+        assert "TFLOP/s" in table(out)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["exact", "second_order", "vjp_layerwise", "exact_every_4"])
-def test_exact_routes_agree(name):
-    """Fails if a row's gradient were taken at another point, or lost in a subtraction."""
-    row = found()[name]
-    assert row["cosine_weights"] >= 0.999999
-    assert row["cosine_theta"] >= 0.999999
-    assert row["sign_agreement"] == 1
-    assert row["relative_error"] < 1e-3
-
-
-@pytest.mark.slow
-def test_the_head_alone_is_not_exact():
-    row = found()["famus_head"]
-    assert 0 < row["cosine_weights"] < 0.99999
-    assert row["relative_error"] > 0.005
-
-
-@pytest.mark.slow
-def test_part_of_the_batch_judges_one_example_of_eight():
-    """The others' entries are estimated as 0, so that no more than a part of the direction is right."""
-    assert abs(found()["exact_part_0.125"]["cosine_weights"]) < 0.95
-
-
-@pytest.mark.slow
-def test_gates_and_plain_have_no_cosine():
-    assert all(found()["plain"][key] is None for key in KEYS)
-    assert all(found()["gates_released_cheapest"][key] is None for key in KEYS)
-    assert "branch" in found()["gates_released_cheapest"]["note"]
+def test_one_program_of_learned_gates_is_said_to_be_one():
+    assert "one compiled program" in found()["gates_released_cheapest"]["note"]
 
 
 @pytest.mark.slow
@@ -101,8 +73,8 @@ def test_every_4_is_a_quarter_exact_and_three_quarters_plain():
 
 
 @pytest.mark.slow
-def test_random_depth_is_weighed_by_hand():
-    """Fails if branches are mixed up: the deep one comes up in a fifth of the steps."""
+def test_random_depth_is_weighted_by_hand():
+    """Fails if programs are mixed up: the deep one comes up in a fifth of the steps."""
     work = make_workload("mlp", 8, 4, image_size=8)
     estimator = random_depth(0.2, lookahead="active_only")
     mix = mix_of(work.groups, estimator)
@@ -110,7 +82,7 @@ def test_random_depth_is_weighed_by_hand():
         (0.2, Variant(branch=0)),
         (0.8, Variant(branch=1)),
     ]
-    deep, shallow = (compile_step(*lower(work, program)).flops for _, program in mix)
+    deep, shallow = (compile_step(*program.lower(work)).flops for _, program in mix)
     assert deep > 1.5 * shallow
     measured = found()["random_depth_0.2"]
     assert measured["flops"] == pytest.approx(0.2 * deep + 0.8 * shallow, rel=1e-6)
@@ -158,14 +130,13 @@ def test_what_a_network_is_too_small_for_is_left_out_and_said():
 
 def test_micro_batches_have_no_flops():
     out = run_benchmark(
-        "mlp", 4, 4, image_size=8, rounds=1, only=["famus_head"], micro_batches=2, draws=0
+        "mlp", 4, 4, image_size=8, rounds=1, only=["famus_head"], micro_batches=2
     )
     plain, head = out["rows"]
     assert plain["flops_ratio"] == 1
     assert head["flops_ratio"] is None
     assert "loops" in head["note"]
     assert head["step_ms"] > 0
-    assert head["cosine_weights"] is None
     assert "famus_head" in table(out)
 
 
@@ -180,23 +151,20 @@ def test_bfloat16_and_remat_are_said():
         only=["active_only_head"],
         precision="bfloat16",
         remat=True,
-        draws=0,
     )
     assert "bfloat16" in table(out)
-    assert "rematerialised" in table(out)
+    assert "rematerialized" in table(out)
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--variants=fast"], "'fast'"),
-        (["--draws=-1"], "draws"),
+        (["--rows=fast"], "'fast'"),
         (["--micro_batches=3"], "micro_batches=3"),
-        (["--micro_batches=2", "--picture=x.png"], "--picture"),
         (["--image_size=0"], "image_size"),
         (["--batch=0"], "batch=0"),
     ],
 )
 def test_errors_name_the_value(flags, words, capsys):
-    assert main(["--model=mlp", "--batch=8", "--image_size=8", *flags]) == 1
+    assert benchmark(["famus benchmark", "--model=mlp", "--batch=8", "--image_size=8", *flags]) == 1
     assert words in capsys.readouterr().err

@@ -39,7 +39,7 @@ def lines_after(text, header):
 
 def test_readme_cost():
     whole, eighth = (
-        {row["variant"]: row for row in result(f"benchmark_wrn_28_2_batch_32{meta}.json")["rows"]}
+        {row["row"]: row for row in result(f"benchmark_wrn_28_2_batch_32{meta}.json")["rows"]}
         for meta in ("", "_meta_8")
     )
     rows = lines_after((ROOT / "README.md").read_text(), "| step | FLOPs | memory | time |")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from famus_jax.bench.measure import (
+from famus_jax.benchmark.measure import (
     Compiled,
     compile_step,
     interleaved_seconds,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import famus_jax as famus
-from famus_jax.bench.rows import estimators
+from famus_jax.benchmark.rows import estimators
 from famus_jax.core.variants import mean_cost
 from famus_jax.models import build_model
 

@@ -4,13 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from famus_jax.bench.matrix_rate import matrix_rate
-from famus_jax.bench.measure import Compiled, row_of
-from famus_jax.bench.precision import PRECISIONS, precision_of
-from famus_jax.bench.run import _trace
-from famus_jax.bench.strategies import _host, _switch, _walk
-from famus_jax.bench.variants import make_workload
-from famus_jax.core.estimators import learned_gates, random_depth
+from famus_jax.benchmark.measure import Compiled, row_of
+from famus_jax.benchmark.precision import PRECISIONS, matrix_rate, precision_of
+from famus_jax.benchmark.run import _trace
 
 
 def test_the_rate_is_two_cubed_over_the_median():
@@ -64,27 +60,6 @@ def test_share_of_the_rate():
     assert row["total_bytes"] == 150
     row = row_of([(1.0, "loop")], steps, seconds, "plain", 100.0)
     assert row["flops_per_second"] is row["share_of_matrix_rate"] is None
-
-
-@pytest.mark.parametrize(
-    "estimator",
-    [
-        random_depth(0.5, lookahead="active_only"),
-        pytest.param(
-            learned_gates("paper", lag=2, target=2.0, max_variants=2), marks=pytest.mark.slow
-        ),
-    ],
-)
-def test_host_and_switch_walk_the_same_way(estimator):
-    """Step by step the same branches. Fails if one of the two did cheaper steps than the other."""
-    work = make_workload("mlp", 8, 4, image_size=4)
-    walks = {("e", "host"): _host(work, estimator), ("e", "switch"): _switch(work, estimator)}
-    host, switch = _walk(walks, 3, 4, lambda name: None).values()
-    np.testing.assert_array_equal(host.costs, switch.costs)
-    assert len(host.costs) == 16
-    assert len(switch.seconds) == 3
-    assert len(set(host.costs.tolist())) == host.programs > 1
-    assert len(host.seconds) <= 3
 
 
 def test_a_trace_names_its_programs(tmp_path):
