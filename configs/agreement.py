@@ -1,9 +1,9 @@
 """How close cheaper meta gradients come to the exact one along real training runs.
 
-    famus fidelity --config=configs/fidelity.py:digits --workdir=runs/fidelity_digits
-    famus fidelity --config=configs/fidelity.py:cifar10 --workdir=runs/fidelity_cifar10
-    famus fidelity --config=configs/fidelity.py:gates --workdir=runs/fidelity_gates
-    famus fidelity --config=configs/fidelity.py:smoke --workdir=runs/fidelity_smoke
+    python -m experiments.agreement --config=configs/agreement.py:digits --workdir=runs/agreement_digits
+    python -m experiments.agreement --config=configs/agreement.py:cifar10 --workdir=runs/agreement_cifar10
+    python -m experiments.agreement --config=configs/agreement.py:gates --workdir=runs/agreement_gates
+    python -m experiments.agreement --config=configs/agreement.py:smoke --workdir=runs/agreement_smoke
 
 "digits" (the default): 1,797 handwritten digits that come with scikit-learn, 60 % symmetric noise, 50
 trusted images, a CNN of five layer groups; minutes on two cores. "cifar10": WideResNet-16-2 on 5,000
@@ -12,7 +12,7 @@ for an accelerator. "gates": what learned gates cost and do along runs of the th
 WideResNet-10-1 on the same images at 16 x 16 pixels; minutes. "smoke" is "digits" for seconds. All
 resume.
 
-The first run carries the comparison of `fidelity.estimators`; every run with learned gates is compared
+The first run carries the comparison of `agreement.estimators`; every run with learned gates is compared
 at its own gates. The gates' penalties are the presets' own; K is 2 of 5 groups (cifar10: 4).
 """
 
@@ -49,10 +49,10 @@ ESTIMATORS = (
 def get_config(variant: str = "digits") -> ConfigDict:
     """The config: "digits", "cifar10" or "smoke"; its values can be changed on the command line."""
     if variant not in VARIANTS:
-        raise ValueError(f"configs/fidelity.py:{variant}: choose one of {', '.join(VARIANTS)}")
+        raise ValueError(f"configs/agreement.py:{variant}: choose one of {', '.join(VARIANTS)}")
     config = default_config()
     config.meta.update({"optimizer": "adam", "learning_rate": 1e-3})
-    config.fidelity = ConfigDict(
+    config.agreement = ConfigDict(
         {
             "estimators": tuple(dict(estimator) for estimator in ESTIMATORS),
             "points": 8,
@@ -69,7 +69,7 @@ def get_config(variant: str = "digits") -> ConfigDict:
         config.schedule.update({"steps": 6, "eval_every": 6, "checkpoint_every": 6})
         config.seeds = (0,)
         config.model.update({"overrides": {"widths": (4, 4), "norm": "group"}})
-        config.fidelity.update({"points": 2, "batches": 2, "draws": 2, "rounds": 2})
+        config.agreement.update({"points": 2, "batches": 2, "draws": 2, "rounds": 2})
     return config
 
 
@@ -154,5 +154,5 @@ def _gates(config: Any) -> None:
             {"preset": "budget", "target": 1.6, **ONLY},
         )
     )
-    config.fidelity.update({"estimators": (dict(EXACT), {**HEAD, **ONLY})})
-    config.fidelity.update({"points": 4, "batches": 8, "draws": 2, "rounds": 20})
+    config.agreement.update({"estimators": (dict(EXACT), {**HEAD, **ONLY})})
+    config.agreement.update({"points": 4, "batches": 8, "draws": 2, "rounds": 20})

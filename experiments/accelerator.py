@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from famus_jax.bench.pieces import PIECES, Command, Piece
+
 from famus_jax.train.clock import Clock
 
 

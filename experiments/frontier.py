@@ -1,7 +1,7 @@
 """Accuracy against seconds: what a finished experiment reached, beside what its steps cost here.
 
-    python experiments/frontier.py time --config=FILE --summary=WORKDIR/summary.json --json=OUT
-    python experiments/frontier.py draw OUT [OUT ...] --picture=PATH
+    python -m experiments.frontier time --config=FILE --summary=WORKDIR/summary.json --json=OUT
+    python -m experiments.frontier draw OUT [OUT ...] --picture=PATH
 
 Seconds within a run are those of a machine that may have been busy; steps timed in turn, a block of
 each, compare fairly.
@@ -13,7 +13,6 @@ import argparse
 import runpy
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.dispatched import dispatched
+from famus_jax.benchmark.measure import interleaved_seconds
 from famus_jax.train.config import ExperimentConfig, parse_config
+from famus_jax.train.experiment import Experiment
 from famus_jax.train.files import read_json, write_figure, write_json
 from famus_jax.train.methods import METHODS
 from famus_jax.train.summary import grouped, provenance
@@ -29,7 +31,7 @@ from famus_jax.train.summary import grouped, provenance
 
 def main(argv: Sequence[str]) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="frontier", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.frontier", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
     timed = commands.add_parser("time", help="time a config's steps, join them with its summary")
     timed.add_argument("--config", required=True, help="FILE or FILE:VARIANT")
@@ -51,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         seconds = block_seconds(config, args.rounds, args.block)
         result = join(config, summary, seconds)
         result["rounds"], result["block"] = args.rounds, args.block
-        result["provenance"] = provenance(["experiments/frontier.py", *argv])
+        result["provenance"] = provenance(["python -m experiments.frontier", *argv])
         result["summary_provenance"] = summary["provenance"]
         write_json(args.json, result)
         print(table(result))
@@ -73,13 +75,9 @@ def _load(path: str, data_dir: str) -> ExperimentConfig:
 def block_seconds(config: ExperimentConfig, rounds: int, block: int) -> dict[str, list[float]]:
     """Seconds per step of every run of a config, on its network and random data of its shapes.
 
-    A block of steps of each run in turn, `rounds` times after one that compiles; a block holds every
-    variant of a step in its natural share, so it should be longer than `every` and `correct_every`.
+    A block of steps of each run in turn, `rounds` times after its programs are compiled. A block holds
+    every program of a step in its natural share: make it longer than `every` and `correct_every`.
     """
-    from tqdm import tqdm
-
-    from famus_jax.train.experiment import Experiment
-
     experiment = Experiment(config, Path())
     shape = experiment.sources.train.images.shape[1:]
     classes = experiment.sources.train.num_classes
@@ -91,30 +89,18 @@ def block_seconds(config: ExperimentConfig, rounds: int, block: int) -> dict[str
 
     train, meta = batch(config.schedule.batch_size), batch(config.schedule.meta_batch_size)
     params, model_state = experiment.setting.init(jax.random.key(0))
-    steps, states = {}, {}
+    steps = {}
     for run in config.runs:
         if METHODS[run.method].needs or METHODS[run.method].batches != "noisy":
             continue
-        steps[run.name] = experiment.single.step(run, False, params, model_state, train)
-        states[run.name] = steps[run.name].init(jax.random.key(0), params, model_state, train, meta)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    with tqdm(total=(rounds + 1) * len(steps), desc="timing", unit="block") as bar:
-        for number in range(rounds + 1):
-            for name, step in steps.items():
-                compiled = -1
-                while number == 0 and compiled != len(step.compiled):  # until no variant is new
-                    compiled = len(step.compiled)
-                    for _ in range(3 * block):
-                        states[name], *_ = step(states[name], train, meta)
-                jax.block_until_ready(states[name])
-                start = time.perf_counter()
-                for _ in range(block):
-                    states[name], *_ = step(states[name], train, meta)
-                jax.block_until_ready(states[name])
-                if number:
-                    seconds[name].append((time.perf_counter() - start) / block)
-                bar.update()
-    return seconds
+        step = experiment.single.step(run, False, params, model_state, train)
+        state, known = step.init(jax.random.key(0), params, model_state, train, meta), -1
+        while known != len(step.compiled):  # until no program is new
+            known = len(step.compiled)
+            for _ in range(3 * block):
+                state, *_ = step(state, train, meta)
+        steps[run.name] = dispatched(step, state, (train, meta))
+    return interleaved_seconds(steps, rounds, block=block, shared=False, title="timing")
 
 
 def join(
@@ -196,3 +182,7 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.25)
     write_figure(path, figure)
     plt.close(figure)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,7 @@
 """Would it pay to send training and meta batch through a frozen trunk together?
 
+    python -m experiments.joint_pass --model=wrn_28_2 --batch=32 --meta_batch=8 --json=PATH
+
 With an active-only head the look-ahead moves the head alone, and both batches meet the same trunk. One
 pass over n + m examples can then serve both: its outputs on the meta batch, at the look-ahead,
 are f + J (ŵ − w), exactly so for a head that is linear in its parameters. What this saves is a
@@ -14,16 +16,19 @@ sees one example at a time both ways are the same step (a test holds them to it)
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.bench.measure import compile_step, interleaved_seconds, row_of
-from famus_jax.bench.variants import LEARNING_RATE, Lowered, Workload, lower_plain, optimizer
-from famus_jax.bench.variants import lower_ours as lower_apart
+from experiments.on_workload import study
+from famus_jax.benchmark.measure import compile_step, interleaved_seconds, row_of
+from famus_jax.benchmark.text import cell
+from famus_jax.benchmark.workload import LEARNING_RATE, Lowered, Workload, lower_plain, optimizer
+from famus_jax.benchmark.workload import lower_ours as lower_apart
 from famus_jax.core.estimators import top_k
 from famus_jax.core.linearize import Linearized, linearize
 from famus_jax.core.look_ahead import scale
@@ -33,22 +38,40 @@ PyTree = Any
 APART = top_k(1, lookahead="active_only")
 
 
-def measure_joint_pass(
-    work: Workload, rounds: int, *, block: int = 1, on_block: Callable[[Any], object] = print
-) -> list[dict[str, Any]]:
+def main(argv: Sequence[str]) -> int:
+    """The command line; returns the exit status."""
+
+    def measure(work: Workload, args: Any) -> list[dict[str, Any]]:
+        return measure_joint_pass(work, args.rounds, block=args.block)
+
+    return study("joint_pass", argv, __doc__, measure, table)
+
+
+def measure_joint_pass(work: Workload, rounds: int, *, block: int = 1) -> list[dict[str, Any]]:
     """Rows for `plain`, `apart` (the library's step) and `joint`.
 
     Args:
       work: the network; one whose last group is a linear head.
-      rounds, block: see `famus_jax.bench.measure.interleaved_seconds`.
-      on_block: called with the name after every block.
+      rounds, block: see `famus_jax.benchmark.measure.interleaved_seconds`.
     """
     lowered = {"plain": lower_plain(work), "apart": lower_apart(work, APART)}
     lowered["joint"] = lower_joint(work)
     loops = jax.devices()[0].platform != "cpu"
     steps = {name: compile_step(*one, loops=loops) for name, one in lowered.items()}
-    seconds = interleaved_seconds(steps, rounds, on_block, block=block)
+    seconds = interleaved_seconds(steps, rounds, block=block, title="joint pass")
     return [{"pass": n, **row_of(((1.0, n),), steps, seconds, "plain")} for n in steps]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """An active-only head with training and meta batch in two passes and in one."""
+    lines = [f"\n{'passes':8s} {'FLOPs':>7s} {'memory':>7s} {'time':>7s} {'ms':>9s}"]
+    lines += [
+        f"{row['pass']:8s} {cell(row['flops_ratio'])} {row['temp_bytes_ratio']:7.3f} "
+        f"{row['time_ratio']:7.3f} {row['step_ms']:9.2f}"
+        for row in rows
+    ]
+    lines.append("over the plain step's; apart: the library's step, active-only head.")
+    return "\n".join(lines)
 
 
 def lower_joint(work: Workload) -> Lowered:
@@ -107,3 +130,7 @@ def _rows(lin: Linearized, batch: PyTree, first: int, count: int) -> Linearized:
         pull=lambda c: lin.pull(padded(c)),
         pull_part=lambda c, active: lin.pull_part(padded(c), active),
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The command line of studies on a network with random data: the flags of `famus benchmark`."""
+"""The command line of studies on a network with random data: the first flags of `famus benchmark`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def study(
     measure: Callable[[Workload, argparse.Namespace], list[dict[str, Any]]],
     table: Callable[[list[dict[str, Any]]], str],
     *,
+    timed: bool = True,
     add_arguments: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
     finish: Callable[[argparse.Namespace, dict[str, Any]], object] = lambda args, result: None,
 ) -> int:
@@ -34,7 +35,8 @@ def study(
       doc: what the study asks.
       measure: `(workload, arguments) -> rows`; a `ValueError` of it is told and ends in status 1.
       table: `rows -> text`.
-      add_arguments: flags beyond those of a workload.
+      timed: whether the study has `--rounds` of `--block` steps.
+      add_arguments: flags beyond those.
       finish: `(arguments, result)`, called at the end.
     """
     parser = argparse.ArgumentParser(
@@ -43,11 +45,14 @@ def study(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_workload(parser)
+    if timed:
+        parser.add_argument("--rounds", type=int, default=10, help="timed blocks per program")
+        parser.add_argument("--block", type=int, default=1, help="steps in a block")
     add_arguments(parser)
     args = parser.parse_args(list(argv))
     n, m = args.batch, args.batch if args.meta_batch is None else args.meta_batch
     try:
-        if args.rounds < 1 or args.block < 1:
+        if timed and (args.rounds < 1 or args.block < 1):
             raise ValueError(
                 f"rounds and block must be at least 1; got {args.rounds} and {args.block}"
             )
@@ -68,8 +73,7 @@ def study(
         "meta_batch": m,
         "image_size": args.image_size,
         "precision": args.precision,
-        "rounds": args.rounds,
-        "block": args.block,
+        **({"rounds": args.rounds, "block": args.block} if timed else {}),
         "groups": list(work.groups.names),
         "provenance": made,
     }

@@ -1,22 +1,36 @@
 """What each phase of a step costs (paper, Fig. 1b): forward, virtual backward, meta forward, ...
 
+    python -m experiments.phases --model=wrn_28_2 --batch=32 --rounds=7 --json=PATH --picture=PATH
+
 Every prefix of the step is compiled by itself; a phase costs what its prefix costs more than the one
 before, so that phases add up to the step. Symbols: see `famus_jax.core.meta_gradient`.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from tqdm import tqdm
 
-from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds
-from famus_jax.bench.rows import PLAIN, lower
-from famus_jax.bench.variants import LEARNING_RATE, Workload, optimizer
+from experiments.on_workload import study
+from experiments.pictures import PHASES, draw_phases
+from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
+from famus_jax.benchmark.rows import last_block
+from famus_jax.benchmark.workload import (
+    LEARNING_RATE,
+    Workload,
+    lower_plain,
+    optimizer,
+    plain_phases,
+)
 from famus_jax.core.estimators import (
     Drawn,
     Estimator,
@@ -35,30 +49,38 @@ from famus_jax.core.problem import Point
 from famus_jax.core.variants import Variant, cuts_of
 
 PyTree = Any
-PHASES = (
-    "forward",
-    "virtual backward",
-    "meta forward",
-    "meta backward",
-    "J v and θ",
-    "samplers",
-    "actual backward",
-    "optimiser",
-    "all in one",
-)
-"""`all in one` is second order's, which can't be told apart."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line; returns the exit status."""
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--picture", type=Path, default=None, help="draw the phases here")
+
+    def draw(args: argparse.Namespace, result: dict[str, Any]) -> None:
+        if args.picture:
+            draw_phases(args.picture, result)
+            print(f"written: {args.picture}")
+
+    return study(
+        "phases",
+        argv,
+        __doc__,
+        lambda work, args: measure_phases(work, args.rounds),
+        phase_table,
+        add_arguments=add_arguments,
+        finish=draw,
+    )
 
 
 def steps_in_phases(work: Workload) -> dict[str, Estimator | None]:
-    """The bars, by name; None is the plain step. Gates: the dearest branch of the preset `paper`."""
-    from famus_jax.bench.rows import last_block
-
+    """The bars, by name; None is the plain step. Gates: the preset `paper`'s most expensive program."""
     gates = learned_gates("paper", lag=2, target=float(min(4, len(work.groups))))
     return {
         "plain": None,
         "second order": second_order(),
         "exact": exact(),
-        "learned gates, dearest": gates,
+        "learned gates, most expensive": gates,
         "FaMUS, last block": chosen(last_block(work.groups)),
         "FaMUS, head": top_k(1),
         "active-only, head": top_k(1, lookahead="active_only"),
@@ -81,31 +103,18 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
         params, model_state, key, batch, meta_batch = arrays
         return Point(params, model_state, key, batch, meta_batch, LEARNING_RATE, descend)
 
-    def loss_of(arrays):
-        def loss(params):
-            outputs, new_state = problem.forward(params, *arrays[1:4])
-            return problem.meta_loss(outputs, arrays[3]), new_state
-
-        return loss
-
     def descended(opt_state, params, gradient):
         updates, opt_state = tx.update(gradient, opt_state, params)
         return optax.apply_updates(params, updates), opt_state
 
     if estimator is None:
+        plain = plain_phases(work)
+        names = {"forward": "forward", "actual backward": "backward", "optimizer": "step"}
 
-        def plain_backward(state, opt_state, arrays):
-            return jax.value_and_grad(loss_of(arrays), has_aux=True)(arrays[0])
+        def of(phase: Callable[..., PyTree]) -> Callable[..., PyTree]:
+            return lambda state, opt_state, arrays: phase((*arrays[:2], opt_state), arrays[3])
 
-        def plain_step(state, opt_state, arrays):
-            value, gradient = plain_backward(state, opt_state, arrays)
-            return value, descended(opt_state, arrays[0], gradient)
-
-        return {
-            "forward": lambda state, opt_state, arrays: loss_of(arrays)(arrays[0]),
-            "actual backward": plain_backward,
-            "optimiser": plain_step,
-        }
+        return {name: of(plain[phase]) for name, phase in names.items()}
 
     drawn = isinstance(estimator.active, Drawn)
     cut = cuts_of(problem, estimator)[0]
@@ -155,7 +164,7 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
     if isinstance(estimator.active, LearnedGates):
         found["samplers"] = up_to_samplers
     found["actual backward"] = update
-    found["optimiser"] = whole
+    found["optimizer"] = whole
     return found
 
 
@@ -188,17 +197,15 @@ def measure_phases(work: Workload, rounds: int) -> list[dict[str, Any]]:
       "flops": ..., "flops_ratio": ..., "seconds": ..., "time_ratio": ...}, ...]}, ...]`; ratios are to
       the whole plain step of the benchmark. Times are differences of medians, maybe a little below 0.
     """
-    from tqdm import tqdm
-
-    programs: dict[Any, Compiled] = {PLAIN: compile_step(*lower(work, PLAIN))}
+    programs: dict[Any, Compiled] = {"plain": compile_step(*lower_plain(work))}
     order: dict[str, list[str]] = {}
     for step, estimator in tqdm(steps_in_phases(work).items(), desc="phases", unit="step"):
         compiled = compile_prefixes(work, estimator)
         order[step] = list(compiled)
         programs |= {(step, phase): program for phase, program in compiled.items()}
-    seconds = interleaved_seconds(programs, rounds, lambda name: None)
+    seconds = interleaved_seconds(programs, rounds, title="timing")
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    plain_flops, plain_seconds = programs[PLAIN].flops or 1.0, median[PLAIN]
+    plain_flops, plain_seconds = programs["plain"].flops or 1.0, median["plain"]
     result = []
     for step, phases in order.items():
         before_flops = before_seconds = 0.0
@@ -243,3 +250,7 @@ def phase_table(phases: list[dict[str, Any]]) -> str:
 
 def _cell(bar: dict[str, Any] | None) -> str:
     return "-" if bar is None else f"{bar['flops_ratio']:.3f} / {bar['time_ratio']:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,11 +7,22 @@ from typing import Any
 
 from famus_jax.train.files import write_figure
 
+PHASES = (
+    "forward",
+    "virtual backward",
+    "meta forward",
+    "meta backward",
+    "J v and θ",
+    "samplers",
+    "actual backward",
+    "optimizer",
+    "all in one",
+)
+"""The phases of a step, in order; `all in one` is second order's, which can't be told apart."""
+
 
 def draw_phases(path: Path, result: dict[str, Any]) -> None:
-    """Writes the phases of `run_benchmark(..., phases=True)` as a picture; raises `OSError`."""
-    from famus_jax.bench.phases import PHASES
-
+    """Writes the result of `experiments.phases` as a picture; raises `OSError`."""
     steps = result["phases"]
     figure, axes = _figure(1, 2, width=11, height=0.9 + 0.42 * len(steps))
     colours = {name: f"C{i}" for i, name in enumerate(PHASES)}

@@ -1,5 +1,7 @@
 """How the cost of a step grows: with depth, width, batch, meta batch, layer groups, active groups.
 
+    python -m experiments.scaling --json=PATH --picture=PATH
+
 Small networks by default, so that compiling is most of the work. Measured: XLA's FLOPs of the step over
 those of the plain step of the same size, and compile seconds. Predicted: `core.costs.step_cost`, from
 the layer groups alone. Per axis a line is fitted to both; L = layer groups, n, m = batch sizes.
@@ -15,14 +17,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
-from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds
-from famus_jax.bench.variants import Workload, lower_ours, lower_plain, make_workload
+from experiments.pictures import draw_scaling
+from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
+from famus_jax.benchmark.workload import Workload, lower_ours, lower_plain, make_workload
 from famus_jax.core.estimators import Estimator, exact, top_k
 from famus_jax.core.groups import LayerGroups, group_by
 from famus_jax.core.variants import cut_costs
 from famus_jax.models.simple import SmallCNN
 from famus_jax.models.wide_resnet import WideResNet
+from famus_jax.train.files import write_json
+from famus_jax.train.summary import provenance
 
 
 class Axis(NamedTuple):
@@ -163,12 +169,12 @@ def measure_axis(
             on_program()
         median = {}
         if rounds:
-            seconds = interleaved_seconds(steps, rounds, lambda name: None)
+            seconds = interleaved_seconds(steps, rounds)
             median = {label: statistics.median(times) for label, times in seconds.items()}
         for label, estimator in estimators.items():
             point = {
                 "flops_ratio": (steps[label].flops or 0.0) / plain,
-                "predicted": cut_costs(work.problem(), estimator, work.m / work.n)[0],
+                "predicted": cut_costs(work.problem(), estimator, work.rho)[0],
                 "compile_seconds": steps[label].compile_seconds,
                 "time_ratio": median[label] / median["plain"] if median else None,
             }
@@ -202,10 +208,6 @@ def run_scaling(
     Raises:
       ValueError: for an unknown axis, images under 8 pixels, or negative rounds.
     """
-    from tqdm import tqdm
-
-    from famus_jax.train.summary import provenance
-
     axes = default_axes(image_size)
     if unknown := [name for name in only if name not in axes]:
         raise ValueError(f"no axis {unknown[0]!r}; the axes are {list(axes)}")
@@ -255,7 +257,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="scaling", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.scaling", description=__doc__)
     add = parser.add_argument
     add("--axes", default="", help="only these, comma-separated")
     add("--image_size", type=int, default=16, help="height and width in pixels")
@@ -268,20 +270,20 @@ def main(argv: Sequence[str]) -> int:
             [name for name in args.axes.split(",") if name],
             image_size=args.image_size,
             rounds=args.rounds,
-            command=["experiments/scaling.py", *argv],
+            command=["python -m experiments.scaling", *argv],
         )
     except ValueError as error:
         print(f"scaling: {error}", file=sys.stderr)
         return 1
     print(table(result))
     if args.picture:
-        from famus_jax.bench.pictures import draw_scaling
-
         draw_scaling(args.picture, result)
         print(f"written: {args.picture}")
     if args.json:
-        from famus_jax.train.files import write_json
-
         write_json(args.json, result)
         print(f"written: {args.json}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

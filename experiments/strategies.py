@@ -32,7 +32,7 @@ PROGRAMS = 4
 
 
 class Step(NamedTuple):
-    """One way to take a step, and what each step cost (in plain steps) as it goes; costs on the device."""
+    """One way to take a step, and the cost of every step taken, in plain steps, on the device."""
 
     compiled: Compiled
     costs: list[Any]

@@ -17,9 +17,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds
 
 from famus_jax.adapters import linen_forward, linen_init
-from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds
 from famus_jax.core.estimators import exact
 from famus_jax.core.train_step import TrainStep, train_step
 from famus_jax.models import build_model

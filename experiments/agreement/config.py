@@ -1,4 +1,4 @@
-"""What a fidelity experiment is: an ordinary experiment config and what to compare along its runs."""
+"""What an agreement study is: an ordinary experiment config and what to compare along its runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from famus_jax.train.config import ExperimentConfig, parse_config
 
 
 @dataclasses.dataclass(frozen=True)
-class FidelityConfig:
+class AgreementConfig:
     """What is measured along the runs.
 
     Attributes:
@@ -26,7 +26,7 @@ class FidelityConfig:
       batches: fresh pairs of training and meta batch at each point.
       draws: draws of the groups per batch, for estimators that draw them.
       burn_in: the share of the steps that the price of learned gates leaves out, in [0, 1).
-      rounds: timed steps of every variant, for the price of learned gates.
+      rounds: timed steps of every program, for the price of learned gates.
     """
 
     estimators: tuple[dict[str, Any], ...] = ()
@@ -42,18 +42,18 @@ class Plan(NamedTuple):
 
     Attributes:
       experiment: data, network, schedule, seeds and the runs; the first one carries the comparison.
-      fidelity: see `FidelityConfig`.
+      agreement: see `AgreementConfig`.
       compared: the estimators by label, in the config's order.
     """
 
     experiment: ExperimentConfig
-    fidelity: FidelityConfig
+    agreement: AgreementConfig
     compared: dict[str, Estimator]
 
     @property
     def steps(self) -> list[int]:
         """The steps at which runs pause to be measured."""
-        points = self.fidelity.points
+        points = self.agreement.points
         return [i * self.experiment.schedule.steps // points for i in range(points)]
 
     @property
@@ -66,7 +66,7 @@ class Plan(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """Every value of the config, as JSON gives it back."""
         parts = dataclasses.asdict(self.experiment)
-        values = {**parts, "fidelity": dataclasses.asdict(self.fidelity)}
+        values = {**parts, "agreement": dataclasses.asdict(self.agreement)}
         return json.loads(json.dumps(values, sort_keys=True))
 
     def digest(self) -> str:
@@ -75,30 +75,30 @@ class Plan(NamedTuple):
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def parse_fidelity(config: Mapping[str, Any]) -> Plan:
+def parse_agreement(config: Mapping[str, Any]) -> Plan:
     """A nested dict (`ConfigDict.to_dict()`) as a `Plan`.
 
     Raises:
       ValueError: for what `parse_config` refuses, an unknown field or a count that makes no sense, a
         run without a meta-model that lives on, and estimators that can't be compared this way.
     """
-    rest = {key: value for key, value in config.items() if key != "fidelity"}
+    rest = {key: value for key, value in config.items() if key != "agreement"}
     experiment = parse_config(rest)
-    values = dict(config.get("fidelity", {}))
-    known = [field.name for field in dataclasses.fields(FidelityConfig)]
+    values = dict(config.get("agreement", {}))
+    known = [field.name for field in dataclasses.fields(AgreementConfig)]
     for key in values:
-        one_of(key, known, "fidelity")
+        one_of(key, known, "agreement")
     values["estimators"] = tuple(values.get("estimators", ()))
-    fidelity = FidelityConfig(**values)
-    _check_counts(fidelity, experiment.schedule.steps)
+    agreement = AgreementConfig(**values)
+    _check_counts(agreement, experiment.schedule.steps)
     for run in experiment.runs:
         if run.method != "mwnet":
             raise ValueError(
                 f"runs: method {run.method!r} has no weighting net that is carried from step to step; "
-                'a fidelity run trains with {"method": "mwnet", "estimator": {...}}'
+                'an agreement run trains with {"method": "mwnet", "estimator": {...}}'
             )
-    compared = _compared(fidelity)
-    return Plan(experiment, fidelity, compared)
+    compared = _compared(agreement)
+    return Plan(experiment, agreement, compared)
 
 
 def gates_of(estimator: Estimator) -> LearnedGates | None:
@@ -111,42 +111,42 @@ def is_drawn(estimator: Estimator) -> bool:
     return isinstance(estimator.active, Drawn)
 
 
-def _check_counts(fidelity: FidelityConfig, steps: int) -> None:
+def _check_counts(agreement: AgreementConfig, steps: int) -> None:
     for name in ("points", "batches", "draws", "rounds"):
-        if getattr(fidelity, name) < 1:
-            raise ValueError(f"fidelity.{name} must be at least 1; got {getattr(fidelity, name)}")
-    if fidelity.batches < 2:
+        if getattr(agreement, name) < 1:
+            raise ValueError(f"agreement.{name} must be at least 1; got {getattr(agreement, name)}")
+    if agreement.batches < 2:
         raise ValueError(
-            "fidelity.batches must be at least 2, to know a spread over batches; got 1"
+            "agreement.batches must be at least 2, to know a spread over batches; got 1"
         )
-    if fidelity.points > steps:
+    if agreement.points > steps:
         raise ValueError(
-            f"fidelity.points = {fidelity.points} pauses don't fit into schedule.steps = {steps}"
+            f"agreement.points = {agreement.points} pauses don't fit into schedule.steps = {steps}"
         )
-    if not 0 <= fidelity.burn_in < 1:
-        raise ValueError(f"fidelity.burn_in must lie in [0, 1); got {fidelity.burn_in}")
+    if not 0 <= agreement.burn_in < 1:
+        raise ValueError(f"agreement.burn_in must lie in [0, 1); got {agreement.burn_in}")
 
 
-def _compared(fidelity: FidelityConfig) -> dict[str, Estimator]:
-    if not fidelity.estimators:
+def _compared(agreement: AgreementConfig) -> dict[str, Estimator]:
+    if not agreement.estimators:
         raise ValueError(
-            "fidelity.estimators is empty: name the estimators to compare, for instance "
+            "agreement.estimators is empty: name the estimators to compare, for instance "
             '({"kind": "top_k", "k": 1},)'
         )
     compared: dict[str, Estimator] = {}
-    for spec in fidelity.estimators:
+    for spec in agreement.estimators:
         estimator = build_estimator(spec)
         if gates_of(estimator):
             raise ValueError(
-                f"fidelity.estimators: learned gates ({estimator.label}) know nothing before they are "
+                f"agreement.estimators: learned gates ({estimator.label}) know nothing before they are "
                 'trained: give them a run of their own, {"method": "mwnet", "estimator": {...}} in runs'
             )
         if estimator.every != 1 or estimator.correct_every:
             raise ValueError(
-                f"fidelity.estimators: {estimator.label}: `every` and `correct_every` say when a "
+                f"agreement.estimators: {estimator.label}: `every` and `correct_every` say when a "
                 "gradient is taken, not what it is; leave them out here"
             )
         if estimator.label in compared:
-            raise ValueError(f"fidelity.estimators: {estimator.label} comes twice")
+            raise ValueError(f"agreement.estimators: {estimator.label} comes twice")
         compared[estimator.label] = estimator
     return compared

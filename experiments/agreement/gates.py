@@ -1,7 +1,8 @@
 """What learned gates do along a run: do they look at their input, what they open, what they cost.
 
 Symbols: Γ_l = the sampler of group l, ḡ_l = the pooled gradient that it reads, p_l = the probability
-that its gate opens, "branch" = a compiled variant, by its lowest group.
+that its gate opens, "program" = one compiled step, of
+a lowest group; they are numbered.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.bench.fidelity_measure import Scene
-from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds
-from famus_jax.bench.variants import Workload, lower_plain
+from experiments.agreement.measure import Scene
+from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
+from famus_jax.benchmark.workload import Workload, lower_plain
 from famus_jax.core.gates import LearnedGates
 from famus_jax.core.pooling import pool_groups
 from famus_jax.core.problem import Problem
@@ -88,26 +89,26 @@ def gate_record(spec: LearnedGates, problem: Problem, probes: Sequence[dict]) ->
     }
 
 
-def branch_shares(branches: Sequence[int], burn_in: float) -> dict[int, float]:
-    """The share of the steps after the burn-in in which each branch came up; they sum to 1."""
-    kept = list(branches)[int(burn_in * len(branches)) :]
+def program_shares(programs: Sequence[int], burn_in: float) -> dict[int, float]:
+    """The share of the steps after the burn-in in which each program came up; they sum to 1."""
+    kept = list(programs)[int(burn_in * len(programs)) :]
     return {b: kept.count(b) / len(kept) for b in sorted(set(kept))}
 
 
-def branch_programs(
-    step: TrainStep, work: Workload, branches: Sequence[int]
+def compiled_programs(
+    step: TrainStep, work: Workload, numbers: Sequence[int]
 ) -> dict[str | int, Compiled]:
-    """The compiled plain step and every branch's, by `"plain"` and the branch's number.
+    """The compiled plain step and the programs numbered `numbers`, by `"plain"` and their number.
 
     The step's keys are of a generator that XLA counts: the default one's loop has no FLOP count.
     """
     programs: dict[str | int, Compiled] = {"plain": compile_step(*lower_plain(work))}
     batches = (work.batch, work.meta_batch)
     key = jax.random.key(0, impl="unsafe_rbg")
-    for branch in branches:
+    for number in numbers:
         state = step.init(key, work.params, work.model_state, *batches)
-        lowered = step.lower(state, *batches, variant=Variant(branch=branch))
-        programs[branch] = compile_step(lowered, state, batches)
+        lowered = step.lower(state, *batches, variant=Variant(branch=number))
+        programs[number] = compile_step(lowered, state, batches)
     return programs
 
 
@@ -123,7 +124,7 @@ def timed(
 def gate_price(
     step: TrainStep,
     work: Workload,
-    branches: Sequence[int],
+    programs: Sequence[int],
     burn_in: float,
     rounds: int,
     on_step: Callable[[str], object] = lambda name: None,
@@ -133,23 +134,22 @@ def gate_price(
     Args:
       step: the run's training step (without metrics).
       work: its network and batches.
-      branches: of every step of the run, in order.
+      programs: the number of every step's program, in order.
       burn_in: the share of them to leave out.
       rounds: timed steps per program.
       on_step: called after every timed step.
 
     Returns:
-      `shares`, `flops_ratio`, `analytic`, `time_ratio` per branch number (as strings), and their
+      `shares`, `flops_ratio`, `analytic`, `time_ratio` per program number (as strings), and their
       means over the shares: `flops`, `analytic_mean`, `time`. With a budget: `budget` and
       `budget_deviation`, (analytic mean − budget) / budget; else both None.
     """
-    shares = branch_shares(branches, burn_in)
-    programs = branch_programs(step, work, list(shares))
-    seconds = timed(programs, rounds, on_step)
-    rho = work.meta_batch["label"].shape[0] / work.batch["label"].shape[0]
-    costs = cut_costs(step.problem, step.estimator, rho)
+    shares = program_shares(programs, burn_in)
+    compiled = compiled_programs(step, work, list(shares))
+    seconds = timed(compiled, rounds, on_step)
+    costs = cut_costs(step.problem, step.estimator, work.rho)
     cuts = cuts_of(step.problem, step.estimator)
-    flops = {b: _flops(programs[b]) / _flops(programs["plain"]) for b in shares}
+    flops = {b: _flops(compiled[b]) / _flops(compiled["plain"]) for b in shares}
     times = {b: seconds[str(b)] / seconds["plain"] for b in shares}
     spec = step.estimator.active
     analytic = sum(share * costs[b] for b, share in shares.items())

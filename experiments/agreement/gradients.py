@@ -94,9 +94,12 @@ def theta_gradient(
 ) -> PyTree:
     """The meta gradient at `theta` as `estimator` sees it, a tree like θ; see `weight_gradient`.
 
-    Not read off a step of θ, whose rounding would drown it late in a decayed schedule.
+    Not read off a step of θ, whose rounding would drown it late in a decayed schedule. L2R's virtual
+    step, which is no step at its θ, is taken all the same.
     """
-    objective = problem.objective._replace(meta_optimizer=_recorder())
+    objective = problem.objective._replace(
+        meta_optimizer=_recorder(), fresh=False, stationary=False
+    )
     problem, estimator = (
         problem._replace(objective=objective),
         estimator.replace(every=1, correct_every=0),
@@ -107,7 +110,7 @@ def theta_gradient(
     state = state._replace(theta=theta)
     if gates is not None:
         state = state._replace(gates=gates)
-    # The deepest variant serves every draw: it has all groups, and closed ones are multiplied by 0.
+    # The deepest program serves every draw: it has all groups, and closed ones are multiplied by 0.
     variant = Variant() if isinstance(estimator.active, Drawn) else None
     return meta_update(problem, estimator, state, point, variant=variant).state.opt_state
 

@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from famus_jax.bench.agreement import (
+from experiments.agreement.config import gates_of, is_drawn
+from experiments.agreement.gradients import (
     Agreement,
     agreement,
     normalised_gradient,
     theta_gradient,
     weight_gradient,
 )
-from famus_jax.bench.fidelity_config import gates_of, is_drawn
 from famus_jax.core.checks import leading_size, part_rows, part_size
 from famus_jax.core.estimators import Estimator, exact
 from famus_jax.core.gate_state import GateState, draw_now
@@ -98,13 +98,13 @@ class Comparer:
             return self._optimizer.update(gradient, scene.opt_state, scene.params)[0]
 
         return Point(
-            scene.params,
-            scene.model_state,
-            scene.rng,
-            scene.batch,
-            scene.meta_batch,
-            scene.alpha,
-            descend,
+            params=scene.params,
+            model_state=scene.model_state,
+            rng=scene.rng,
+            batch=scene.batch,
+            meta_batch=scene.meta_batch,
+            alpha=scene.alpha,
+            descend=descend,
         )
 
     def _comparison(self, estimator: Estimator):

@@ -1,4 +1,4 @@
-"""The picture of a fidelity experiment: agreement, gates and weights over time, accuracy by cost."""
+"""The picture of an agreement study: agreement, gates and weights over time, accuracy by cost."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from famus_jax.bench.fidelity_config import gates_of
-from famus_jax.bench.fidelity_lines import Lines
-from famus_jax.bench.fidelity_run import Bench
+from experiments.agreement.config import gates_of
+from experiments.agreement.lines import Lines
+from experiments.agreement.runs import Study
 from famus_jax.train.files import write_figure
 
 
-def draw(bench: Bench, lines: Lines, accuracy: Sequence[dict[str, Any]], path: Path) -> None:
-    """All panels in one PNG; `accuracy` as `fidelity_report.accuracies` gives it, may be empty."""
+def draw(study: Study, lines: Lines, accuracy: Sequence[dict[str, Any]], path: Path) -> None:
+    """All panels in one PNG; `accuracy` as `report.accuracies` gives it, may be empty."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    runs = bench.plan.experiment.runs
-    gated = [run for run in runs if gates_of(bench.estimators[run.name])]
+    runs = study.plan.experiment.runs
+    gated = [run for run in runs if gates_of(study.estimators[run.name])]
     names = [run.name for run in runs]
     panels = 2 + len(gated) + len(names) + bool(accuracy)
     columns = min(panels, 4)
@@ -31,13 +31,13 @@ def draw(bench: Bench, lines: Lines, accuracy: Sequence[dict[str, Any]], path: P
         rows, columns, figsize=(4.6 * columns, 3.9 * rows), layout="constrained", squeeze=False
     )
     free = iter(axes.ravel())
-    _over_time(next(free), bench, lines, "cosine", "cosine with the exact ∂L_val/∂V")
+    _over_time(next(free), study, lines, "cosine", "cosine with the exact ∂L_val/∂V")
     signs = next(free)
-    _over_time(signs, bench, lines, "sign_agreement", "share of equal signs")
+    _over_time(signs, study, lines, "sign_agreement", "share of equal signs")
     for run in gated:
         axis = next(free)
         figure.colorbar(
-            _openings(axis, bench, lines, run.name), ax=axis, label="share of steps open"
+            _openings(axis, study, lines, run.name), ax=axis, label="share of steps open"
         )
     for name in names:
         _weights(next(free), lines, name)
@@ -51,15 +51,15 @@ def draw(bench: Bench, lines: Lines, accuracy: Sequence[dict[str, Any]], path: P
     plt.close(figure)
 
 
-def _over_time(axis, bench: Bench, lines: Lines, name: str, title: str) -> None:
+def _over_time(axis, study: Study, lines: Lines, name: str, title: str) -> None:
     """One curve per estimator: mean over seeds ± standard deviation over batches.
 
     Other routes to the exact gradient coincide with it, and are left out.
     """
     count = 0
-    for run in bench.plan.experiment.runs:
-        for label in bench.compared_along(run):
-            found = lines.of("fidelity", run=run.name, estimator=label)
+    for run in study.plan.experiment.runs:
+        for label in study.compared_along(run):
+            found = lines.of("agreement", run=run.name, estimator=label)
             if label != "exact" and min(record["cosine"] for record in found) > 0.99999:
                 continue
             steps = sorted({record["step"] for record in found})
@@ -76,14 +76,14 @@ def _over_time(axis, bench: Bench, lines: Lines, name: str, title: str) -> None:
     axis.grid(alpha=0.25)
 
 
-def _openings(axis, bench: Bench, lines: Lines, name: str):
+def _openings(axis, study: Study, lines: Lines, name: str):
     """How often every group was open, window by window; bottom group below."""
     found = lines.of("window", run=name)
     ends = sorted({record["step"] for record in found})
     share = np.stack([np.mean([r["open"] for r in found if r["step"] == e], 0) for e in ends], 1)
     edges = [0, *ends]
     image = axis.pcolormesh(edges, np.arange(len(share) + 1), share, vmin=0, vmax=1, cmap="viridis")
-    groups = bench.problem_of(bench.estimators[name]).groups.names
+    groups = study.problem_of(study.estimators[name]).groups.names
     axis.set_yticks(np.arange(len(groups)) + 0.5, groups, fontsize=7)
     axis.set_title(f"{name}: open groups", fontsize=9)
     axis.set_xlabel("step")

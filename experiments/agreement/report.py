@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from famus_jax.bench.fidelity_config import gates_of
-from famus_jax.bench.fidelity_lines import Lines
-from famus_jax.bench.fidelity_run import Bench
+from experiments.agreement.config import gates_of
+from experiments.agreement.lines import Lines
+from experiments.agreement.runs import Study
 from famus_jax.core.variants import mean_cost
 from famus_jax.train.files import read_json
 
@@ -25,22 +25,22 @@ _MEANS = (
 _MEDIANS = ("theta_variance", "theta_bias")  # ratios whose denominator is at times near 0
 
 
-def rows_of(bench: Bench, lines: Lines, prices: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def rows_of(study: Study, lines: Lines, prices: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """One row per estimator, over points and seeds; spreads (`..._sd`) are over batches.
 
     Means; of `theta_variance` and `theta_bias` medians.
 
-    The cost is in plain steps: by `mean_cost`, and for learned gates the mean over the branches that
+    The cost is in plain steps: by `mean_cost`, and for learned gates the mean over the programs that
     came up (`prices`, by run).
     """
     rows = []
-    for run in bench.plan.experiment.runs:
-        for label, estimator in bench.compared_along(run).items():
-            found = lines.of("fidelity", run=run.name, estimator=label)
+    for run in study.plan.experiment.runs:
+        for label, estimator in study.compared_along(run).items():
+            found = lines.of("agreement", run=run.name, estimator=label)
             cost = (
                 prices[run.name]["analytic_mean"]
                 if gates_of(estimator)
-                else mean_cost(bench.problem, estimator, bench.rho)
+                else mean_cost(study.problem, estimator, study.rho)
             )
             row = {"estimator": label, "run": run.name, "points": len(found), "cost": float(cost)}
             for names, middle in ((_MEANS, np.mean), (_MEDIANS, np.median)):
@@ -76,11 +76,11 @@ def table(rows: Sequence[dict[str, Any]], prices: dict[str, dict[str, Any]]) -> 
         lines.append(
             f"  {'lowest group':20s} {'share':>7s} {'FLOPs':>7s} {'analysis':>9s} {'time':>7s}"
         )
-        for branch, share in price["shares"].items():
+        for number, share in price["shares"].items():
             lines.append(
-                f"  {price['lowest_group'][branch]:20s} {share:7.1%} "
-                f"{price['flops_ratio'][branch]:7.3f} {price['analytic'][branch]:9.3f} "
-                f"{price['time_ratio'][branch]:7.3f}"
+                f"  {price['lowest_group'][number]:20s} {share:7.1%} "
+                f"{price['flops_ratio'][number]:7.3f} {price['analytic'][number]:9.3f} "
+                f"{price['time_ratio'][number]:7.3f}"
             )
         lines.append(
             f"  {'mean':20s} {'':7s} {price['flops']:7.3f} {price['analytic_mean']:9.3f} "

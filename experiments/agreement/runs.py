@@ -16,12 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.adapters import linen_forward, linen_init
-from famus_jax.bench.fidelity_config import Plan, gates_of
-from famus_jax.bench.fidelity_gates import gate_probe, gate_record
-from famus_jax.bench.fidelity_lines import Lines
-from famus_jax.bench.fidelity_measure import Comparer, Scene, draws_of, summarised, weights_record
-from famus_jax.bench.variants import Workload
+from experiments.agreement.config import Plan, gates_of
+from experiments.agreement.gates import gate_probe, gate_record
+from experiments.agreement.lines import Lines
+from experiments.agreement.measure import Comparer, Scene, draws_of, summarised, weights_record
+from famus_jax.benchmark.workload import Workload
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import Estimator, exact
 from famus_jax.core.gates import LearnedGates
@@ -39,13 +38,13 @@ from famus_jax.train.build import (
 )
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
-from famus_jax.train.evaluation import Evaluator
 from famus_jax.train.methods import METHODS
+from famus_jax.train.setting import make_setting
 
 PyTree = Any
 
 
-class Bench:
+class Study:
     """What all runs share: data, network, problem, compiled comparisons.
 
     Raises:
@@ -55,27 +54,21 @@ class Bench:
     def __init__(self, plan: Plan):
         self.plan = plan
         config = plan.experiment
-        self.sources = data_setup.load_sources(config.data)
-        train = self.sources.train
-        self.model = build_model(config.model.name, train.num_classes, **config.model.overrides)
-        shape = train.images.shape[1:]
-        self.forward = linen_forward(self.model)
-        self.evaluator = Evaluator(linen_forward(self.model, train=False))
-        self.init = jax.jit(
-            lambda key: linen_init(self.model, key, np.zeros((1, *shape), np.float32))
-        )
-        params, model_state = jax.eval_shape(self.init, jax.random.key(0))
-        batch = {"image": jax.ShapeDtypeStruct((2, *shape), np.float32)}
-        groups = layer_groups(self.forward, params, model_state, jax.random.key(0), batch)
-        by_tensor = layer_groups(
-            self.forward, params, model_state, jax.random.key(0), batch, by="tensor"
-        )
-        objective = build_objective("mwnet", config, Facts(train.num_classes))
-        self.problem = Problem(self.forward, objective, objective.l_val, groups)
+        self.setting = make_setting(config, Path())
+        forward, key = self.setting.forward, jax.random.key(0)
+        params, model_state = jax.eval_shape(self.setting.init, key)
+        batch = {"image": jax.ShapeDtypeStruct((2, *self.setting.image_shape), np.float32)}
+        objective = build_objective("mwnet", config, Facts(self.setting.sources.train.num_classes))
         self._problems = {
-            "module": self.problem,
-            "tensor": self.problem._replace(groups=by_tensor),
+            by: Problem(
+                forward,
+                objective,
+                objective.l_val,
+                layer_groups(forward, params, model_state, key, batch, by=by),
+            )
+            for by in ("module", "tensor")
         }
+        self.problem = self._problems["module"]
         self.learning_rate = build_schedule(config.schedule)
         self.optimizer = build_optimizer(config.schedule, self.learning_rate)
         n, m = config.schedule.batch_size, config.schedule.meta_batch_size
@@ -117,7 +110,7 @@ class Bench:
         """The compiled step of a run; its seeds share it."""
         if run.name not in self._steps:
             self._steps[run.name] = train_step(
-                self.forward,
+                self.setting.forward,
                 self.problem.objective,
                 self.estimators[run.name],
                 self.optimizer,
@@ -139,39 +132,41 @@ class Bench:
     def streams(self, seed: int) -> Iterator[tuple[Any, Any, data_setup.SeedData]]:
         """The training and meta batches of a seed, and its data."""
         config = self.plan.experiment
-        seeded = data_setup.seed_data(self.sources, config.data, seed)
+        seeded = data_setup.seed_data(self.setting.sources, config.data, seed)
         opened = streams.open_streams(METHODS["mwnet"], seeded, config.data, config.schedule, seed)
         with opened as (training, meta):
             yield training, meta, seeded
 
     def workload(self, seed: int) -> Workload:
         """The network at its start and its first batches, to price programs with."""
+        config, setting = self.plan.experiment.model, self.setting
         with self.streams(seed) as (training, meta, _):
             batch, meta_batch = training.batch(0), meta.batch(0)
-        params, model_state = self.init(jax.random.key(seed))
+        params, model_state = setting.init(jax.random.key(seed))
         return Workload(
-            model=self.model,
-            forward=self.forward,
+            model=build_model(config.name, setting.sources.train.num_classes, **config.overrides),
+            forward=setting.forward,
             params=params,
             model_state=model_state,
             batch=batch,
             meta_batch=meta_batch,
             groups=self.problem.groups,
+            dtype=config.dtype,
         )
 
     def amount(self, run: RunConfig) -> int:
         """The units of progress of a run: steps, and comparisons."""
         per_point = self._comparisons(run)
-        return self.plan.experiment.schedule.steps + per_point * self.plan.fidelity.points
+        return self.plan.experiment.schedule.steps + per_point * self.plan.agreement.points
 
     def _comparisons(self, run: RunConfig) -> int:
-        fidelity = self.plan.fidelity
-        draws = [draws_of(e, fidelity.draws) for e in self.compared_along(run).values()]
-        return fidelity.batches * (1 + sum(draws))
+        agreement = self.plan.agreement
+        draws = [draws_of(e, agreement.draws) for e in self.compared_along(run).values()]
+        return agreement.batches * (1 + sum(draws))
 
 
 def measure_run(
-    bench: Bench,
+    study: Study,
     run: RunConfig,
     seed: int,
     folder: Path,
@@ -181,36 +176,36 @@ def measure_run(
     """Trains a run to its end and measures at every pause; goes on where `lines` end.
 
     Args:
-      bench, run, seed: what to train.
+      study, run, seed: what to train.
       folder: for its checkpoints.
-      lines: receives records of the kinds `fidelity`, `weights`, `gates`, `window`, `accuracy`.
-      on_progress: called with units done, of `bench.amount(run)` in all.
+      lines: receives records of the kinds `agreement`, `weights`, `gates`, `window`, `accuracy`.
+      on_progress: called with units done, of `study.amount(run)` in all.
 
     Raises:
       FloatingPointError: if the loss stops being finite, before anything of it is saved.
     """
-    steps = bench.plan.experiment.schedule.steps
+    steps = study.plan.experiment.schedule.steps
     names = {"run": run.name, "seed": seed}
     if lines.has(kind="accuracy", step=steps, **names):
-        on_progress(bench.amount(run))
+        on_progress(study.amount(run))
         return
-    with bench.streams(seed) as (training, meta, seeded), Checkpoints(folder) as checkpoints:
+    with study.streams(seed) as (training, meta, seeded), Checkpoints(folder) as checkpoints:
         key_init, key_train = jax.random.split(jax.random.key(seed))
         batch, meta_batch = training.batch(0), meta.batch(0)
-        params, model_state = bench.init(key_init)
-        step = bench.step(run, params, model_state, batch)
+        params, model_state = study.setting.init(key_init)
+        step = study.step(run, params, model_state, batch)
         state = step.init(key_train, params, model_state, batch, meta_batch)
-        sets = streams.evaluation_sets(bench.sources, seeded, bench.plan.experiment.data)
+        sets = streams.evaluation_sets(study.setting.sources, seeded, study.plan.experiment.data)
         at, window = 0, None
         if checkpoints.latest_step() is not None:
             state, record = checkpoints.restore(state)
             state = jax.tree.map(lambda x: x.copy(), state)  # the step donates its input
             at, window = record["step"], record["window"]
             on_progress(at)
-        pauses = bench.plan.steps
-        for point in bench.plan.stops:
+        pauses = study.plan.steps
+        for point in study.plan.stops:
             if point < at:
-                on_progress(bench._comparisons(run) if point in pauses else 0)
+                on_progress(study._comparisons(run) if point in pauses else 0)
                 continue
             if point > at:
                 state, window = _advance(run, step, state, training, meta, at, point)
@@ -220,11 +215,13 @@ def measure_run(
             if window is not None:
                 lines.append({"kind": "window", **names, "step": point, **window})
             if point in pauses:
-                first = steps + pauses.index(point) * bench.plan.fidelity.batches
-                scenes = _scenes(bench, state, training, meta, first)
-                _measure(bench, run, seed, point, scenes, seeded.wrong, lines, on_progress)
+                first = steps + pauses.index(point) * study.plan.agreement.batches
+                scenes = _scenes(study, state, training, meta, first)
+                _measure(study, run, seed, point, scenes, seeded.wrong, lines, on_progress)
             accuracy = {
-                name: bench.evaluator.accuracy([(state.params, state.model_state)], examples)
+                name: study.setting.evaluator.accuracy(
+                    [(state.params, state.model_state)], examples
+                )
                 for name, examples in sets.items()
             }
             lines.append({"kind": "accuracy", **names, "step": point, **accuracy})
@@ -238,7 +235,7 @@ def _advance(run, step: TrainStep, state: TrainState, training, meta, first: int
             masks.append(state.meta.gates.masks[0])
         state, info, _ = step(state, training.batch(t), meta.batch(t))
         infos.append((info.loss, info.branch, info.cost))
-    losses, branches, costs = (np.array(x) for x in zip(*jax.device_get(infos)))
+    losses, programs, costs = (np.array(x) for x in zip(*jax.device_get(infos)))
     if not np.isfinite(losses).all():
         t = int(np.argmax(~np.isfinite(losses)))
         raise FloatingPointError(
@@ -251,43 +248,43 @@ def _advance(run, step: TrainStep, state: TrainState, training, meta, first: int
         "cost": float(costs.mean()),
     }
     if gated:
-        window["branches"] = branches.tolist()
+        window["programs"] = programs.tolist()
         window["open"] = np.mean(jax.device_get(masks), 0).tolist()
     return state, window
 
 
-def _scenes(bench: Bench, state: TrainState, training, meta, first: int) -> list[Scene]:
+def _scenes(study: Study, state: TrainState, training, meta, first: int) -> list[Scene]:
     """The state as it is, with the batches numbered `first` and on."""
-    alpha = jnp.asarray(bench.learning_rate(state.step), jnp.float32)
+    alpha = jnp.asarray(study.learning_rate(state.step), jnp.float32)
     scenes = []
-    for i in range(first, first + bench.plan.fidelity.batches):
+    for i in range(first, first + study.plan.agreement.batches):
         rng = jax.random.fold_in(state.key, i)
         scenes.append(
             Scene(
-                state.params,
-                state.model_state,
-                state.opt_state,
-                state.meta.theta,
-                state.meta.gates,
-                rng,
-                training.batch(i),
-                meta.batch(i),
-                alpha,
+                params=state.params,
+                model_state=state.model_state,
+                opt_state=state.opt_state,
+                theta=state.meta.theta,
+                gates=state.meta.gates,
+                rng=rng,
+                batch=training.batch(i),
+                meta_batch=meta.batch(i),
+                alpha=alpha,
             )
         )
     return scenes
 
 
-def _measure(bench: Bench, run, seed, point, scenes, wrong, lines: Lines, on_progress) -> None:
+def _measure(study: Study, run, seed, point, scenes, wrong, lines: Lines, on_progress) -> None:
     """Everything at one pause, one record at a time; what is known already is not done again."""
     names = {"run": run.name, "seed": seed, "step": point}
-    comparer, draws = bench.comparer, bench.plan.fidelity.draws
+    comparer, draws = study.comparer, study.plan.agreement.draws
     weights = [comparer.weights(scene) for scene in scenes]
     lines.append({"kind": "weights", **names, **weights_record(scenes, weights, wrong)})
-    own = gates_of(bench.estimators[run.name])
+    own = gates_of(study.estimators[run.name])
     if own is not None and not lines.has(kind="gates", **names):
-        probe = bench.probe(run, own)
-        problem = bench.problem_of(bench.estimators[run.name])
+        probe = study.probe(run, own)
+        problem = study.problem_of(study.estimators[run.name])
         record = gate_record(own, problem, [probe(scene) for scene in scenes])
         lines.append({"kind": "gates", **names, **record})
     exacts, samples = [], []
@@ -296,16 +293,16 @@ def _measure(bench: Bench, run, seed, point, scenes, wrong, lines: Lines, on_pro
         samples.append(comparer.compare(exact(), scene, v, exacts[-1], scene.rng))
     mean = np.stack([np.asarray(x.theta, np.float64) for x in samples]).mean(0)
     on_progress(len(scenes))
-    for label, estimator in bench.compared_along(run).items():
+    for label, estimator in study.compared_along(run).items():
         times = draws_of(estimator, draws)
-        if not lines.has(kind="fidelity", estimator=label, **names):
+        if not lines.has(kind="agreement", estimator=label, **names):
             found = [
-                bench.comparer_of(estimator).compare(
+                study.comparer_of(estimator).compare(
                     estimator, scene, v, s, jax.random.fold_in(scene.rng, draw)
                 )
                 for scene, v, s in zip(scenes, weights, exacts)
                 for draw in range(times)
             ]
             record = summarised(jax.device_get(found), mean)
-            lines.append({"kind": "fidelity", **names, "estimator": label, **record})
+            lines.append({"kind": "agreement", **names, "estimator": label, **record})
         on_progress(times * len(scenes))

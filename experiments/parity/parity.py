@@ -20,9 +20,9 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from famus_jax.bench.parity_network import SIZES, examples, initial, tiny_network
 
 from famus_jax import objectives, parallel
-from famus_jax.bench.parity_network import SIZES, examples, initial, tiny_network
 from famus_jax.core import estimators as est
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.losses import logits_of

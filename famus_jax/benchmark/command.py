@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_workload(parser)
     add = parser.add_argument
+    add("--rounds", type=int, default=10, help="timed blocks per program")
+    add("--block", type=int, default=1, help="steps in a block, after which the host waits")
     add("--remat", action="store_true", help="rematerialize all but convolutions and products")
     add("--micro_batches", type=int, default=1, help="passes over the batch in so many parts")
     add("--set", default="core", choices=SETS, help="which rows (default: core)")
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workload(parser: argparse.ArgumentParser) -> None:
-    """The flags that say what is measured and how often, and where the result goes."""
+    """The flags that say on what network and data, in what format, and where the result goes."""
     from famus_jax.benchmark.precision import PRECISIONS
 
     add = parser.add_argument
@@ -38,8 +40,6 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
     add("--meta_batch", type=int, default=None, help="meta batch size m (default: n)")
     add("--image_size", type=int, default=32, help="height and width in pixels")
     add("--precision", default="float32", choices=PRECISIONS, help="the format of the products")
-    add("--rounds", type=int, default=10, help="timed blocks per program")
-    add("--block", type=int, default=1, help="steps in a block, after which the host waits")
     add("--json", type=Path, default=None, help="write rows and provenance here")
 
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import pytest
 
 from famus_jax.adapters import linen_forward
-from famus_jax.cli import benchmark
 from famus_jax.benchmark.measure import compile_step
 from famus_jax.benchmark.rows import (
     estimators,
@@ -20,6 +19,7 @@ from famus_jax.benchmark.rows import (
 from famus_jax.benchmark.run import run_benchmark
 from famus_jax.benchmark.text import table
 from famus_jax.benchmark.workload import make_workload
+from famus_jax.cli import benchmark
 from famus_jax.core.estimators import exact, learned_gates, random_depth
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.variants import Variant
@@ -129,9 +129,7 @@ def test_what_a_network_is_too_small_for_is_left_out_and_said():
 
 
 def test_micro_batches_have_no_flops():
-    out = run_benchmark(
-        "mlp", 4, 4, image_size=8, rounds=1, only=["famus_head"], micro_batches=2
-    )
+    out = run_benchmark("mlp", 4, 4, image_size=8, rounds=1, only=["famus_head"], micro_batches=2)
     plain, head = out["rows"]
     assert plain["flops_ratio"] == 1
     assert head["flops_ratio"] is None

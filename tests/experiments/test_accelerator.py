@@ -5,7 +5,6 @@ import pathlib
 import sys
 
 import pytest
-
 from famus_jax.bench.accelerator import Places, fill, listing, main, run_pieces
 from famus_jax.bench.main import _parser
 from famus_jax.bench.pieces import PIECES, Piece

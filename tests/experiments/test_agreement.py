@@ -1,4 +1,4 @@
-"""Fidelity along runs: numbers by hand, and what an interruption must not change."""
+"""Agreement along runs: numbers by hand, and what an interruption must not change."""
 
 import json
 
@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from famus_jax.bench import fidelity_run
-from famus_jax.bench.agreement import Agreement
-from famus_jax.bench.fidelity import main, run_fidelity
-from famus_jax.bench.fidelity_config import parse_fidelity
-from famus_jax.bench.fidelity_gates import branch_shares, input_effect
-from famus_jax.bench.fidelity_lines import Lines
-from famus_jax.bench.fidelity_measure import Compared, summarised
-from famus_jax.bench.fidelity_report import accuracies
+from experiments.agreement import runs
+from experiments.agreement.__main__ import main
+from experiments.agreement.config import parse_agreement
+from experiments.agreement.gates import input_effect, program_shares
+from experiments.agreement.gradients import Agreement
+from experiments.agreement.lines import Lines
+from experiments.agreement.measure import Compared, summarised
+from experiments.agreement.report import accuracies
+from experiments.agreement.study import run_agreement
 from famus_jax.train.config import default_config
 from famus_jax.train.files import write_json
 
@@ -44,7 +45,7 @@ def tiny(estimators=({"kind": "top_k", "k": 1},), runs=({"kind": "exact"},)):
     config.schedule.update({"steps": 6, "batch_size": 8, "meta_batch_size": 4})
     config.runs = tuple({"method": "mwnet", "estimator": dict(spec)} for spec in runs)
     values = config.to_dict()
-    values["fidelity"] = {
+    values["agreement"] = {
         "estimators": tuple(estimators),
         "points": 2,
         "batches": 2,
@@ -69,8 +70,8 @@ def test_input_effect_by_hand():
     np.testing.assert_allclose(down, [0.5 - sigmoid(0.5), 0], atol=1e-6)
 
 
-def test_branch_shares_leave_the_burn_in_out():
-    shares = branch_shares([0, 0, 1, 2, 2, 2], 1 / 3)
+def test_program_shares_leave_the_burn_in_out():
+    shares = program_shares([0, 0, 1, 2, 2, 2], 1 / 3)
     assert shares == {1: 0.25, 2: 0.75}
 
 
@@ -104,7 +105,7 @@ def test_a_torn_line_is_dropped(tmp_path):
 def test_a_run_from_end_to_end(tmp_path):
     config = tiny((*SAME, {"kind": "exact", "part": 0.5}, DRAWN), ({"kind": "exact"}, BUDGET))
     table = []
-    result = run_fidelity(config, tmp_path, show=table.append)
+    result = run_agreement(config, tmp_path, show=table.append)
     rows = {row["estimator"]: row for row in result["rows"]}
     for name in ("exact", "exact_second_order", "exact_vjp"):
         assert rows[name]["cosine"] >= 0.999999
@@ -118,11 +119,11 @@ def test_a_run_from_end_to_end(tmp_path):
     assert price["analytic_mean"] == pytest.approx(by_hand)
     assert rows["famus_budget_active_only"]["cost"] == price["analytic_mean"]
     windows = [r for r in result["measurements"] if r["kind"] == "window" and "open" in r]
-    assert [len(w["branches"]) for w in windows] == [3, 3]
+    assert [len(w["programs"]) for w in windows] == [3, 3]
     assert all(w["open"][-1] == 1 for w in windows)  # the budget preset's head has no gate
     assert result["provenance"]["command"]
-    assert json.loads((tmp_path / "fidelity.json").read_text()) == json.loads(json.dumps(result))
-    assert (tmp_path / "fidelity.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "agreement.json").read_text()) == json.loads(json.dumps(result))
+    assert (tmp_path / "agreement.png").stat().st_size > 10_000
     assert "declared budget 1.4" in "\n".join(table)
 
 
@@ -130,7 +131,7 @@ def test_a_run_from_end_to_end(tmp_path):
 def whole(tmp_path_factory):
     """The measurements of a run without an interruption."""
     folder = tmp_path_factory.mktemp("whole")
-    run_fidelity(tiny((*SAME[:1], DRAWN)), folder, show=_silent)
+    run_agreement(tiny((*SAME[:1], DRAWN)), folder, show=_silent)
     return (folder / "measurements.jsonl").read_bytes()
 
 
@@ -149,28 +150,28 @@ def test_an_interruption_changes_nothing(tmp_path, monkeypatch, after, whole):
     with monkeypatch.context() as patch:
         patch.setattr(Lines, "append", stop)
         with pytest.raises(InterruptedError):
-            run_fidelity(config, tmp_path, show=_silent)
+            run_agreement(config, tmp_path, show=_silent)
     path = tmp_path / "measurements.jsonl"
     assert len(path.read_bytes().splitlines()) == after
-    first = run_fidelity(config, tmp_path, show=_silent)
+    first = run_agreement(config, tmp_path, show=_silent)
     assert path.read_bytes() == whole
     # Two pauses with weights, two estimators and accuracy; two windows; the accuracy at the end.
     assert len(whole.splitlines()) == 11
     if after == 8:  # finished: only read from here on
-        monkeypatch.setattr(fidelity_run, "_advance", None)
-        assert run_fidelity(config, tmp_path, show=_silent)["rows"] == first["rows"]
+        monkeypatch.setattr(runs, "_advance", None)
+        assert run_agreement(config, tmp_path, show=_silent)["rows"] == first["rows"]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["fidelity"].update(points=7), "points = 7"),
-        (lambda c: c["fidelity"].update(batches=1), "batches"),
-        (lambda c: c["fidelity"].update(drawz=1), "drawz"),
-        (lambda c: c["fidelity"].update(estimators=()), "estimators is empty"),
-        (lambda c: c["fidelity"].update(estimators=(BUDGET,)), "a run of their own"),
-        (lambda c: c["fidelity"].update(estimators=({"kind": "exact", "every": 2},)), "every"),
-        (lambda c: c["fidelity"].update(estimators=({"kind": "top_k", "k": 9},)), "top_k"),
+        (lambda c: c["agreement"].update(points=7), "points = 7"),
+        (lambda c: c["agreement"].update(batches=1), "batches"),
+        (lambda c: c["agreement"].update(drawz=1), "drawz"),
+        (lambda c: c["agreement"].update(estimators=()), "estimators is empty"),
+        (lambda c: c["agreement"].update(estimators=(BUDGET,)), "a run of their own"),
+        (lambda c: c["agreement"].update(estimators=({"kind": "exact", "every": 2},)), "every"),
+        (lambda c: c["agreement"].update(estimators=({"kind": "top_k", "k": 9},)), "top_k"),
         (lambda c: c.update(runs=({"method": "ce"},)), "'ce'"),
     ],
 )
@@ -178,39 +179,39 @@ def test_a_wrong_config_is_refused_before_anything_is_written(tmp_path, change, 
     config = tiny()
     change(config)
     with pytest.raises(ValueError, match=message):
-        run_fidelity(config, tmp_path / "new")
+        run_agreement(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_released_gates_are_of_tensors():
     """Fails if the preset's gates are drawn per module: the authors' code has one per tensor."""
     released = {"kind": "learned_gates", "preset": "released", "candidates": 1, "lag": 2}
-    bench = fidelity_run.Bench(parse_fidelity(tiny(runs=(BUDGET, released))))
-    budget, per_tensor = (bench.problem_of(e).groups for e in bench.estimators.values())
+    study = runs.Study(parse_agreement(tiny(runs=(BUDGET, released))))
+    budget, per_tensor = (study.problem_of(e).groups for e in study.estimators.values())
     assert len(budget) == 2  # layers
     assert len(per_tensor) == 4  # their kernels and biases
-    run = bench.plan.experiment.runs[1]
-    shapes = jax.eval_shape(bench.init, jax.random.key(0))
+    run = study.plan.experiment.runs[1]
+    shapes = jax.eval_shape(study.setting.init, jax.random.key(0))
     image = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32)
-    assert bench.step(run, *shapes, {"image": image}).problem.groups == per_tensor
+    assert study.step(run, *shapes, {"image": image}).problem.groups == per_tensor
 
 
 def test_pauses_and_checkpoints():
     """Fails if the pauses reach the end (α is 0 there), or a checkpoint between them is forgotten."""
     config = tiny()
     config["schedule"].update(steps=10, eval_every=4, checkpoint_every=4)
-    plan = parse_fidelity(config)
+    plan = parse_agreement(config)
     assert plan.steps == [0, 5]
     assert plan.stops == [0, 4, 5, 8, 10]
 
 
 def test_another_config_in_the_same_folder_is_refused(tmp_path):
-    plan = parse_fidelity(tiny())
+    plan = parse_agreement(tiny())
     write_json(tmp_path / "config.json", {"digest": plan.digest(), "config": plan.as_dict()})
     other = tiny()
     other["schedule"]["steps"] = 8
     with pytest.raises(ValueError, match="differs in schedule"):
-        run_fidelity(other, tmp_path)
+        run_agreement(other, tmp_path)
 
 
 def test_accuracy_beside_cost_by_hand(tmp_path):
@@ -222,15 +223,15 @@ def test_accuracy_beside_cost_by_hand(tmp_path):
     assert entry["mean"] == pytest.approx(0.6)
     assert entry["sd"] == pytest.approx(0.2 / 2**0.5)
     with pytest.raises(ValueError, match="no such file"):
-        run_fidelity(tiny(), tmp_path / "other", accuracy=tmp_path / "nowhere.json")
+        run_agreement(tiny(), tmp_path / "other", accuracy=tmp_path / "nowhere.json")
     write_json(path, {"rows": [{}]})
     with pytest.raises(ValueError, match="method"):
         accuracies(path)
 
 
 def test_the_command_names_what_is_wrong(tmp_path, capsys):
-    assert main(["famus fidelity", f"--workdir={tmp_path}"]) == 2
+    assert main(["agreement", f"--workdir={tmp_path}"]) == 2
     assert "config" in capsys.readouterr().err
-    flags = ["--config=configs/fidelity.py:smoke", f"--workdir={tmp_path / 'new'}"]
-    assert main(["famus fidelity", *flags, "--config.fidelity.points=100"]) == 1
+    flags = ["--config=configs/agreement.py:smoke", f"--workdir={tmp_path / 'new'}"]
+    assert main(["agreement", *flags, "--config.agreement.points=100"]) == 1
     assert "points = 100" in capsys.readouterr().err

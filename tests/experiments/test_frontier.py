@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from famus_jax.bench import frontier
+from experiments import frontier
 from famus_jax.train.config import default_config, parse_config
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_join_refuses_another_summary():
 
 
 @pytest.mark.slow
-def test_every_variant_is_timed():
+def test_every_program_is_timed():
     """Fails if a run is left out, or its warm-up block is counted."""
     every = {"method": "mwnet", "estimator": {"kind": "exact", "every": 3}}
     seconds = frontier.block_seconds(config({"method": "ce"}, every), rounds=2, block=4)

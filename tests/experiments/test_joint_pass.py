@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from famus_jax.bench.joint_pass import APART, lower_joint
-from famus_jax.bench.measure import loop_free_flops
-from famus_jax.bench.variants import lower_ours, lower_plain, make_workload
+from experiments.joint_pass import APART, lower_joint
+from famus_jax.benchmark.measure import loop_free_flops
+from famus_jax.benchmark.workload import lower_ours, lower_plain, make_workload
 from famus_jax.models import build_model
 
 

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-
 from famus_jax.bench import parity
 
 CASES = [

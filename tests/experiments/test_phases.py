@@ -4,18 +4,17 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from famus_jax import linen_forward
-from famus_jax.bench.measure import compile_step, loop_free_flops
-from famus_jax.bench.phases import (
+from experiments.phases import (
     PHASES,
     compile_prefixes,
     measure_phases,
     phase_table,
     steps_in_phases,
 )
-from famus_jax.bench.pictures import draw_phases
-from famus_jax.bench.rows import PLAIN, lower
-from famus_jax.bench.variants import lower_ours, make_workload
+from experiments.pictures import draw_phases
+from famus_jax import linen_forward
+from famus_jax.benchmark.measure import compile_step, loop_free_flops
+from famus_jax.benchmark.workload import lower_ours, lower_plain, make_workload
 from famus_jax.core import gate_state as gs
 from famus_jax.core.gates import gate_preset
 from famus_jax.core.pooling import group_widths
@@ -39,7 +38,7 @@ def test_phases_add_up_to_the_whole_step(name):
     estimator = steps_in_phases(WORK)[name]
     flops = [program.flops for program in compile_prefixes(WORK, estimator).values()]
     if estimator is None:
-        whole = compile_step(*lower(WORK, PLAIN)).flops
+        whole = compile_step(*lower_plain(WORK)).flops
     else:
         whole = compile_step(*lower_ours(WORK, estimator, Variant())).flops
     assert flops[-1] == pytest.approx(whole, rel=0.01)

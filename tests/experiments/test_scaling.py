@@ -5,8 +5,8 @@ import functools
 import jax
 import pytest
 
-from famus_jax.bench.pictures import draw_scaling
-from famus_jax.bench.scaling import (
+from experiments.pictures import draw_scaling
+from experiments.scaling import (
     coarse,
     common_estimators,
     default_axes,
@@ -15,7 +15,7 @@ from famus_jax.bench.scaling import (
     slope,
     table,
 )
-from famus_jax.bench.variants import make_workload
+from famus_jax.benchmark.workload import make_workload
 
 
 def test_slope_by_hand():

@@ -1,7 +1,6 @@
 """What compiled programs compute and send, as devices double. The table: `famus_jax.bench.traffic`."""
 
 import pytest
-
 from famus_jax.bench import traffic
 
 HEAD = traffic.WIDTH * traffic.CLASSES

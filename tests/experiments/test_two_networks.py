@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from famus_jax.bench import two_networks
 
 
