@@ -1,9 +1,8 @@
 """How close cheaper meta gradients come to the exact one along real training runs.
 
     python -m experiments.agreement --config=configs/agreement.py:digits --workdir=runs/agreement_digits
-    python -m experiments.agreement --config=configs/agreement.py:cifar10 --workdir=runs/agreement_cifar10
-    python -m experiments.agreement --config=configs/agreement.py:gates --workdir=runs/agreement_gates
-    python -m experiments.agreement --config=configs/agreement.py:smoke --workdir=runs/agreement_smoke
+
+and likewise with "cifar10", "gates" and "smoke", each in a folder of its own.
 
 "digits" (the default): 1,797 handwritten digits that come with scikit-learn, 60 % symmetric noise, 50
 trusted images, a CNN of five layer groups; minutes on two cores. "cifar10": WideResNet-16-2 on 5,000

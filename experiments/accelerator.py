@@ -1,9 +1,9 @@
 """Runs pieces of work on an accelerator, one after the other, within a given time.
 
-    python experiments/accelerator.py --list
-    python experiments/accelerator.py --piece=benchmark_wrn_28_10_bfloat16,strategies_wrn_28_10
-    python experiments/accelerator.py --piece=cifar10_60_wrn_28_2 --data_dir=DIR --max_minutes=9
-    python experiments/accelerator.py --piece=all --smoke
+    python -m experiments.accelerator --list
+    python -m experiments.accelerator --piece=benchmark_wrn_28_10_bfloat16,strategies_wrn_28_10
+    python -m experiments.accelerator --piece=cifar10_60_wrn_28_2 --data_dir=DIR --max_minutes=9
+    python -m experiments.accelerator --piece=all --smoke
 
 Call it again to go on: a benchmark whose result is there is not repeated, training resumes. Every
 command is a process of its own, so that each starts with an empty device; compiled programs are kept in
@@ -24,8 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from famus_jax.bench.pieces import PIECES, Command, Piece
-
+from experiments.accelerator_pieces import PIECES, Command, Piece
 from famus_jax.train.clock import Clock
 
 
@@ -40,7 +39,7 @@ class Places(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """The command line; returns the exit status: 0 also when the time is up."""
     parser = argparse.ArgumentParser(
-        prog="accelerator",
+        prog="python -m experiments.accelerator",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,7 +80,7 @@ def listing(pieces, smoke: bool = False) -> str:
     for piece in pieces:
         lines.append(f"{piece.name}  (about {piece.minutes} min, a guess): {piece.answers}")
         for command in piece.smoke if smoke else piece.commands:
-            lines.append("    famus " + " ".join(command))
+            lines.append(f"    {shown(command)}")
     return "\n".join(lines)
 
 
@@ -121,9 +120,9 @@ def run_pieces(
             if filled[0] == "train" and max_minutes is not None:
                 left = max(0.001, max_minutes - (now() - begun) / 60)
                 filled = (*filled, f"--max_minutes={left:.3f}")
-            print(f"{piece.name}: famus {' '.join(filled)}", flush=True)
+            print(f"{piece.name}: {shown(filled)}", flush=True)
             start = now()
-            status = run([sys.executable, "-m", "famus_jax.cli", *filled])
+            status = run(process(filled))
             _write_down(places, piece.name, filled, status, now() - start)
             worst = worst or status
             if status == 0 and filled[0] == "train":
@@ -143,6 +142,19 @@ def _runner(places: Places, smoke: bool) -> Callable[[list[str]], int]:
     if not smoke:
         environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(places.out.absolute() / "compiled"))
     return lambda command: subprocess.run(command, env=environment).returncode
+
+
+def process(command: Command) -> list[str]:
+    """The words that start it: a command of `famus`, or a study of `experiments`."""
+    if command[0].startswith("experiments."):
+        return [sys.executable, "-m", *command]
+    return [sys.executable, "-m", "famus_jax.cli", *command]
+
+
+def shown(command: Command) -> str:
+    """For people."""
+    study = command[0].startswith("experiments.")
+    return " ".join(["python -m" if study else "famus", *command])
 
 
 def fill(command: Command, places: Places) -> Command:
@@ -170,3 +182,7 @@ def _write_down(places: Places, name: str, command: Command, status: int, second
     with (places.out / "pieces.jsonl").open("a") as file:
         record = {"piece": name, "command": command, "status": status, "seconds": round(seconds, 1)}
         file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -19,7 +19,7 @@ class Piece(NamedTuple):
       name: on the command line, and of its results.
       answers: the question that it answers.
       minutes: a guess for one GPU, of all its commands to their end.
-      commands: arguments of `famus`, one after the other.
+      commands: arguments of `famus`, or a study of `experiments` with its own, one after the other.
       smoke: the same at a size for one CPU core.
     """
 
@@ -48,14 +48,8 @@ _SMALL = ("--model=mlp", "--batch=16", "--meta_batch=4", "--image_size=8", "--ro
 def _benchmark(model: str, batch: int, precision: str) -> Piece:
     name = f"benchmark_{model}_{precision}"
     common = ("benchmark", f"--model={model}", f"--batch={batch}", f"--precision={precision}")
-    common += ("--block=10", "--draws=0")
-    small = (
-        "benchmark",
-        *_SMALL,
-        "--draws=0",
-        "--block=2",
-        "--variants=famus_head,active_only_head",
-    )
+    common += ("--block=10",)
+    small = ("benchmark", *_SMALL, "--block=2", "--rows=famus_head,active_only_head")
     if precision != "tf32":  # a CPU has no such units
         small += (f"--precision={precision}",)
     return Piece(
@@ -63,11 +57,11 @@ def _benchmark(model: str, batch: int, precision: str) -> Piece:
         f"{model}, batch {batch}, {precision}: cost of a step, share of the matrix rate, memory",
         8,
         (
-            (*common, f"--variants={FULL}", f"--json={{results}}/{name}.json"),
+            (*common, f"--rows={FULL}", f"--json={{results}}/{name}.json"),
             (
                 *common,
                 f"--meta_batch={batch // 4}",
-                f"--variants={QUARTER}",
+                f"--rows={QUARTER}",
                 f"--json={{results}}/{name}_quarter.json",
             ),
         ),
@@ -77,7 +71,7 @@ def _benchmark(model: str, batch: int, precision: str) -> Piece:
 
 def _strategies(model: str, batch: int) -> Piece:
     name = f"strategies_{model}"
-    common = ("benchmark", "--variants=active_only_head", "--draws=0", "--strategies")
+    common = ("experiments.strategies",)
     end = (f"--json={{results}}/{name}.json",)
     return Piece(
         name,
@@ -99,7 +93,7 @@ def _strategies(model: str, batch: int) -> Piece:
 
 def _joint_pass(model: str, batch: int) -> Piece:
     name = f"joint_pass_{model}"
-    common = ("benchmark", "--variants=active_only_head", "--draws=0", "--joint_pass")
+    common = ("experiments.joint_pass",)
     end = (f"--json={{results}}/{name}.json",)
     sizes = (f"--batch={batch}", f"--meta_batch={batch // 4}", "--block=10")
     return Piece(
@@ -113,9 +107,12 @@ def _joint_pass(model: str, batch: int) -> Piece:
 
 def _trace(model: str, batch: int) -> Piece:
     name = f"trace_{model}"
-    variants = "--variants=exact,famus_last_block,active_only_head"
-    common = ("benchmark", "--draws=0", f"--trace={{out}}/{name}", variants)
-    small = ("benchmark", "--draws=0", f"--trace={{out}}/{name}", "--variants=active_only_head")
+    common = (
+        "benchmark",
+        f"--trace={{out}}/{name}",
+        "--rows=exact,famus_last_block,active_only_head",
+    )
+    small = ("benchmark", f"--trace={{out}}/{name}", "--rows=active_only_head")
     end = (f"--json={{results}}/{name}.json",)
     return Piece(
         name,

@@ -1,4 +1,4 @@
-"""How well does bfloat16 keep the meta gradient?  python -m famus_jax.bench.mixed_precision --json PATH
+"""How well does bfloat16 keep the meta gradient?  python -m experiments.mixed_precision --json PATH
 
 For networks at their initialisation, by the exact meta gradient of one batch: ∂L_val/∂V ∈ Rⁿ, the
 derivative with respect to the examples' weights (equal ones), in bfloat16 compute against float32, both
@@ -17,33 +17,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.agreement.gradients import weight_gradient
 from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.core.estimators import exact
 from famus_jax.core.forwards import compute_in
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.losses import mean_of, softmax_cross_entropy
-from famus_jax.core.meta_gradient import fused_meta_gradient
-from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.models import build_model
+from famus_jax.objectives import mwnet
+from famus_jax.train.files import write_json
+from famus_jax.train.summary import provenance
 
 PyTree = Any
 MODELS = ("mlp", "cnn", "resnet_32", "wrn_28_2")
-
-
-def weights_of_examples() -> Objective:
-    """θ = V ∈ Rⁿ itself, equal at the start: its meta gradient is ∂L_val/∂V."""
-    import optax
-
-    def loss(theta: jax.Array, outputs: PyTree, batch: PyTree) -> tuple[jax.Array, jax.Array]:
-        losses = softmax_cross_entropy(outputs, batch)
-        return jnp.vdot(theta.astype(losses.dtype), losses), theta
-
-    def init(key: jax.Array, n: int) -> jax.Array:
-        del key
-        return jnp.full(n, 1 / n, jnp.float32)
-
-    return Objective("weights", init, loss, optax.sgd(1.0), softmax_cross_entropy)
 
 
 def examples(seed: int, n: int, classes: int, size: int) -> dict[str, jax.Array]:
@@ -79,14 +67,20 @@ def measure(model: str, seed: int, n: int = 64, m: int = 32, size: int = 16) -> 
 def _gradient(
     forward: Any, groups: LayerGroups, params: PyTree, state: PyTree, batch: PyTree, meta: PyTree
 ) -> np.ndarray:
-    objective = weights_of_examples()
-    problem = Problem(forward, objective, mean_of(softmax_cross_entropy), groups)
+    method, key = mwnet(), jax.random.key(0)  # of it the loss of an example alone is used
+    problem = Problem(forward, method, mean_of(softmax_cross_entropy), groups)
 
     def gradient(params: PyTree) -> jax.Array:
-        point = Point(params, state, jax.random.key(0), batch, meta, jnp.float32(0.1))
-        return fused_meta_gradient(
-            problem, objective.init(jax.random.key(0), len(batch["label"])), point
+        point = Point(
+            params=params,
+            model_state=state,
+            rng=key,
+            batch=batch,
+            meta_batch=meta,
+            alpha=jnp.float32(0.1),
         )
+        n = len(batch["label"])
+        return weight_gradient(problem, exact(), point, jnp.full(n, 1 / n, jnp.float32), key)
 
     return np.asarray(jax.jit(gradient)(params), np.float64)
 
@@ -94,7 +88,7 @@ def _gradient(
 def main(argv: list[str] | None = None) -> int:
     """Prints a line per network."""
     parser = argparse.ArgumentParser(
-        prog="python -m famus_jax.bench.mixed_precision", description=__doc__
+        prog="python -m experiments.mixed_precision", description=__doc__
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -108,18 +102,10 @@ def main(argv: list[str] | None = None) -> int:
         rows += mine
         cosines = np.array([row["cosine"] for row in mine])
         signs = np.mean([row["same_sign"] for row in mine])
-        print(f"| {model} | {cosines.mean():.5f} ± {cosines.std():.5f} | {signs:.1%} |", flush=True)
+        spread = cosines.std(ddof=1) if len(cosines) > 1 else 0.0
+        print(f"| {model} | {cosines.mean():.5f} ± {spread:.5f} | {signs:.1%} |", flush=True)
     if arguments.json:
-        from famus_jax.train.files import write_json
-        from famus_jax.train.summary import provenance
-
-        write_json(
-            arguments.json,
-            {
-                "rows": rows,
-                "provenance": provenance(command),
-            },
-        )
+        write_json(arguments.json, {"rows": rows, "provenance": provenance(command)})
     return 0
 
 

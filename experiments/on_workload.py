@@ -16,6 +16,13 @@ from famus_jax.train.files import write_json
 from famus_jax.train.summary import provenance
 
 
+def add_timed(parser: argparse.ArgumentParser) -> None:
+    """The flags of a study that times steps."""
+    add_workload(parser)
+    parser.add_argument("--rounds", type=int, default=10, help="timed blocks per program")
+    parser.add_argument("--block", type=int, default=1, help="steps in a block")
+
+
 def study(
     name: str,
     argv: Sequence[str],
@@ -44,10 +51,7 @@ def study(
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_workload(parser)
-    if timed:
-        parser.add_argument("--rounds", type=int, default=10, help="timed blocks per program")
-        parser.add_argument("--block", type=int, default=1, help="steps in a block")
+    (add_timed if timed else add_workload)(parser)
     add_arguments(parser)
     args = parser.parse_args(list(argv))
     n, m = args.batch, args.batch if args.meta_batch is None else args.meta_batch

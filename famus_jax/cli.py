@@ -99,7 +99,9 @@ def benchmark(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
-    return command.run(parser.parse_args(argv[1:]))
+    arguments = parser.parse_args(argv[1:])
+    arguments.command_line = argv
+    return command.run(arguments)
 
 
 def noise(argv: list[str]) -> int:

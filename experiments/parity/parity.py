@@ -1,27 +1,23 @@
-"""Do many devices give the numbers of one?  python -m famus_jax.bench.parity --json PATH
+"""The cases, and one of them against one device: whole training steps of a tiny network.
 
-Whole training steps of a tiny network, on 1, 2, 4 and 8 virtual CPU devices, in three ways
-(`jax.jit` on sharded arrays, `jax.shard_map`, `jax.pmap`), for every objective and estimator, against
-`jax.jit` on one device: largest differences of parameters, meta-parameters and metrics, relative to
-the largest number of the array; gates and draws compared exactly.
+On 1, 2, 4 and 8 virtual CPU devices, in three ways (`jax.jit` on sharded arrays, `jax.shard_map`,
+`jax.pmap`), for every objective and estimator, against `jax.jit` on one device: largest differences of
+parameters, meta-parameters and metrics, relative to the largest number of the array; gates and draws
+compared exactly.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import optax
-from famus_jax.bench.parity_network import SIZES, examples, initial, tiny_network
 
+from experiments.parity.network import SIZES, examples, initial, tiny_network
 from famus_jax import objectives, parallel
 from famus_jax.core import estimators as est
 from famus_jax.core.estimators import Estimator
@@ -33,7 +29,6 @@ PyTree = Any
 WAYS = ("jit", "shard_map", "pmap")
 NETWORKS = ("mlp", "batchnorm")
 N, M, STEPS = 32, 16, 3
-FLOAT32_BOUND = 1e-6  # of leaves that are float32 in a float64 run: an ulp is 1e-7
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "mwnet sum": lambda: objectives.mwnet(hidden=7, meta_optimizer=optax.sgd(0.5, momentum=0.9)),
@@ -228,113 +223,3 @@ def _in(objective: Objective, dtype: Any) -> Objective:
 
 def _accuracy(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:
     return {"accuracy": (logits_of(outputs).argmax(-1) == batch["label"]).mean()}
-
-
-# --- the table --------------------------------------------------------------------------------
-
-
-def table(rows: Iterable[dict[str, Any]]) -> str:
-    """Markdown: per objective, estimator and network the worst of all ways and device counts.
-
-    What is compared in float32 is shown under metrics, to which nearly all of it belongs.
-    """
-    worst: dict[tuple, dict[str, Any]] = {}
-    for row in rows:
-        key = tuple(row[name] for name in ("objective", "estimator", "network"))
-        seen = worst.setdefault(key, {"params": 0, "theta": 0, "metrics": 0, "gates": True, "n": 0})
-        for name in ("params", "theta", "metrics"):
-            seen[name] = max(seen[name], row[name])
-        seen["metrics"] = max(seen["metrics"], row.get("float32", 0.0))
-        seen["gates"] &= row["gates"]
-        seen["n"] += 1
-    lines = ["| objective | estimator | network | programs | parameters | θ | metrics | gates |"]
-    lines.append("|" + "---|" * 8)
-    for key, seen in worst.items():
-        numbers = [f"{seen[name]:.0e}" for name in ("params", "theta", "metrics")]
-        same = "same" if seen["gates"] else "DIFFER"
-        lines.append("| " + " | ".join([*key, str(seen["n"]), *numbers, same]) + " |")
-    return "\n".join(lines)
-
-
-def missing(chosen: Iterable[Case], rows: Iterable[dict[str, Any]]) -> list[Case]:
-    """The cases that have no row yet."""
-    names = [field.name for field in dataclasses.fields(Case)]
-    known = {Case(**{name: row[name] for name in names}) for row in rows}
-    return [case for case in chosen if case not in known]
-
-
-def recorded(path: Path | None, dtype: Any) -> dict[str, Any]:
-    """What the file has already: `rows` and the `provenance` of each command that made some.
-
-    Raises ValueError where it was made in another precision, or is no JSON.
-    """
-    from famus_jax.train.files import read_json
-
-    name = np.dtype(dtype).name
-    if path is None or not path.exists():
-        return {"dtype": name, "rows": [], "provenance": []}
-    found = read_json(path)
-    if found.get("dtype", "float64") != name:
-        raise ValueError(f"{path} is of {found['dtype']}, this run of {name}: name another file")
-    return {"dtype": name, **{k: found[k] for k in ("rows", "provenance")}}
-
-
-def is_off(row: dict[str, Any], bound: float) -> bool:
-    """Whether many devices gave other numbers than one, or other gates."""
-    worst = max(row["params"], row["theta"], row["metrics"])
-    return worst > bound or row.get("float32", 0.0) > FLOAT32_BOUND or not row["gates"]
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Prints the table; 1 if a row is off. Rows that the file has already are not run again."""
-    parser = argparse.ArgumentParser(prog="python -m famus_jax.bench.parity", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write all rows, with versions, to this file")
-    parser.add_argument("--float32", action="store_true", help="in float32 (default: float64)")
-    parser.add_argument("--small", action="store_true", help="a few rows only")
-    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--objectives", nargs="+", choices=sorted(OBJECTIVES), help="only these")
-    parser.add_argument("--estimators", nargs="+", choices=sorted(ESTIMATORS), help="only these")
-    arguments = parser.parse_args(argv)
-    command = [parser.prog, *(sys.argv[1:] if argv is None else argv)]
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_num_cpu_devices", 8)
-    jax.config.update("jax_enable_x64", not arguments.float32)
-    dtype, bound = (np.float32, 1e-4) if arguments.float32 else (np.float64, 1e-10)
-
-    from tqdm import tqdm
-
-    from famus_jax.train.files import write_json
-    from famus_jax.train.summary import provenance
-
-    chosen = [
-        case
-        for case in cases(arguments.small, arguments.devices, arguments.ways)
-        if case.estimator in (arguments.estimators or ESTIMATORS)
-        and case.objective in (arguments.objectives or OBJECTIVES)
-    ]
-    try:
-        result = recorded(arguments.json, dtype)
-    except ValueError as error:
-        parser.error(str(error))
-    rows = result["rows"]
-    chosen = missing(chosen, rows)
-    if chosen:
-        result["provenance"] = [*result["provenance"], provenance(command)]
-    for before, case in zip([None, *chosen], tqdm(chosen, unit="program", mininterval=5)):
-        if before and before.estimator != case.estimator:
-            jax.clear_caches()  # hundreds of programs at once exhaust the memory maps of a process
-        rows.append(compare(case, dtype))
-        if arguments.json:  # it takes long: keep what there is
-            write_json(arguments.json, result)
-    off = [row for row in rows if is_off(row, bound)]
-    print(table(rows))
-    print(f"\n{len(rows)} programs, {len(off)} off by more than {bound:g}, {np.dtype(dtype).name}")
-    for row in off:
-        print("off:", row)
-    return 1 if off else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

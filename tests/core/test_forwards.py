@@ -106,7 +106,7 @@ def test_half_precision_weight_gradient(estimator):
 
     Fails if v, its products or the parameters are rounded on the way (they would lose more).
     """
-    from famus_jax.bench.agreement import weight_gradient
+    from experiments.agreement.gradients import weight_gradient
 
     forward, params, state, batch, meta = conv_net()
     rng, weights = jax.random.key(4), jnp.full(12, 1 / 12)

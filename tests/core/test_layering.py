@@ -53,7 +53,7 @@ def test_core_needs_jax_and_optax_only(path):
                 "famus_jax.models",
                 "famus_jax.data",
                 "famus_jax.train",
-                "famus_jax.bench",
+                "famus_jax.benchmark",
                 "flax",
             ),
         ),

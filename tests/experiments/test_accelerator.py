@@ -1,15 +1,19 @@
 """Pieces of work: their commands parse, they stay within their time, and go on where they were."""
 
+import argparse
+import importlib.util
 import json
 import pathlib
 import sys
 
 import pytest
-from famus_jax.bench.accelerator import Places, fill, listing, main, run_pieces
-from famus_jax.bench.main import _parser
-from famus_jax.bench.pieces import PIECES, Piece
-from famus_jax.bench.rows import estimators
-from famus_jax.bench.variants import make_workload
+
+from experiments.accelerator import Places, fill, listing, main, run_pieces
+from experiments.accelerator_pieces import PIECES, Piece
+from experiments.on_workload import add_timed
+from famus_jax.benchmark.command import add_arguments
+from famus_jax.benchmark.rows import estimators
+from famus_jax.benchmark.workload import make_workload
 
 CONFIGS = pathlib.Path(__file__).parents[2]
 BENCH = ("benchmark", "--json={results}/b.json")
@@ -21,14 +25,20 @@ def places(tmp_path):
     return Places(tmp_path / "out", tmp_path / "results", "somewhere")
 
 
-def test_every_command_is_one_that_famus_takes():
+def test_every_command_is_one_that_famus_or_a_study_takes():
     """Fails for a flag or a row that is not there: on the accelerator it would cost a start."""
+    parsers = {"benchmark": argparse.ArgumentParser(), "experiments": argparse.ArgumentParser()}
+    add_arguments(parsers["benchmark"])
+    add_timed(parsers["experiments"])
     rows = estimators(make_workload("cnn", 8, 8, image_size=8).groups)
     for piece in PIECES.values():
         for command in (*piece.commands, *piece.smoke):
             if command[0] == "benchmark":
-                args = _parser().parse_args(command[1:])
-                assert set(args.variants.split(",")) <= rows.keys()
+                args = parsers["benchmark"].parse_args(command[1:])
+                assert set(args.rows.split(",")) <= rows.keys()
+            elif command[0].startswith("experiments."):
+                assert importlib.util.find_spec(command[0])
+                parsers["experiments"].parse_args(command[1:])
             else:
                 config = next(p for p in command if p.startswith("--config=")).split("=")[1]
                 assert (CONFIGS / config.split(":")[0]).exists()

@@ -1,11 +1,12 @@
-"""Many devices, one result. The whole table: `python -m famus_jax.bench.parity`."""
+"""Many devices, one result. The whole table: `python -m experiments.parity`."""
 
 import dataclasses
 import json
 
 import numpy as np
 import pytest
-from famus_jax.bench import parity
+
+from experiments.parity import parity, table
 
 CASES = [
     parity.Case("mwnet sum", "exact", "batchnorm", "jit", 4),
@@ -61,17 +62,17 @@ def test_every_pair(case):
 def test_goes_on_from_its_file(tmp_path):
     """Fails if a recorded case is not known again, another is taken for it, or precisions mix."""
     path = tmp_path / "parity.json"
-    assert parity.recorded(path, np.float64)["rows"] == []
+    assert table.recorded(path, np.float64)["rows"] == []
     case = parity.Case("l2r", "exact", "mlp", "jit", 2)
     row = {**dataclasses.asdict(case), "params": 0.0, "theta": 0.0, "metrics": 0.0, "gates": True}
     path.write_text(json.dumps({"rows": [row], "provenance": [{"commit": "a"}]}))
-    found = parity.recorded(path, np.float64)
+    found = table.recorded(path, np.float64)
     assert found["provenance"] == [{"commit": "a"}]
     other = dataclasses.replace(case, devices=4)
-    assert parity.missing([case, other], found["rows"]) == [other]
+    assert table.missing([case, other], found["rows"]) == [other]
     path.write_text(json.dumps({"dtype": "float64", "rows": [], "provenance": []}))
     with pytest.raises(ValueError, match="float64, this run of float32"):
-        parity.recorded(path, np.float32)
+        table.recorded(path, np.float32)
 
 
 @pytest.mark.parametrize("where", ["params", "theta", "metrics"])
@@ -112,7 +113,7 @@ def test_no_leaf_is_left_out(monkeypatch, where, dtype, leaf, column):
 )
 def test_what_is_off(change, off):
     row = {"params": 1e-15, "theta": 0.0, "metrics": 0.0, "float32": 0.0, "gates": True, **change}
-    assert parity.is_off(row, 1e-10) == off
+    assert table.is_off(row, 1e-10) == off
 
 
 def test_the_table_shows_the_worst_and_hides_nothing():
@@ -123,5 +124,5 @@ def test_the_table_shows_the_worst_and_hides_nothing():
         "metrics": 0.0,
         "gates": True,
     }
-    [line] = parity.table([row, {**row, "float32": 3e-8, "params": 0.0}]).splitlines()[2:]
+    [line] = table.table([row, {**row, "float32": 3e-8, "params": 0.0}]).splitlines()[2:]
     assert line == "| mwnet sum | exact | batchnorm | 2 | 1e-15 | 0e+00 | 3e-08 | same |"
