@@ -69,7 +69,7 @@ def drawn_estimators(work: Workload) -> dict[str, Estimator]:
         for estimator in (top_k(1, lookahead=only), exact(lookahead=only))
     )
     budget = cheapest + (most_expensive - cheapest) / 4
-    gates = {"lag": 2, "max_variants": PROGRAMS}
+    gates: dict[str, Any] = {"lag": 2, "max_variants": PROGRAMS}
     target = float(min(4, len(work.groups)))
     return {
         "random_depth_0.2": random_depth(0.2, lookahead=only),

@@ -180,10 +180,10 @@ def plain_phases(work: Workload) -> dict[str, Callable[..., PyTree]]:
         return losses.mean(), new_state
 
     def forward(state, batch):
-        return loss(*state[:2], batch)
+        return loss(state[0], state[1], batch)
 
     def backward(state, batch):
-        return jax.value_and_grad(loss, has_aux=True)(*state[:2], batch)
+        return jax.value_and_grad(loss, has_aux=True)(state[0], state[1], batch)
 
     def step(state, batch):
         (value, model_state), gradient = backward(state, batch)
