@@ -113,7 +113,8 @@ class AtStart:
         if row.method not in self._exact:
             self._exact[row.method] = self._gradients(row, exact())(jax.random.key(0))
         s, theta = self._exact[row.method]
-        totals, estimator = dict.fromkeys(KEYS, 0.0), row.estimator
+        estimator = row.estimator
+        totals: dict[str, float] = dict.fromkeys(KEYS, 0.0)
         gradients = self._gradients(row, estimator)
         for share, key in self._draws_of(row, estimator):
             s_row, theta_row = gradients(key)
