@@ -7,31 +7,34 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.groups import LayerGroups, Part, PyTree
-from famus_jax.core.linearize import Forward, Linearized, Split
+from famus_jax.core.layers import Layers, Part, PyTree
+from famus_jax.core.linearize import Forward, Linearized, function_of_params
 
 
-def reverse_only(
+def finite_difference(
     forward: Forward,
     params: PyTree,
     model_state: PyTree,
     rng: jax.Array,
     batch: PyTree,
-    groups: LayerGroups,
+    layers: Layers,
     *,
     epsilon: float = 1e-2,
 ) -> Linearized:
     """As `linearize`, for networks whose operations define only a reverse rule (`jax.custom_vjp`).
 
-    J v is (f(w + ε v) − f(w − ε v)) / 2ε, two more forward passes above the lowest active group; ε is
-    chosen so that the step's norm is `epsilon` times that of the active parameters. In float32
-    about three digits are right at best.
+    J v is (f(w + ε v) − f(w − ε v)) / 2ε, two more forward passes above the lowest active layer.
+
+    Args:
+      forward, params, model_state, rng, batch, layers: see `linearize`.
+      epsilon: the norm of the step ε v over that of the active parameters. In float32 about three
+        digits are right at best.
     """
-    differentiable = Split(forward, model_state, rng, batch)
+    differentiable = function_of_params(forward, model_state, rng, batch)
     f, pull_back, (rest, new_state) = jax.vjp(differentiable, params, has_aux=True)
 
     def shifted(v: Part, active: Sequence[int]):
-        part = groups.part(params, active)
+        part = layers.part(params, active)
         largest = _positive(jnp.stack([jnp.abs(x).max() for x in v]).max())
         unit = tuple(x / largest for x in v)  # first, so that no square of v is too small
         length = epsilon * _positive(_norm(part)) / _positive(_norm(unit))
@@ -40,26 +43,26 @@ def reverse_only(
             moved = tuple(
                 w + (sign * length * x).astype(w.dtype) for w, x in zip(part, unit, strict=True)
             )
-            return differentiable(groups.place(moved, params, active))[0]
+            return differentiable(layers.place(moved, params, active))[0]
 
         return at(1.0), at(-1.0), length / largest
 
-    def push(v: Part, active: Sequence[int]) -> list[jax.Array]:
+    def jvp(v: Part, active: Sequence[int]) -> list[jax.Array]:
         plus, minus, eps = shifted(v, active)
         return [((a - b) / (2 * eps)).astype(a.dtype) for a, b in zip(plus, minus)]
 
-    def pull(c: list[jax.Array]) -> PyTree:
+    def vjp(c: list[jax.Array]) -> PyTree:
         return pull_back(c)[0]
 
     return Linearized(
-        f,
-        differentiable.rebuild(rest),
-        batch,
-        new_state,
-        push,
-        pull,
-        lambda c, active: groups.part(pull(c), active),
-        shifted,
+        f=f,
+        rest=rest,
+        batch=batch,
+        model_state=new_state,
+        jvp=jvp,
+        vjp=vjp,
+        vjp_part=lambda c, active: layers.part(vjp(c), active),
+        shifted=shifted,
     )
 
 

@@ -2,13 +2,12 @@
 
 Symbols: f = the network's outputs, J = ∂f/∂w, v = a direction in parameter space (a pytree, or a
 part of one), c = a cotangent shaped like f. Everything FaMUS needs beyond a plain step is one J v
-on the active layer groups.
+on the active layers.
 
-Three ways to have them, alike for all that uses them: `linearize` (one forward pass, its residuals
-shared by all products: running `jax.vjp` and `jax.jvp` separately would pay for the forward pass
-twice, 2.33 instead of 2.00 plain steps), `reverse_only` (J v by finite differences of the outputs)
-and `micro_batched` (a few examples at a time, nothing kept). Each of them also on one device's share
-of the batch, for results of all devices' (`data_parallel`).
+Ways to differentiate are functions of one type, `Differentiate`: `linearize` (one forward pass, its
+residuals shared by all products: running `jax.vjp` and `jax.jvp` separately would pay for the forward
+pass twice, 2.33 instead of 2.00 plain steps) and `finite_difference` (J v as a difference of outputs).
+`micro_batched(how, count)` and `on_all_devices(how, axis)` make another one of either.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.groups import LayerGroups, Part, PyTree
+from famus_jax.core.layers import Layers, Part, PyTree
 
 Forward = Callable[[PyTree, PyTree, jax.Array, PyTree], tuple[PyTree, PyTree]]
 
@@ -31,31 +30,83 @@ class Linearized:
 
     Attributes:
       f: the floating-point leaves of the network's outputs, a list. Only they carry derivatives.
-      rebuild: f -> the outputs as the network returned them (integer leaves put back).
+      rest: the outputs without them; see `split_outputs`.
       batch: the examples that f is about: where the forward pass ran on one device's share of the
         batch, those of all devices.
       model_state: the new model state (BatchNorm statistics and the like).
-      push: `(v, active) -> J v` for a direction v (a part) that is zero outside the groups `active`;
-        shaped like `f`. Costs what the network costs above the lowest active group.
-      pull: `c -> Jᵀ c`, a tree shaped like the parameters.
-      pull_part: `(c, active) -> ` the groups `active` of Jᵀ c, without the backward pass below the
+      jvp: `(v, active) -> J v` for a direction v (a part) that is zero outside the layers `active`;
+        shaped like `f`. Costs what the network costs above the lowest active layer.
+      vjp: `c -> Jᵀ c`, a tree shaped like the parameters.
+      vjp_part: `(c, active) -> ` the layers `active` of Jᵀ c, without the backward pass below the
         lowest of them.
-      shifted: `(v, active) -> (f(w + ε v), f(w − ε v), ε)`, where `push` is a finite difference.
+      shifted: `(v, active) -> (f(w + ε v), f(w − ε v), ε)`, where `jvp` is a finite difference.
     """
 
     f: list[jax.Array]
-    rebuild: Callable[[list[jax.Array]], PyTree]
+    rest: PyTree
     batch: PyTree
     model_state: PyTree
-    push: Callable[[Part, Sequence[int]], list[jax.Array]]
-    pull: Callable[[list[jax.Array]], PyTree]
-    pull_part: Callable[[list[jax.Array], Sequence[int]], Part]
+    jvp: Callable[[Part, Sequence[int]], list[jax.Array]]
+    vjp: Callable[[list[jax.Array]], PyTree]
+    vjp_part: Callable[[list[jax.Array], Sequence[int]], Part]
     shifted: Callable[[Part, Sequence[int]], tuple[list, list, jax.Array]] | None = None
 
     @property
     def outputs(self) -> PyTree:
         """The network's outputs at w."""
-        return self.rebuild(self.f)
+        return self.outputs_at(self.f)
+
+    def outputs_at(self, f: list[jax.Array]) -> PyTree:
+        """The outputs with other numbers in them."""
+        return join_outputs(f, self.rest)
+
+
+Differentiate = Callable[[Forward, PyTree, PyTree, jax.Array, PyTree, Layers], Linearized]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Taken:
+    """Stands for a leaf that `split_outputs` took out."""
+
+
+def split_outputs(outputs: PyTree) -> tuple[list[jax.Array], PyTree]:
+    """The floating-point leaves of a network's outputs, and the outputs without them.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> f, rest = split_outputs({"logits": jnp.ones((2, 3)), "count": jnp.array(2)})
+      >>> [x.shape for x in f], join_outputs(f, rest)["logits"].shape
+      ([(2, 3)], (2, 3))
+    """
+    leaves, treedef = jax.tree.flatten(outputs)
+    taken = [jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves]
+    f = [jnp.asarray(x) for x, take in zip(leaves, taken) if take]
+    rest = [_Taken() if take else x for x, take in zip(leaves, taken)]
+    return f, jax.tree.unflatten(treedef, rest)
+
+
+def join_outputs(f: list[jax.Array], rest: PyTree) -> PyTree:
+    """The inverse of `split_outputs`."""
+    values = iter(f)
+
+    def is_taken(x: Any) -> bool:
+        return isinstance(x, _Taken)
+
+    return jax.tree.map(lambda x: next(values) if is_taken(x) else x, rest, is_leaf=is_taken)
+
+
+def function_of_params(
+    forward: Forward, model_state: PyTree, rng: jax.Array, batch: PyTree
+) -> Callable[[PyTree], tuple[list[jax.Array], tuple[PyTree, PyTree]]]:
+    """`params -> (f, (rest, new_model_state))`, what JAX's transformations want (`has_aux=True`)."""
+
+    def function(params: PyTree) -> tuple[list[jax.Array], tuple[PyTree, PyTree]]:
+        outputs, new_state = forward(params, model_state, rng, batch)
+        f, rest = split_outputs(outputs)
+        return f, (rest, new_state)
+
+    return function
 
 
 def linearize(
@@ -64,7 +115,7 @@ def linearize(
     model_state: PyTree,
     rng: jax.Array,
     batch: PyTree,
-    groups: LayerGroups,
+    layers: Layers,
 ) -> Linearized:
     """Runs `forward` once and keeps its derivative with respect to the parameters.
 
@@ -74,11 +125,24 @@ def linearize(
       model_state: whatever the network carries from step to step, `()` for nothing.
       rng: a key for dropout and the like.
       batch: a pytree with leading size n.
-      groups: the layer groups of `params`.
+      layers: the layers of `params`.
+
+    Raises:
+      ValueError: if an operation of the network has no forward-mode rule.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from famus_jax.core.layers import layers_by
+      >>> def forward(params, model_state, rng, batch):
+      ...     return batch @ params["w"], model_state
+      >>> params, batch = {"w": jnp.ones((3, 1))}, jnp.arange(6.0).reshape(2, 3)
+      >>> at_w = linearize(forward, params, (), None, batch, layers_by(params, {"w": 0}))
+      >>> at_w.jvp((jnp.ones((3, 1)),), (0,))[0][:, 0].tolist()
+      [3.0, 12.0]
     """
-    differentiable = Split(forward, model_state, rng, batch)
+    differentiable = function_of_params(forward, model_state, rng, batch)
     try:
-        f, pushforward, (rest, new_state) = jax.linearize(differentiable, params, has_aux=True)
+        f, jvp, (rest, new_state) = jax.linearize(differentiable, params, has_aux=True)
     except (TypeError, NotImplementedError) as error:
         if not any(word in str(error) for word in ("custom_vjp", "ifferentiation rule")):
             raise
@@ -91,55 +155,27 @@ def linearize(
     def restricted(active: Sequence[int]) -> Callable[[Part], list[jax.Array]]:
         """J on a part. The zeros enter as constants of a `jvp`, so that JAX knows them to be zero
         and drops what they feed, instead of multiplying by them."""
-        origin = groups.part(zeros, active)
+        origin = layers.part(zeros, active)
 
         def linear(part: Part) -> list[jax.Array]:
-            return pushforward(groups.place(part, zeros, active))
+            return jvp(layers.place(part, zeros, active))
 
         return lambda v: jax.jvp(linear, (origin,), (tuple(v),))[1]
 
-    def pull(c: list[jax.Array]) -> PyTree:
-        return jax.linear_transpose(pushforward, params)(c)[0]
+    def vjp(c: list[jax.Array]) -> PyTree:
+        return jax.linear_transpose(jvp, params)(c)[0]
 
-    def pull_part(c: list[jax.Array], active: Sequence[int]) -> Part:
-        if tuple(active) == groups.all:
-            return groups.part(pull(c), active)
-        return jax.linear_transpose(restricted(active), groups.part(params, active))(c)[0]
+    def vjp_part(c: list[jax.Array], active: Sequence[int]) -> Part:
+        if tuple(active) == layers.all:
+            return layers.part(vjp(c), active)
+        return jax.linear_transpose(restricted(active), layers.part(params, active))(c)[0]
 
     return Linearized(
-        f,
-        differentiable.rebuild(rest),
-        batch,
-        new_state,
-        lambda v, active: restricted(active)(v),
-        pull,
-        pull_part,
+        f=f,
+        rest=rest,
+        batch=batch,
+        model_state=new_state,
+        jvp=lambda v, active: restricted(active)(v),
+        vjp=vjp,
+        vjp_part=vjp_part,
     )
-
-
-class Split:
-    """`params -> (f, (rest, model state))`: a forward pass whose differentiable outputs stand apart."""
-
-    def __init__(self, forward: Forward, model_state: PyTree, rng: jax.Array, batch: PyTree):
-        self._call = lambda params: forward(params, model_state, rng, batch)
-        self._treedef: Any = None
-        self._inexact: list[bool] = []
-
-    def __call__(self, params: PyTree) -> tuple[list[jax.Array], tuple[list[Any], PyTree]]:
-        """f, and what carries no derivative."""
-        outputs, new_state = self._call(params)
-        leaves, self._treedef = jax.tree.flatten(outputs)
-        self._inexact = [jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves]
-        f = [jnp.asarray(x) for x, inexact in zip(leaves, self._inexact) if inexact]
-        rest = [x for x, inexact in zip(leaves, self._inexact) if not inexact]
-        return f, (rest, new_state)
-
-    def rebuild(self, rest: list[Any]) -> Callable[[list[jax.Array]], PyTree]:
-        """f -> outputs."""
-
-        def rebuild(f: list[jax.Array]) -> PyTree:
-            values, others = iter(f), iter(rest)
-            leaves = [next(values) if inexact else next(others) for inexact in self._inexact]
-            return jax.tree.unflatten(self._treedef, leaves)
-
-        return rebuild

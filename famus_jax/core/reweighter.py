@@ -4,77 +4,67 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import jax
 
-from famus_jax.core.checks import check_kinds, leading_size
-from famus_jax.core.data_parallel import own_rows, unbound
-from famus_jax.core.defaults import default_estimator
-from famus_jax.core.estimators import Estimator
-from famus_jax.core.groups import LayerGroups
-from famus_jax.core.linearize import Forward
-from famus_jax.core.losses import MetaLoss
-from famus_jax.core.meta_state import MetaInfo, MetaState, init_meta, step_keys
-from famus_jax.core.meta_update import meta_update
-from famus_jax.core.objective import Objective
-from famus_jax.core.problem import Point, Problem
-from famus_jax.core.tracing import layer_groups
-from famus_jax.core.variants import has_variants
-from famus_jax.core.warn import warn_if_switching_on_cpu
+from famus_jax.core.checks import check_is_estimator, leading_size
+from famus_jax.core.collectives import local_rows
+from famus_jax.core.estimator import Estimator, default_estimator
+from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.programs import has_programs, warn_if_switching_on_cpu
+from famus_jax.core.state import MetaState, init_state, step_keys
+from famus_jax.core.update import meta_update
 
 PyTree = Any
-LearningRate = float | jax.Array | Callable[[jax.Array], Any]
+StepSize = float | jax.Array | Callable[[jax.Array], Any]
 
 
-def learning_rate_at(learning_rate: LearningRate, step: jax.Array) -> jax.Array | float:
+def at_step(step_size: StepSize, step: jax.Array) -> jax.Array | float:
     """α at a step: a number, or a schedule's value."""
-    return learning_rate(step) if callable(learning_rate) else learning_rate
+    return step_size(step) if callable(step_size) else step_size
+
+
+def chosen_estimator(problem: Problem, estimator: Estimator | None) -> Estimator:
+    """The estimator, or the method's default. Raises `ValueError` for what is none."""
+    if not isinstance(problem, Problem):
+        raise ValueError(
+            "the first argument must be a problem, famus_jax.problem(forward, method); got "
+            f"{problem!r}"
+        )
+    if estimator is None:
+        return default_estimator(problem.method)
+    check_is_estimator(estimator)
+    return estimator
+
+
+def first_state(
+    problem: Problem,
+    estimator: Estimator,
+    key: jax.Array,
+    params: PyTree,
+    model_state: PyTree,
+    batch: PyTree,
+    meta_batch: PyTree = None,
+) -> MetaState:
+    """The meta-model's state before the first batch. Of the (whole) batches only shapes count.
+
+    Raises:
+      ValueError: for parameters, batches or an estimator that can't work.
+    """
+    n = leading_size(batch, "training batch")
+    m = n if meta_batch is None else leading_size(meta_batch, "meta batch")
+    problem = problem.on(params, model_state, key, batch, by=estimator.active.layers_by)
+    return init_state(problem, estimator, key, params, n, m)
 
 
 @dataclasses.dataclass(frozen=True)
 class Reweighter:
     """Learned example weights, as a pair of pure functions over a `MetaState`; see `reweighter`."""
 
-    forward: Forward
-    objective: Objective
+    problem: Problem
     estimator: Estimator
-    learning_rate: LearningRate
-    meta_loss: MetaLoss | None = None
-    groups: LayerGroups | None = None
-    meta_forward: Forward | None = None
-    micro_batches: int = 1
-    axis: str | None = None
-
-    def __post_init__(self):
-        check_kinds(self.objective, self.estimator)
-
-    def problem(
-        self, params: PyTree, model_state: PyTree, rng: jax.Array, batch: PyTree
-    ) -> Problem:
-        """The functions and the layer groups; groups not given are found by tracing."""
-        groups = self.groups
-        if groups is None:
-            forward, by = self._four_arguments(), self.estimator.group_by
-            groups = layer_groups(
-                forward, params, model_state, rng, batch, by=by, axis=unbound(self.axis)
-            )
-        return Problem(
-            self.forward,
-            self.objective,
-            self.meta_loss or self.objective.l_val,
-            groups,
-            self.meta_forward,
-            self.micro_batches,
-            self.axis,
-        )
-
-    def _four_arguments(self) -> Forward:
-        """The forward at a first θ, if it takes one, to find the layers."""
-        if not self.objective.in_forward:
-            return self.forward
-        forward, init = cast(Any, self.forward), self.objective.init
-        return lambda *args: forward(*args, init(jax.random.key(0), leading_size(args[3], "batch")))
+    step_size: StepSize
 
     def init(
         self, key: jax.Array, params: PyTree, model_state: PyTree, batch: PyTree, meta_batch: PyTree
@@ -84,105 +74,92 @@ class Reweighter:
         Raises:
           ValueError: for parameters, batches or an estimator that can't work.
         """
-        n = leading_size(batch, "training batch")
-        m = leading_size(meta_batch, "meta batch")
-        problem = self.problem(params, model_state, key, batch)
-        state = init_meta(problem, self.estimator, key, params, n, m)
-        if has_variants(self.estimator):
+        leading_size(meta_batch, "meta batch")
+        if has_programs(self.estimator):
             warn_if_switching_on_cpu()
-        return state
+        return first_state(
+            self.problem, self.estimator, key, params, model_state, batch, meta_batch
+        )
 
-    def __call__(
+    def update(
         self,
-        meta_state: MetaState,
+        state: MetaState,
         params: PyTree,
         model_state: PyTree,
         batch: PyTree,
         meta_batch: PyTree,
         *,
         rng: jax.Array | None = None,
-        learning_rate: jax.Array | float | None = None,
-        descend: Callable[[PyTree], PyTree] | None = None,
-    ) -> tuple[jax.Array, MetaState, MetaInfo]:
-        """Corrects the meta-model, then weighs the batch with it.
+        step_size: jax.Array | float | None = None,
+        optimizer_update: Callable[[PyTree], PyTree] | None = None,
+    ) -> tuple[jax.Array, MetaState]:
+        """Corrects the meta-model, then reweights the batch with it.
 
         Args:
-          meta_state: from `init` or the last call.
+          state: from `init` or the last call.
           params: w.
           model_state: BatchNorm statistics and the like; `()` for none. It is read, not updated.
           batch: the training batch, leading size n.
           meta_batch: the trusted batch, leading size m.
           rng: the key of the forward passes; give the one your own loss uses, if the network has
             dropout.
-          learning_rate: α now, where `learning_rate` at construction can't say it.
-          descend: what your optimiser would do, `lambda g: optimizer.update(g, opt_state, params)[0]`,
-            for `virtual_step="optimizer"` and `closed="coast"`.
+          step_size: α now, where the reweighter's own can't say it.
+          optimizer_update: what your optimizer would do,
+            `lambda g: optimizer.update(g, opt_state, params)[0]`, for `through_optimizer=True`.
 
         Returns:
-          `(weights, meta_state, info)`: float [n], such that Σ_i weights_i ℓ_i is the loss to
-          descend; the new state; diagnostics (`MetaInfo`). With an `axis`, `weights` are those of
-          this device's examples, so that gradients are to be summed over devices, and the rest is
-          of all devices, `info.weights` included.
+          `(weights, state)`: float [n], such that Σ_i weights_i ℓ_i is the loss to descend; the new
+          state, whose `info` holds diagnostics (`StepInfo`). With an `axis`, `weights` are those of
+          this device's examples, so that gradients are to be summed over devices, and the state is
+          alike on all.
 
         Raises:
-          ValueError: for a method that corrects labels or outputs instead of weighing, among others.
+          ValueError: for a method that corrects labels or outputs instead of reweighting, among
+            others.
         """
-        if not self.objective.weighs:
+        method = self.problem.method
+        if not method.reweights:
             raise ValueError(
-                f"{self.objective.name} does not weigh examples, so there are no weights for a loss "
-                "of your own: use meta_reweight or train_step, which take its gradient"
+                f"{method.name} does not reweight examples, so there are no weights for a loss of "
+                "your own: use famus_jax.reweight or famus_jax.train_step, which take its gradient"
             )
-        rng = step_keys(meta_state).forward if rng is None else rng
-        alpha = learning_rate
-        if alpha is None:
-            alpha = learning_rate_at(self.learning_rate, meta_state.step)
-        problem = self.problem(params, model_state, rng, batch)
-        point = Point(params, model_state, rng, batch, meta_batch, alpha, descend)
-        update = meta_update(problem, self.estimator, meta_state, point)
-        return own_rows(update.info.weights, self.axis), update.state, update.info
+        rng = step_keys(state.key, state.step).forward if rng is None else rng
+        alpha = at_step(self.step_size, state.step) if step_size is None else step_size
+        inputs = Inputs(params, model_state, rng, batch, meta_batch, alpha, optimizer_update)
+        new = meta_update(self.problem, self.estimator, state, inputs)
+        return local_rows(new.info.weights, self.problem.axis), new.state
 
 
 def reweighter(
-    forward: Forward,
-    objective: Objective,
-    estimator: Estimator | None = None,
-    *,
-    learning_rate: LearningRate,
-    meta_loss: MetaLoss | None = None,
-    groups: LayerGroups | None = None,
-    meta_forward: Forward | None = None,
-    micro_batches: int = 1,
-    axis: str | None = None,
+    problem: Problem, estimator: Estimator | None = None, *, step_size: StepSize
 ) -> Reweighter:
     """Learned example weights for your own weighted loss.
 
     Args:
-      forward: `(params, model_state, rng, batch) -> (outputs, model_state)`.
-      objective: a weighting method: `mwnet()`, `l2r()`, ...
-      estimator: how the meta gradient is estimated: `exact(part=0.125)`, ...; None for
-        `default_estimator(objective)`.
-      learning_rate: α of the virtual step: yours, as a number or a schedule of the step.
-      meta_loss: `(outputs, meta_batch) -> ()`; by default the objective's own.
-      groups: layer groups; by default found by tracing.
-      meta_forward: another forward for the meta batch, if wanted.
-      micro_batches: run the training batch's passes on so many parts, one after the other.
-      axis: if you call it inside `jax.shard_map` or `jax.pmap`: the name of the axis along which the
-        batches are divided. Under `jax.jit` on sharded arrays leave it out.
+      problem: from `problem`.
+      estimator: how the meta gradient is estimated: `all_layers(examples=8)`, ...; None for
+        `default_estimator(method)`.
+      step_size: α of the virtual step: your learning rate, a number or a schedule of the step.
 
     Returns:
-      A `Reweighter` r; `r.init(...)` makes the state and `r(...)` returns
-      `(weights, state, info)`. Call it inside your own `jax.jit`.
+      A `Reweighter`: `.init(key, params, model_state, batch, meta_batch)` makes the state, and
+      `.update(state, params, model_state, batch, meta_batch)` returns `(weights, state)`. Call it
+      inside your own `jax.jit`.
+
+    Raises:
+      ValueError: for what is no problem or no estimator.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import famus_jax as famus
+      >>> problem = famus.problem(famus.stateless_forward(lambda w, x: x @ w, input="x"), famus.l2r())
+      >>> weights_for = famus.reweighter(problem, step_size=0.1)
+      >>> w = jnp.zeros((2, 2))
+      >>> trusted = {"x": jnp.eye(2), "label": jnp.array([0, 1])}
+      >>> batch = {"x": jnp.eye(2), "label": jnp.array([0, 0])}  # the second label is wrong
+      >>> state = weights_for.init(jax.random.key(0), w, (), batch, trusted)
+      >>> weights, state = weights_for.update(state, w, (), batch, trusted)
+      >>> weights.tolist()
+      [1.0, 0.0]
     """
-    if estimator is None and isinstance(objective, Objective):
-        estimator = default_estimator(objective)
-    return Reweighter(
-        forward,
-        objective,
-        cast(Estimator, estimator),
-        learning_rate,
-        meta_loss,
-        groups,
-        meta_forward,
-        micro_batches,
-        axis,
-    )
+    return Reweighter(problem, chosen_estimator(problem, estimator), step_size)
