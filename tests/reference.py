@@ -114,7 +114,7 @@ def mwnet_theta(key, hidden=7, dtype=jnp.float64):
     }
 
 
-def mwnet_weights(theta, losses, normalise):
+def mwnet_weights(theta, losses, normalize):
     """V_i = sigmoid(MLP(l_i)), the loss entering as a number; over the sum of V, or over n."""
 
     def net(x):
@@ -123,15 +123,15 @@ def mwnet_weights(theta, losses, normalise):
         return 1 / (1 + jnp.exp(-logit))
 
     weights = jax.vmap(net)(jax.lax.stop_gradient(losses))
-    return weights / weights.sum() if normalise == "sum" else weights / len(weights)
+    return weights / weights.sum() if normalize == "sum" else weights / len(weights)
 
 
-def mwnet(normalise, loss=cross_entropy):
+def mwnet(normalize, loss=cross_entropy):
     """T(theta, outputs, batch) = sum_i V_i l_i."""
 
     def objective(theta, outputs, batch):
         losses = loss(outputs, batch)
-        return (mwnet_weights(theta, losses, normalise) * losses).sum()
+        return (mwnet_weights(theta, losses, normalize) * losses).sum()
 
     return objective
 
@@ -280,7 +280,7 @@ def training_gradient(forward, objective, w, theta, model_state, rng, batch):
     return jax.grad(loss)(w)
 
 
-def look_ahead(w, gradient, alpha, active, kind, coast=None):
+def virtual_step(w, gradient, alpha, active, kind, coast=None):
     """w_hat(theta), with theta cut off from every group that isn't active.
 
     `active` is {group: 1 or 0}, or a set of groups.
@@ -310,7 +310,7 @@ def l_val(
 ):  # fmt: skip
     """The meta loss as a function of theta: virtual step, then the meta batch (Eq. 4)."""
     gradient = training_gradient(forward, objective, w, theta, model_state, rng, batch)
-    w_hat = look_ahead(w, gradient, alpha, active, kind, coast)
+    w_hat = virtual_step(w, gradient, alpha, active, kind, coast)
     outputs, _ = forward(w_hat, model_state, meta_key(rng), meta_batch)
     return meta_loss(outputs, meta_batch)
 
@@ -343,9 +343,9 @@ def pool(tensor, how, out_axis=-1):
     tensor = np.asarray(tensor, np.float64)
     if tensor.ndim > 1:
         channels = [tensor.take(c, axis=out_axis) for c in range(tensor.shape[out_axis])]
-        tensor = np.array([c.sum() if how == "standardised_sum" else c.mean() for c in channels])
+        tensor = np.array([c.sum() if how == "standardized_sum" else c.mean() for c in channels])
     tensor = tensor.reshape(-1)
-    if how == "standardised_sum":
+    if how == "standardized_sum":
         tensor = (tensor - tensor.mean()) / (tensor.std(ddof=1) + 1e-9)
     return tensor
 
@@ -395,15 +395,15 @@ def matching_mean(train, val):
     ).sum()
 
 
-def step_cost(lookahead, share, rho, stationary=False):
+def step_cost(virtual_step, share, rho, zero_virtual_step=False):
     """Passes of a step over those of a plain one (3), added up one by one."""
     passes = [1.0]  # training batch, forward
-    if not stationary:
-        passes.append({"full": 2.0, "one_pass": 2.0, "active_only": 2 * share}[lookahead])
+    if not zero_virtual_step:
+        passes.append({"full": 2.0, "one_pass": 2.0, "active_only": 2 * share}[virtual_step])
     passes.append(rho)  # meta batch, forward
     passes.append(2 * rho * share)  # and back, down to the lowest active group
     passes.append(2 * share)  # J v: as many products as a backward pass
-    if lookahead != "one_pass" or stationary:
+    if virtual_step != "one_pass" or zero_virtual_step:
         passes.append(2.0)  # actual step, backward
     return sum(passes) / 3
 

@@ -7,12 +7,12 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Point,
+    Inputs,
     Problem,
-    chosen,
-    exact,
+    named_layers,
+    all_layers,
     fused_meta_gradient,
-    group_by,
+    layers_by,
     l2r,
     layerwise_meta_gradient,
     learned_gates,
@@ -20,13 +20,13 @@ from famus_jax import (
     reweighter,
     second_order,
     softmax_cross_entropy,
-    top_k,
+    last_layers,
 )
 
 PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
 BATCH = ref.classification_batch(2, 6, dtype=jnp.float32)
 META = ref.classification_batch(3, 4, dtype=jnp.float32)
-GROUPS = group_by(PARAMS, lambda path: int(path[5]))
+GROUPS = layers_by(PARAMS, lambda path: int(path[5]))
 META_LOSS = famus_jax.mean_of(softmax_cross_entropy)
 
 
@@ -34,7 +34,7 @@ def init(
     estimator=None, objective=None, params=PARAMS, batch=BATCH, meta_batch=META, groups=GROUPS
 ):
     weigh = reweighter(
-        ref.mlp, objective or mwnet(), estimator or exact(), learning_rate=0.1, groups=groups
+        ref.mlp, objective or mwnet(), estimator or all_layers(), learning_rate=0.1, groups=groups
     )
     return weigh.init(jax.random.key(0), params, {}, batch, meta_batch)
 
@@ -52,25 +52,25 @@ def call(estimator, **changes):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: top_k(1, lookahead="both"), r"lookahead.*'both'|'both'.*lookahead"),
-        (lambda: top_k(1, route="vpj"), r"route.*'vpj'|'vpj'.*route"),
+        (lambda: last_layers(1, virtual_step="both"), r"virtual_step.*'both'|'both'.*virtual_step"),
+        (lambda: last_layers(1, route="vpj"), r"route.*'vpj'|'vpj'.*route"),
         (
-            lambda: top_k(1, lookahead="active_only", closed="gone"),
+            lambda: last_layers(1, virtual_step="active", closed="gone"),
             r"closed.*'gone'|'gone'.*closed",
         ),
         (lambda: learned_gates("papr"), r"'papr'.*\['budget', 'paper', 'released'\]"),
         (
-            lambda: learned_gates("paper", lookahead="active_only"),
+            lambda: learned_gates("paper", virtual_step="active"),
             r"learned_gates\(\.\.\., lag=1\)",
         ),
         (
-            lambda: init(top_k(4)),
+            lambda: init(last_layers(4)),
             r"top_k\(4\) needs k between 1 and 3.*\['layer0', 'layer1', 'layer2'\]",
         ),
-        (lambda: init(top_k(0)), r"top_k\(0\) needs k between 1 and 3"),
-        (lambda: init(chosen(["layer7"])), r"no layer group 'layer7'; the groups are \['layer0'"),
-        (lambda: init(chosen([])), r"names no layer group; choose from \['layer0'"),
-        (lambda: init(top_k(1, lookahead="one_pass"), l2r()), r'l2r.*use lookahead="full"'),
+        (lambda: init(last_layers(0)), r"top_k\(0\) needs k between 1 and 3"),
+        (lambda: init(named_layers("layer7")), r"no layer group 'layer7'; the groups are \['layer0'"),
+        (lambda: init(named_layers()), r"names no layer group; choose from \['layer0'"),
+        (lambda: init(last_layers(1, virtual_step="actual"), l2r()), r'l2r.*use virtual_step="all"'),
         (
             lambda: init(learned_gates("paper", target=2), l2r()),
             r"l2r takes no virtual step.*lag=1",
@@ -107,7 +107,7 @@ def with_leaf(leaf):
     ids=["integers", "booleans", "PRNG key", "shared"],
 )
 def test_parameters(params, message):
-    groups = group_by(params, jax.tree.map(lambda _: 0, params))
+    groups = layers_by(params, jax.tree.map(lambda _: 0, params))
     with pytest.raises(ValueError, match=message):
         init(params=params, groups=groups)
 
@@ -139,22 +139,22 @@ def test_batches(batches, message):
     with pytest.raises(ValueError, match=message):
         init(**batches)
     with pytest.raises(ValueError, match=message):
-        call(exact(), **batches)
+        call(all_layers(), **batches)
 
 
 def test_groups_of_another_network():
     other = ref.mlp_params(jax.random.key(1), (3, 4, 3), jnp.float32)
     with pytest.raises(
-        ValueError, match=r"another structure; make them anew with famus_jax.layer_groups"
+        ValueError, match=r"another structure; make them anew with famus_jax.find_layers"
     ):
-        call(exact(), params=other)
+        call(all_layers(), params=other)
 
 
 def test_coast_missing():
     with pytest.raises(
         ValueError, match=r"closed=\"coast\" need.*pass descend=lambda g: optimizer.update\(g, opt"
     ):
-        call(top_k(1, lookahead="active_only", closed="coast"))
+        call(last_layers(1, virtual_step="active", closed="coast"))
 
 
 class TestForwardClosesOverTheta:
@@ -167,7 +167,7 @@ class TestForwardClosesOverTheta:
 
     @staticmethod
     def run(route, derive, used=True):
-        point = Point(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
+        point = Inputs(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
 
         @jax.jit
         def program(theta, point):
@@ -230,7 +230,7 @@ class TestForwardClosesOverTheta:
         problem = Problem(forward, mwnet(hidden=7), META_LOSS, GROUPS)
         with pytest.raises(ValueError, match="forward closes over the meta-parameters"):
             fused_meta_gradient(
-                problem, theta, Point(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
+                problem, theta, Inputs(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
             )
 
     @pytest.mark.parametrize("place", ["meta_forward", "meta_loss"])
@@ -253,13 +253,13 @@ class TestForwardClosesOverTheta:
             training = forward if place == "model_state" else ref.mlp
             problem = Problem(training, mwnet(hidden=7), meta_loss, GROUPS, meta_forward)
             state = {"scale": scale} if place == "model_state" else {}
-            point = Point(PARAMS, state, jax.random.key(0), BATCH, META, 0.1)
+            point = Inputs(PARAMS, state, jax.random.key(0), BATCH, META, 0.1)
             return fused_meta_gradient(problem, theta, point)
 
         with pytest.raises(ValueError, match="meta-parameters"):
             jax.eval_shape(program, ref.mwnet_theta(jax.random.key(5), dtype=jnp.float32))
 
-    @pytest.mark.parametrize("estimator", [exact(), exact(route="vjp"), top_k(1), second_order()])
+    @pytest.mark.parametrize("estimator", [all_layers(), all_layers(route="vjp"), last_layers(1), second_order()])
     def test_refused_by_the_update(self, estimator):
         """The same through the reweighter, under jit, with θ from its own state."""
 

@@ -16,7 +16,7 @@ KEY = jax.random.key(0)
 
 
 def weigh(objective=None, estimator=None, forward=FORWARD, batch=BATCH, meta_batch=META, **more):
-    objective, estimator = objective or famus.mwnet(), estimator or famus.exact()
+    objective, estimator = objective or famus.mwnet(), estimator or famus.all_layers()
     r = famus.reweighter(forward, objective, estimator, learning_rate=0.1, **more)
     state = r.init(KEY, PARAMS, {}, BATCH, META)
     return jax.eval_shape(lambda: r(state, PARAMS, {}, batch, meta_batch))
@@ -68,15 +68,15 @@ def test_forward_without_a_state_is_named():
     def forward(params, model_state, rng, batch):
         return batch["x"] @ params["body"] @ params["head"]
 
-    groups = famus.group_by(PARAMS, {"body": 0, "head": 1})
+    groups = famus.layers_by(PARAMS, {"body": 0, "head": 1})
     with pytest.raises(ValueError, match=r"forward must return \(outputs, model_state\)"):
         weigh(forward=forward, groups=groups)
 
 
 @pytest.mark.parametrize("objective", ["l2r", famus.l2r])
 def test_a_method_by_name_is_refused(objective):
-    with pytest.raises(ValueError, match=r"objective must be an Objective.*l2r\(\)"):
-        famus.reweighter(FORWARD, objective, famus.exact(), learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"objective must be an Method.*l2r\(\)"):
+        famus.reweighter(FORWARD, objective, famus.all_layers(), learning_rate=0.1)
 
 
 @pytest.mark.parametrize("estimator", ["exact", famus.exact])
@@ -86,27 +86,27 @@ def test_an_estimator_by_name_is_refused(estimator):
 
 
 def test_one_group_may_be_a_string():
-    assert famus.chosen("head") == famus.chosen(("head",))
+    assert famus.named_layers("head") == famus.named_layers(("head",))
 
 
 def test_shared_numpy_leaves_are_refused():
     shared = np.ones((3, 3), np.float32)
-    groups = famus.group_by({"a": shared, "b": shared}, {"a": 0, "b": 1})
+    groups = famus.layers_by({"a": shared, "b": shared}, {"a": 0, "b": 1})
     problem = famus.Problem(FORWARD, famus.mwnet(), lambda o, b: o.mean(), groups)
     with pytest.raises(ValueError, match="'a' and 'b' are the same array"):
-        famus.init_meta(problem, famus.exact(), KEY, {"a": shared, "b": shared}, 6, 4)
+        famus.init_state(problem, famus.all_layers(), KEY, {"a": shared, "b": shared}, 6, 4)
 
 
 def test_a_carried_stationary_objective_is_refused():
-    objective = famus.mwnet()._replace(stationary=True)
-    with pytest.raises(ValueError, match="fresh=True or stationary=False"):
+    objective = famus.mwnet()._replace(zero_virtual_step=True)
+    with pytest.raises(ValueError, match="fresh=True or zero_virtual_step=False"):
         weigh(objective)
 
 
 @pytest.mark.slow
 def test_coast_is_ignored_unless_asked_for():
     """Fails if a frozen look-ahead moves by a coast that was passed along."""
-    estimator = famus.top_k(1, lookahead="active_only")
+    estimator = famus.last_layers(1, virtual_step="active")
     r = famus.reweighter(FORWARD, famus.l2r(), estimator, learning_rate=0.1)
     state = r.init(KEY, PARAMS, {}, BATCH, META)
     plain, _, _ = r(state, PARAMS, {}, BATCH, META)
@@ -118,10 +118,10 @@ def test_coast_is_ignored_unless_asked_for():
 
 def test_another_batch_size_is_refused_by_the_transformation():
     """Its state holds a weight per example, whose shape must not change."""
-    tx = famus.meta_reweight(
+    tx = famus.reweight(
         FORWARD,
         famus.l2r(),
-        famus.top_k(1),
+        famus.last_layers(1),
         learning_rate=0.1,
         key=KEY,
         batch=BATCH,
@@ -138,7 +138,7 @@ def test_nothing_of_the_callers_is_donated():
     start = famus.mwnet().init(KEY, 6)
     objective = famus.mwnet()._replace(init=lambda key, n: start)
     anchor = optax.GradientTransformation(lambda params: params, lambda g, s, p=None: (g, s))
-    step = training(famus.exact(), objective, optax.chain(anchor, optax.sgd(0.1)))
+    step = training(famus.all_layers(), objective, optax.chain(anchor, optax.sgd(0.1)))
     for seed in (0, 1):
         state = step.init(jax.random.key(seed), PARAMS, {}, BATCH, META)
         state, _, _ = step(state, BATCH, META)
@@ -162,7 +162,7 @@ def test_the_queue_survives_a_failed_step():
 
 def test_exploring_is_in_the_budget():
     """One step in N pays for the lowest cut: (1 − 1/N) E + c_0 / N, by hand."""
-    groups = famus.group_by(PARAMS, {"body": 0, "head": 1})
+    groups = famus.layers_by(PARAMS, {"body": 0, "head": 1})
     plain = famus.LearnedGates(penalty="budget", target=2.0, head_open=True)
     some = famus.LearnedGates(penalty="budget", target=2.0, head_open=True, explore_every=4)
     chance = jnp.asarray([0.3, 1.0])

@@ -12,23 +12,23 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Point,
+    Inputs,
     Problem,
-    exact,
+    all_layers,
     fused_meta_gradient,
-    group_by,
-    init_meta,
+    layers_by,
+    init_state,
     meta_update,
-    top_k,
+    last_layers,
 )
-from famus_jax.core.finite_difference import reverse_only
+from famus_jax.core.finite_difference import finite_difference
 
 ALPHA, BETA, N = 0.4, 0.5, 5
 NAMES = ("layer0", "layer1", "layer2")
 HOW = {
-    "full": {"lookahead": "full"},
-    "frozen": {"lookahead": "active_only"},
-    "coast": {"lookahead": "active_only", "closed": "coast"},
+    "full": {"virtual_step": "full"},
+    "frozen": {"virtual_step": "active_only"},
+    "coast": {"virtual_step": "active_only", "closed": "coast"},
 }
 tree_map = jax.tree.map
 
@@ -66,7 +66,7 @@ def setting(method, forward=ref.bn_mlp):
         objective, definition = famus_jax.l2r(), ref.l2r()
         theta = jnp.asarray(np.random.default_rng(6).normal(size=N)) / N
     meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
-    problem = Problem(forward, objective, meta_loss, group_by(params, layer_number))
+    problem = Problem(forward, objective, meta_loss, layers_by(params, layer_number))
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, 4)
     rng = np.random.default_rng(4)
     coast = tree_map(lambda w: jnp.asarray(0.2 * rng.normal(size=w.shape)), params)
@@ -74,7 +74,7 @@ def setting(method, forward=ref.bn_mlp):
     def descend(gradient):
         return tree_map(lambda c, g: c - ALPHA * g, coast, gradient)
 
-    point = Point(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA, descend)
+    point = Inputs(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA, descend)
     loss = ref.mean_loss(ref.cross_entropy)
     args = (forward, definition, loss, params, model_state, point.rng, batch, meta_batch, ALPHA)
     return problem, theta, point, args, coast
@@ -109,7 +109,7 @@ def darts_oracle(kind):
 
     def direction(theta, active):
         gradient = ref.training_gradient(forward, definition, w, theta, model_state, rng, batch)
-        w_hat = ref.look_ahead(w, gradient, alpha, active, kind, coast)
+        w_hat = ref.virtual_step(w, gradient, alpha, active, kind, coast)
         v = ref.validation_gradient(forward, meta_loss, w_hat, model_state, rng, meta_batch)
         return {
             group: tree_map(lambda x, a=a: -alpha * a * x, v[group]) for group, a in active.items()
@@ -197,7 +197,7 @@ def test_length_of_the_step(active, length):
     Fails if the closed groups' norm counts, or a long direction makes a long step.
     """
     problem, _, point, _, _ = setting("mwnet", ref.mlp)
-    lin = reverse_only(ref.mlp, *point[:4], problem.groups, epsilon=0.01)
+    lin = finite_difference(ref.mlp, *point[:4], problem.groups, epsilon=0.01)
     rng = np.random.default_rng(3)
     names = [NAMES[i] for i in active]
     direction = {
@@ -242,21 +242,21 @@ def reverse_mlp(params, model_state, rng, batch):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("lookahead", ["full", "active_only"])
+@pytest.mark.parametrize("virtual_step", ["full", "active_only"])
 @pytest.mark.parametrize("method", ["mwnet", "l2r"])
-def test_reverse_rule_only(method, lookahead):
+def test_reverse_rule_only(method, virtual_step):
     """The jvp route can't; finite differences give what the same function gives with both modes.
 
     Fails if J v, or the pull-back to the active groups, still goes through forward mode.
     """
     problem, theta, point, args, _ = setting(method, reverse_mlp)
-    how = {"active": (0, 2), "lookahead": lookahead}
+    how = {"active": (0, 2), "virtual_step": virtual_step}
     with pytest.raises((TypeError, NotImplementedError), match=r"custom_vjp|custom_lin"):
         fused_meta_gradient(problem, theta, point, **how)
     result = fused_meta_gradient(
         problem, theta, point, route="finite_difference", epsilon=1e-5, **how
     )
-    kind = "full" if lookahead == "full" else "frozen"
+    kind = "full" if virtual_step == "full" else "frozen"
     expected = jax.grad(ref.l_val)(theta, ref.mlp, *args[1:], flags((0, 2)), kind)
     close(result, expected, 1e-5)
 
@@ -265,9 +265,9 @@ def test_reverse_rule_only(method, lookahead):
 @pytest.mark.parametrize(
     "estimator",
     [
-        exact(route="finite_difference", epsilon=1e-5),
-        top_k(1, route="finite_difference", epsilon=1e-5, lookahead="active_only"),
-        top_k(2, route="finite_difference", epsilon=1e-5, lookahead="one_pass"),
+        all_layers(route="finite_difference", epsilon=1e-5),
+        last_layers(1, route="finite_difference", epsilon=1e-5, virtual_step="active"),
+        last_layers(2, route="finite_difference", epsilon=1e-5, virtual_step="actual"),
     ],
     ids=lambda estimator: estimator.label,
 )
@@ -276,11 +276,11 @@ def test_whole_update_without_forward_mode(estimator):
     problem, theta, point, args, _ = setting("mwnet", reverse_mlp)
     objective = problem.objective._replace(meta_optimizer=optax.sgd(BETA))
     problem = problem._replace(objective=objective)
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, N, 4)
+    state = init_state(problem, estimator, jax.random.key(0), point.params, N, 4)
     state = state._replace(theta=theta, opt_state=objective.meta_optimizer.init(theta))
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
     active = estimator.active.groups(problem.groups)
-    kind = "frozen" if estimator.lookahead == "active_only" else "full"
+    kind = "frozen" if estimator.virtual_step == "active_only" else "full"
     gradient = jax.grad(ref.l_val)(theta, ref.mlp, *args[1:], flags(active), kind)
     close(tree_map(lambda a, b: (a - b) / BETA, theta, update.state.theta), gradient, 1e-5)
 
@@ -294,13 +294,13 @@ def push(size, scale, dtype=jnp.float32, epsilon=1e-2):
     w = {"layer0": jnp.full((4, 2), size / np.sqrt(8), dtype)}
     v = (jnp.asarray(np.arange(1.0, 9.0).reshape(4, 2) / np.sqrt(204), dtype) * scale,)
     x = ref.classification_batch(1, 3, 4, dtype=dtype)
-    groups = group_by(w, layer_number)
+    groups = layers_by(w, layer_number)
 
     def one_layer(params, model_state, rng, batch):
         return jnp.tanh(batch["x"] @ params["layer0"]), model_state
 
-    lin = reverse_only(one_layer, w, (), jax.random.key(0), x, groups, epsilon=epsilon)
-    return lin.push(v, (0,))[0], (1 - jnp.tanh(x["x"] @ w["layer0"]) ** 2) * (x["x"] @ v[0])
+    lin = finite_difference(one_layer, w, (), jax.random.key(0), x, groups, epsilon=epsilon)
+    return lin.jvp(v, (0,))[0], (1 - jnp.tanh(x["x"] @ w["layer0"]) ** 2) * (x["x"] @ v[0])
 
 
 @pytest.mark.parametrize("size", [0.0, 1.0, 1e3])
@@ -327,10 +327,10 @@ def test_a_meta_loss_without_slope(route, objective):
     """v = 0: θ stays (weights of L2R are 0), nothing is NaN. Fails at 0 / 0."""
     params = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
     batch = ref.classification_batch(2, N, dtype=jnp.float32)
-    problem = Problem(ref.mlp, objective, lambda o, b: 0 * o.sum(), group_by(params, layer_number))
-    point = Point(params, {}, jax.random.key(0), batch, batch, 0.1)
-    estimator = exact(route=route)
-    state = init_meta(problem, estimator, jax.random.key(0), params, N, N)
+    problem = Problem(ref.mlp, objective, lambda o, b: 0 * o.sum(), layers_by(params, layer_number))
+    point = Inputs(params, {}, jax.random.key(0), batch, batch, 0.1)
+    estimator = all_layers(route=route)
+    state = init_state(problem, estimator, jax.random.key(0), params, N, N)
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
     if objective.fresh:
         assert update.info.weights.tolist() == [0.0] * N
@@ -343,4 +343,4 @@ def test_a_meta_loss_without_slope(route, objective):
 @pytest.mark.parametrize("epsilon", [0.0, -1e-2])
 def test_epsilon_is_a_length(epsilon):
     with pytest.raises(ValueError, match=rf"epsilon.*must be positive; got {epsilon}"):
-        exact(route="finite_difference", epsilon=epsilon)
+        all_layers(route="finite_difference", epsilon=epsilon)

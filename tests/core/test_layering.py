@@ -48,8 +48,8 @@ def test_core_needs_jax_and_optax_only(path):
         (
             "objectives",
             (
-                "famus_jax.core.estimators",
-                "famus_jax.core.meta_update",
+                "famus_jax.core.estimator",
+                "famus_jax.core.update",
                 "famus_jax.models",
                 "famus_jax.data",
                 "famus_jax.train",

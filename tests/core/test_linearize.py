@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax import group_by, linearize
-from famus_jax.core.groups import LayerGroups
+from famus_jax import layers_by, linearize
+from famus_jax.core.layers import Layers
 
 SUBSETS = [s for k in (1, 2, 3) for s in itertools.combinations(range(3), k)]
 
@@ -38,7 +38,7 @@ def forward(params, model_state, rng, batch):
 def setting(x64):
     params, model_state = ref.bn_params(jax.random.key(0))
     batch = ref.classification_batch(1, 5)
-    groups = group_by(params, layer_number)
+    groups = layers_by(params, layer_number)
     args = (forward, params, model_state, jax.random.key(1), batch)
     return params, groups, args, linearize(*args, groups)
 
@@ -61,14 +61,14 @@ def test_push_and_pull(setting, active):
     v = groups.part(normal_like(params, 2), active)
     zeros = jax.tree.map(jnp.zeros_like, params)
     _, expected = jax.jvp(function, (params,), (groups.place(v, zeros, active),))
-    for a, b in zip(lin.push(v, active), expected, strict=True):
+    for a, b in zip(lin.jvp(v, active), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
     c = normal_like(lin.f, 3)
     _, vjp = jax.vjp(function, params)
     (expected,) = vjp(c)
-    pulled = groups.part(lin.pull(c), active)
-    part = lin.pull_part(c, active)
+    pulled = groups.part(lin.vjp(c), active)
+    part = lin.vjp_part(c, active)
     for a, b, e in zip(pulled, part, groups.part(expected, active), strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(b, e, rtol=1e-10, atol=1e-12)
@@ -95,11 +95,11 @@ def test_forward_is_traced_once():
 
     params = ref.mlp_params(jax.random.key(0), dtype=jnp.float32)
     batch = ref.classification_batch(1, 5, dtype=jnp.float32)
-    groups = group_by(params, layer_number)
+    groups = layers_by(params, layer_number)
     lin = linearize(counted, params, {}, jax.random.key(0), batch, groups)
-    lin.push(groups.part(params, (1, 2)), (1, 2))
-    lin.pull(lin.f)
-    lin.pull_part(lin.f, (2,))
+    lin.jvp(groups.part(params, (1, 2)), (1, 2))
+    lin.vjp(lin.f)
+    lin.vjp_part(lin.f, (2,))
     assert len(calls) == 1
 
 
@@ -111,7 +111,7 @@ PRODUCTS = [2 * N * a * b for a, b in zip(WIDE, WIDE[1:], strict=False)]
 def flops(use):
     """FLOPs of `use(lin, groups)` beside one forward pass, tanh and sums included."""
     params = ref.mlp_params(jax.random.key(0), WIDE, jnp.float32)
-    groups: LayerGroups = group_by(params, layer_number)
+    groups: Layers = layers_by(params, layer_number)
     batch = ref.classification_batch(1, N, WIDE[0], WIDE[-1], jnp.float32)
 
     def program(params, batch, v, c):
@@ -126,17 +126,17 @@ def flops(use):
 @pytest.mark.parametrize(
     ("use", "products"),
     [
-        (lambda lin, groups, v, c: lin.push(groups.part(v, (2,)), (2,)), PRODUCTS[2]),
+        (lambda lin, groups, v, c: lin.jvp(groups.part(v, (2,)), (2,)), PRODUCTS[2]),
         (
             # Group 1's tangent enters at its kernel, then passes through group 2's product.
-            lambda lin, groups, v, c: lin.push(groups.part(v, (1, 2)), (1, 2)),
+            lambda lin, groups, v, c: lin.jvp(groups.part(v, (1, 2)), (1, 2)),
             PRODUCTS[1] + 2 * PRODUCTS[2],
         ),
-        (lambda lin, groups, v, c: lin.pull_part(c, (2,)), PRODUCTS[2]),
-        (lambda lin, groups, v, c: lin.pull_part(c, (1, 2)), PRODUCTS[1] + 2 * PRODUCTS[2]),
+        (lambda lin, groups, v, c: lin.vjp_part(c, (2,)), PRODUCTS[2]),
+        (lambda lin, groups, v, c: lin.vjp_part(c, (1, 2)), PRODUCTS[1] + 2 * PRODUCTS[2]),
         # The images need no gradient: one product at the bottom, two above.
         (
-            lambda lin, groups, v, c: (lin.pull(c), lin.push(groups.part(v, (2,)), (2,))),
+            lambda lin, groups, v, c: (lin.vjp(c), lin.jvp(groups.part(v, (2,)), (2,))),
             PRODUCTS[0] + 2 * PRODUCTS[1] + 3 * PRODUCTS[2],
         ),
     ],

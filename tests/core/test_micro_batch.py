@@ -11,18 +11,18 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Point,
+    Inputs,
     Problem,
-    Variant,
-    exact,
-    group_by,
-    init_meta,
+    Program,
+    all_layers,
+    layers_by,
+    init_state,
     learned_gates,
     meta_update,
     random_depth,
     reweighter,
     second_order,
-    top_k,
+    last_layers,
     train_step,
 )
 
@@ -46,7 +46,7 @@ def close(actual, expected, rtol=1e-9):
 METHODS = {
     "sum": (famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA)), ref.mwnet("sum")),
     "n": (
-        famus_jax.mwnet(hidden=7, normalise="n", meta_optimizer=optax.sgd(BETA)),
+        famus_jax.mwnet(hidden=7, normalize="n", meta_optimizer=optax.sgd(BETA)),
         ref.mwnet("n"),
     ),
     "l2r": (famus_jax.l2r()._replace(init=lambda key, n: jnp.zeros(n)), ref.l2r()),
@@ -56,15 +56,15 @@ METHODS = {
 def setting(method, micro_batches):
     """(problem, point); call inside x64."""
     params = ref.mlp_params(jax.random.key(1))
-    groups = group_by(params, layer_number)
+    groups = layers_by(params, layer_number)
     meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
     problem = Problem(ref.mlp, METHODS[method][0], meta_loss, groups, None, micro_batches)
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, M)
-    return problem, Point(params, {}, jax.random.key(9), batch, meta_batch, ALPHA)
+    return problem, Inputs(params, {}, jax.random.key(9), batch, meta_batch, ALPHA)
 
 
 def start(problem, estimator, point):
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, N, M)
+    state = init_state(problem, estimator, jax.random.key(0), point.params, N, M)
     if problem.objective.fresh:
         return state
     theta = ref.mwnet_theta(jax.random.key(5))
@@ -78,11 +78,11 @@ def updated(method, estimator, micro_batches, variant=None):
 
 
 @functools.cache
-def by_definition(method, lookahead, active):
+def by_definition(method, virtual_step, active):
     """θ', weights and gradient on the whole batch, from the equations."""
     _, point = setting(method, 1)
     objective = METHODS[method][1]
-    kind = "frozen" if lookahead == "active_only" else "full"
+    kind = "frozen" if virtual_step == "active_only" else "full"
     flags = {f"layer{i}": float(i in active) for i in range(3)}
     loss = ref.mean_loss(ref.cross_entropy)
     args = (ref.mlp, objective, loss, *point[:6], flags, kind)
@@ -92,16 +92,16 @@ def by_definition(method, lookahead, active):
         new = weights = jnp.asarray(ref.l2r_weights(gradient))
     else:
         new = tree_map(lambda t, g: t - BETA * g, theta, gradient)
-        used = theta if lookahead == "one_pass" else new
+        used = theta if virtual_step == "one_pass" else new
         losses = ref.cross_entropy(ref.mlp(point.params, {}, None, point.batch)[0], point.batch)
         weights = ref.mwnet_weights(used, losses, method)
-    used = theta if lookahead == "one_pass" else new
+    used = theta if virtual_step == "one_pass" else new
     step = ref.training_gradient(ref.mlp, objective, point.params, used, {}, None, point.batch)
     return new, weights, step
 
 
 CASES = [
-    *[("sum", lookahead, k) for lookahead in ("full", "active_only", "one_pass") for k in (1, 3)],
+    *[("sum", virtual_step, k) for virtual_step in ("full", "active_only", "one_pass") for k in (1, 3)],
     ("n", "full", 3),
     ("n", "active_only", 1),
     ("l2r", "full", 3),
@@ -111,15 +111,15 @@ CASES = [
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("count", [5, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("method", "lookahead", "k"), CASES)
-def test_equal_to_the_definition_on_the_whole_batch(method, lookahead, k, count):
+@pytest.mark.parametrize(("method", "virtual_step", "k"), CASES)
+def test_equal_to_the_definition_on_the_whole_batch(method, virtual_step, k, count):
     """θ', weights and gradient, float64.
 
     Fails if weights are normalised per micro-batch, if gradients are averaged instead of summed, or
     if the pieces of J d come back in another order.
     """
-    update = updated(method, top_k(k, lookahead=lookahead), count)
-    theta, weights, gradient = by_definition(method, lookahead, tuple(range(3))[3 - k :])
+    update = updated(method, last_layers(k, virtual_step=virtual_step), count)
+    theta, weights, gradient = by_definition(method, virtual_step, tuple(range(3))[3 - k :])
     if method != "l2r":
         close(update.state.theta, theta)
     close(update.info.weights, weights)
@@ -136,7 +136,7 @@ def test_equal_to_the_definition_on_the_whole_batch(method, lookahead, k, count)
 def test_routes(route, rtol, count):
     """L2R, on which all routes agree. Fails if each micro-batch takes a difference of its own length,
     or a product per layer is run on the first one only."""
-    update = updated("l2r", exact(route=route, epsilon=1e-5), count)
+    update = updated("l2r", all_layers(route=route, epsilon=1e-5), count)
     _, weights, gradient = by_definition("l2r", "full", (0, 1, 2))
     close(update.info.weights, weights, rtol)
     close(update.gradient, gradient, rtol)
@@ -150,13 +150,13 @@ def test_routes(route, rtol, count):
             learned_gates("paper", target=2, lag=1, hidden=6), None, marks=pytest.mark.slow
         ),
         pytest.param(
-            learned_gates("paper", target=2, lag=1, hidden=6, lookahead="active_only"),
-            Variant(branch=0),
+            learned_gates("paper", target=2, lag=1, hidden=6, virtual_step="active"),
+            Program(branch=0),
             marks=pytest.mark.slow,
         ),
-        (random_depth(0.5), Variant(branch=0)),
-        (top_k(1, every=2), Variant(meta=False)),
-        (top_k(1, correct_every=2), Variant(correct=True)),
+        (random_depth(0.5), Program(branch=0)),
+        (last_layers(1, update_every=2), Program(meta=False)),
+        (last_layers(1, control_variate_every=2), Program(correct=True)),
     ],
     ids=lambda x: getattr(x, "label", ""),
 )
@@ -180,7 +180,7 @@ def test_other_estimators(estimator, variant):
 def test_part_in_micro_batches():
     """Eight of ten examples in two micro-batches of four; fails if the part is cut from the wrong end
     or the refusal looks at the whole batch only."""
-    estimator = exact(part=0.8)
+    estimator = all_layers(part=0.8)
     one, two = (updated("sum", estimator, count) for count in (1, 2))
     close(two.state.theta, one.state.theta)
     close(two.gradient, one.gradient)
@@ -194,10 +194,10 @@ def test_running_statistics():
     """
     params, model_state = ref.bn_params(jax.random.key(1))
     problem, point = setting("sum", 2)
-    problem = problem._replace(forward=ref.bn_mlp, groups=group_by(params, layer_number))
+    problem = problem._replace(forward=ref.bn_mlp, groups=layers_by(params, layer_number))
     point = point._replace(params=params, model_state=model_state)
-    state = start(problem, exact(), point)
-    update = jax.jit(lambda s: meta_update(problem, exact(), s, point))(state)
+    state = start(problem, all_layers(), point)
+    update = jax.jit(lambda s: meta_update(problem, all_layers(), s, point))(state)
     outputs, expected = np.zeros((N, 3)), model_state
     for half in (slice(0, N, 2), slice(1, N, 2)):
         outputs[half], expected = ref.bn_mlp(
@@ -236,7 +236,7 @@ def peak(estimator, micro_batches):
     step = train_step(
         wide, famus_jax.mwnet(hidden=3), estimator, optax.sgd(0.1), learning_rate=0.1,
         params=params, model_state=(), batch=batch, micro_batches=micro_batches,
-        groups=group_by(params, layer_number),
+        groups=layers_by(params, layer_number),
     )  # fmt: skip
     state = step.init(jax.random.key(0), params, (), batch, meta_batch)
     return step.lower(state, batch, meta_batch).compile().memory_analysis().temp_size_in_bytes
@@ -244,7 +244,7 @@ def peak(estimator, micro_batches):
 
 @pytest.mark.parametrize(
     "estimator",
-    [exact(), top_k(1, lookahead="active_only"), top_k(2, lookahead="one_pass")],
+    [all_layers(), last_layers(1, virtual_step="active"), last_layers(2, virtual_step="actual")],
     ids=lambda estimator: estimator.label,
 )
 def test_memory(estimator):
@@ -265,8 +265,8 @@ def refuse(micro_batches, estimator=None, forward=ref.mlp):
     batch = ref.classification_batch(2, N, dtype=jnp.float32)
     meta_batch = ref.classification_batch(3, M, dtype=jnp.float32)
     weigh = reweighter(
-        forward, famus_jax.mwnet(), estimator or exact(), learning_rate=0.1,
-        groups=group_by(params, layer_number), micro_batches=micro_batches,
+        forward, famus_jax.mwnet(), estimator or all_layers(), learning_rate=0.1,
+        groups=layers_by(params, layer_number), micro_batches=micro_batches,
     )  # fmt: skip
     state = weigh.init(jax.random.key(0), params, {}, batch, meta_batch)
     jax.eval_shape(lambda s: weigh(s, params, {}, batch, meta_batch), state)
@@ -283,7 +283,7 @@ def scalar_output(params, model_state, rng, batch):
         (lambda: refuse(3), r"micro_batches=3 must divide the batch size 10"),
         (lambda: refuse(0), r"micro_batches must be at least 1; got 0"),
         (
-            lambda: refuse(2, exact(part=0.5)),
+            lambda: refuse(2, all_layers(part=0.5)),
             r"micro_batches=2 must divide the part of the batch.*5 examples",
         ),
         (

@@ -7,14 +7,14 @@ import optax
 import pytest
 import reference as ref
 
-from famus_jax import cross_entropy, exact, l2r, learned_gates, mwnet, top_k, train_step
-from famus_jax.core.meta_gradient import Point
+from famus_jax import cross_entropy, all_layers, l2r, learned_gates, mwnet, last_layers, train_step
+from famus_jax.core.problem import Inputs
 
 RATE, N, M = 0.2, 6, 4
 PARAMS, MODEL_STATE = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
 META = ref.classification_batch(3, M, dtype=jnp.float32)
-HEAD = top_k(1, lookahead="active_only")
-GATES = learned_gates("budget", target=1.9, lookahead="active_only", lag=2, hidden=4)
+HEAD = last_layers(1, virtual_step="active")
+GATES = learned_gates("budget", target=1.9, virtual_step="active", lag=2, hidden=4)
 
 
 def batch(i):
@@ -156,7 +156,7 @@ def test_all_zero_weights(objective):
         return -ref.cross_entropy(outputs, batch).sum() / N
 
     step = train_step(
-        ref.mlp, objective, exact(), optax.sgd(RATE), learning_rate=RATE,
+        ref.mlp, objective, all_layers(), optax.sgd(RATE), learning_rate=RATE,
         params=params, model_state={}, batch=one, meta_loss=worse,
     )  # fmt: skip
     state = step.init(jax.random.key(0), params, {}, one, one)
@@ -179,7 +179,7 @@ def test_coast_is_the_optimiser_at_zero_gradient():
     tx = optax.chain(optax.add_decayed_weights(0.3), optax.sgd(RATE, momentum=0.9))
     beta = 1e3  # so that θ's move is far above float32's rounding of θ itself
     objective = mwnet(hidden=7, meta_optimizer=optax.sgd(beta))
-    step = make(top_k(1, lookahead="active_only", closed="coast"), objective, tx)
+    step = make(last_layers(1, virtual_step="active", closed="coast"), objective, tx)
     state = start(step)
     state, _, _ = step(state, batch(0), META)
     before = copy(state)
@@ -194,7 +194,7 @@ def test_coast_is_the_optimiser_at_zero_gradient():
     )
     for a, b in zip(*map(jax.tree.leaves, (coast, by_hand)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
-    point = Point(before.params, before.model_state, None, batch(1), META, RATE, by_hand)
+    point = Inputs(before.params, before.model_state, None, batch(1), META, RATE, by_hand)
     w, model_state, rng, training, meta, alpha, _ = point
     args = (ref.bn_mlp, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, model_state, rng)
     value, gradient = jax.value_and_grad(ref.l_val)(
@@ -210,7 +210,7 @@ def test_coast_is_the_optimiser_at_zero_gradient():
 
 def test_metrics_and_plain_training():
     """Cross-entropy through the same door: w − η ∇ mean ℓ, metrics of the training outputs."""
-    step = make(exact(), cross_entropy(), optax.sgd(RATE), metrics=lambda o, b: {"sum": o.sum()})
+    step = make(all_layers(), cross_entropy(), optax.sgd(RATE), metrics=lambda o, b: {"sum": o.sum()})
     state = step.init(jax.random.key(0), PARAMS, MODEL_STATE, batch(0))
     state, info, metrics = step(state, batch(1))
 

@@ -9,15 +9,15 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    chosen,
-    exact,
+    named_layers,
+    all_layers,
     l2r,
     learned_gates,
-    meta_reweight,
+    reweight,
     mwnet,
     reweighter,
     softmax_cross_entropy,
-    top_k,
+    last_layers,
     train_step,
 )
 
@@ -49,13 +49,13 @@ def fast_mwnet():
 @pytest.mark.parametrize(
     ("objective", "estimator"),
     [
-        pytest.param(fast_mwnet(), exact(), marks=pytest.mark.slow),
-        (fast_mwnet(), top_k(1, lookahead="active_only")),
-        pytest.param(fast_mwnet(), top_k(2, lookahead="one_pass"), marks=pytest.mark.slow),
-        (l2r(), top_k(1)),
+        pytest.param(fast_mwnet(), all_layers(), marks=pytest.mark.slow),
+        (fast_mwnet(), last_layers(1, virtual_step="active")),
+        pytest.param(fast_mwnet(), last_layers(2, virtual_step="actual"), marks=pytest.mark.slow),
+        (l2r(), last_layers(1)),
         pytest.param(
             fast_mwnet(),
-            learned_gates("budget", target=1.9, lookahead="active_only", lag=1),
+            learned_gates("budget", target=1.9, virtual_step="active", lag=1),
             marks=pytest.mark.slow,
         ),
     ],
@@ -100,7 +100,7 @@ def test_three_uses_agree(objective, estimator, recwarn):
 
     # (b) first in an optax chain
     chain = optax.chain(
-        meta_reweight(
+        reweight(
             *args,
             learning_rate=RATE,
             key=key,
@@ -144,10 +144,10 @@ def test_reweighter_takes_alpha_now():
         (99.0, RATE),
         (lambda step: RATE * (step + 1), None),
     ):
-        weigh = reweighter(ref.bn_mlp, fast_mwnet(), exact(), learning_rate=at_construction)
+        weigh = reweighter(ref.bn_mlp, fast_mwnet(), all_layers(), learning_rate=at_construction)
         state = weigh.init(jax.random.key(0), *call)
         _, _, info = jax.jit(lambda s, w=weigh, r=at_call: w(s, *call, learning_rate=r))(state)
-        results.append(float(info.theta_norm_c))
+        results.append(float(info.theta_norm))
     assert results == pytest.approx([results[0]] * 3, rel=1e-5)
 
 
@@ -194,7 +194,7 @@ def test_losses_are_arguments(task, x64):
         b["target"] = jnp.asarray(rng.normal(size=(size, 3)))
     theta = ref.mwnet_theta(jax.random.key(5))
     objective = mwnet(loss, hidden=7, meta_optimizer=optax.sgd(1.0))
-    weigh = reweighter(forward, objective, exact(), learning_rate=RATE)
+    weigh = reweighter(forward, objective, all_layers(), learning_rate=RATE)
     state = weigh.init(jax.random.key(0), params, {}, batch, meta_batch)._replace(theta=theta)
     weights, new, _ = weigh(state, params, {}, batch, meta_batch)
 
@@ -207,8 +207,8 @@ def test_losses_are_arguments(task, x64):
     close(new.theta, new_theta, 1e-9)
     close(weights, ref.mwnet_weights(new_theta, losses, "sum"), 1e-9)
 
-    tx = meta_reweight(
-        forward, objective, exact(), learning_rate=RATE, key=jax.random.key(0),
+    tx = reweight(
+        forward, objective, all_layers(), learning_rate=RATE, key=jax.random.key(0),
         batch=batch, meta_batch=meta_batch, model_state={},
     )  # fmt: skip
     opt_state = tx.init(params)
@@ -229,10 +229,10 @@ def test_another_meta_loss():
     norms = []
     for meta_loss in (None, half):
         weigh = reweighter(
-            ref.bn_mlp, fast_mwnet(), exact(), learning_rate=RATE, meta_loss=meta_loss
+            ref.bn_mlp, fast_mwnet(), all_layers(), learning_rate=RATE, meta_loss=meta_loss
         )
         state = weigh.init(jax.random.key(0), params, model_state, batch, meta_batch)
-        norms.append(float(weigh(state, params, model_state, batch, meta_batch)[2].theta_norm_c))
+        norms.append(float(weigh(state, params, model_state, batch, meta_batch)[2].theta_norm))
     assert norms[1] == pytest.approx(norms[0] / 2, rel=1e-5)
 
 
@@ -245,7 +245,7 @@ def test_dropout_sees_one_mask():
     params = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
     _, _, batch, meta_batch = setting()
     objective = fast_mwnet()
-    weigh = reweighter(ref.dropout_mlp, objective, chosen(["layer2"]), learning_rate=RATE)
+    weigh = reweighter(ref.dropout_mlp, objective, named_layers("layer2"), learning_rate=RATE)
     state = weigh.init(jax.random.key(0), params, {}, batch, meta_batch)
     rng = jax.random.key(11)
     weights, state, _ = weigh(state, params, {}, batch, meta_batch, rng=rng)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from famus_jax import learned_gates, meta_reweight, mwnet, reweighter, stateless_forward, train_step
+from famus_jax import learned_gates, reweight, mwnet, reweighter, stateless_forward, train_step
 
 PARAMS = {"body": jnp.ones((3, 4)), "head": jnp.ones((4, 2))}
 BATCH = {"x": jnp.ones((5, 3)), "label": jnp.zeros((5,), jnp.int32)}
@@ -18,7 +18,7 @@ def test_reweighter_and_transformation_warn():
     weigh = reweighter(FORWARD, mwnet(), GATES, learning_rate=0.1)
     with pytest.warns(UserWarning, match=r"lax\.switch.*train_step"):
         weigh.init(jax.random.key(0), PARAMS, {}, BATCH, BATCH)
-    tx = meta_reweight(
+    tx = reweight(
         FORWARD,
         mwnet(),
         GATES,

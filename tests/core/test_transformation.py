@@ -1,4 +1,4 @@
-"""`meta_reweight` keeps optax's contracts."""
+"""`reweight` keeps optax's contracts."""
 
 import jax
 import jax.numpy as jnp
@@ -7,20 +7,20 @@ import optax
 import pytest
 import reference as ref
 
-from famus_jax import l2r, layer_groups, learned_gates, meta_reweight, mwnet, top_k
+from famus_jax import l2r, find_layers, learned_gates, reweight, mwnet, last_layers
 
 RATE, N, M = 0.2, 6, 4
 PARAMS, MODEL_STATE = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
 BATCH = ref.classification_batch(2, N, dtype=jnp.float32)
 META = ref.classification_batch(3, M, dtype=jnp.float32)
 DATA = {"batch": BATCH, "meta_batch": META}
-HEAD = top_k(1, lookahead="active_only")
+HEAD = last_layers(1, virtual_step="active")
 
 
 def transform(estimator=HEAD, objective=None, learning_rate=RATE, **options):
     options = {"model_state": MODEL_STATE, **options}
     objective = objective or mwnet(hidden=7)
-    return meta_reweight(
+    return reweight(
         ref.bn_mlp,
         objective,
         estimator,
@@ -78,8 +78,8 @@ def test_bfloat16_parameters_keep_their_dtype():
         logits, s = ref.mlp(p, s, r, {"x": b["x"].astype(jnp.bfloat16)})
         return logits.astype(jnp.float32), s
 
-    for estimator in (HEAD, top_k(2), top_k(3, route="vjp")):
-        tx = meta_reweight(
+    for estimator in (HEAD, last_layers(2), last_layers(3, route="vjp")):
+        tx = reweight(
             forward,
             mwnet(hidden=7),
             estimator,
@@ -96,8 +96,8 @@ def test_bfloat16_parameters_keep_their_dtype():
 
 ESTIMATORS = {
     "mwnet": (HEAD, mwnet(hidden=7)),
-    "l2r": (top_k(2), l2r()),
-    "gates": (learned_gates("budget", target=2.9, hidden=4, max_variants=2), mwnet(hidden=7)),
+    "l2r": (last_layers(2), l2r()),
+    "gates": (learned_gates("budget", target=2.9, hidden=4, max_programs=2), mwnet(hidden=7)),
 }
 
 
@@ -188,8 +188,8 @@ def test_inject_hyperparams():
         "model_state",
         "groups",
     )
-    groups = layer_groups(ref.bn_mlp, PARAMS, MODEL_STATE, jax.random.key(0), BATCH)
-    injected = optax.inject_hyperparams(meta_reweight, static_args=static)(
+    groups = find_layers(ref.bn_mlp, PARAMS, MODEL_STATE, jax.random.key(0), BATCH)
+    injected = optax.inject_hyperparams(reweight, static_args=static)(
         forward=ref.bn_mlp, objective=mwnet(hidden=7), estimator=HEAD, learning_rate=0.9,
         key=jax.random.key(0), model_state=MODEL_STATE, groups=groups, **DATA,
     )  # fmt: skip

@@ -11,19 +11,19 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Point,
+    Inputs,
     Problem,
-    Variant,
-    exact,
-    group_by,
-    init_meta,
+    Program,
+    all_layers,
+    layers_by,
+    init_state,
     learned_gates,
-    meta_reweight,
+    reweight,
     meta_update,
     random_depth,
-    random_groups,
+    random_layers,
     reweighter,
-    top_k,
+    last_layers,
     train_step,
 )
 
@@ -79,17 +79,17 @@ def test_mwnet(every, due, variants):
     """
     objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA, momentum=0.9))
     params, model_state = ref.bn_params(jax.random.key(1))
-    groups = group_by(params, lambda path: int(path[5]))
+    groups = layers_by(params, lambda path: int(path[5]))
     loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
     problem = Problem(ref.bn_mlp, objective, loss, groups)
-    estimator = exact(every=every)
+    estimator = all_layers(update_every=every)
     theta = ref.mwnet_theta(jax.random.key(5))
-    state = init_meta(problem, estimator, jax.random.key(0), params, N, M)
+    state = init_state(problem, estimator, jax.random.key(0), params, N, M)
     state = state._replace(theta=theta, opt_state=objective.meta_optimizer.init(theta))
     meta_batch = ref.classification_batch(3, M)
 
     def run(state, batch, variant):
-        point = Point(params, model_state, jax.random.key(9), batch, meta_batch, RATE)
+        point = Inputs(params, model_state, jax.random.key(9), batch, meta_batch, RATE)
         return meta_update(problem, estimator, state, point, variant=variant)
 
     run = jax.jit(run, static_argnums=2)
@@ -107,7 +107,7 @@ def test_mwnet(every, due, variants):
     memory = tree_map(jnp.zeros_like, theta)
     for t in range(5):
         b = batch(t, jnp.float64)
-        update = run(state, b, Variant(meta=bool(due[t])) if variants else None)
+        update = run(state, b, Program(meta=bool(due[t])) if variants else None)
         if due[t]:
             memory = tree_map(lambda m, g: 0.9 * m + g, memory, gradient_of(theta, b))
             theta = tree_map(lambda w, m: w - BETA * m, theta, memory)
@@ -132,15 +132,15 @@ def test_l2r_in_between_is_plain_training():
     """Mean cross-entropy, weights 1/n. Fails if the zero ε of a fresh θ is used, or the last ε."""
     objective = famus_jax.l2r()
     params, model_state = ref.bn_params(jax.random.key(1))
-    groups = group_by(params, lambda path: int(path[5]))
+    groups = layers_by(params, lambda path: int(path[5]))
     loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
     problem = Problem(ref.bn_mlp, objective, loss, groups)
-    estimator = top_k(1, every=2)
-    state = init_meta(problem, estimator, jax.random.key(0), params, N, M)
+    estimator = last_layers(1, update_every=2)
+    state = init_state(problem, estimator, jax.random.key(0), params, N, M)
     b = batch(0, jnp.float64)
-    point = Point(params, model_state, jax.random.key(9), b, ref.classification_batch(3, M), RATE)
-    state = meta_update(problem, estimator, state, point, variant=Variant()).state
-    update = meta_update(problem, estimator, state, point, variant=Variant(meta=False))
+    point = Inputs(params, model_state, jax.random.key(9), b, ref.classification_batch(3, M), RATE)
+    state = meta_update(problem, estimator, state, point, variant=Program()).state
+    update = meta_update(problem, estimator, state, point, variant=Program(meta=False))
     mean = ref.mean_loss(ref.cross_entropy)
     args = (ref.bn_mlp, lambda theta, o, b: mean(o, b), params, None, model_state, None, b)
     close(update.gradient, ref.training_gradient(*args), 1e-9)
@@ -171,14 +171,14 @@ def start(step, seed=0):
     return step.init(jax.random.key(seed), PARAMS, MODEL_STATE, batch(0), META)
 
 
-GATES = {"lookahead": "active_only", "lag": 2, "hidden": 4, "target": 1.5}
+GATES = {"virtual_step": "active_only", "lag": 2, "hidden": 4, "target": 1.5}
 ESTIMATORS = {
-    "every 2": top_k(2, lookahead="active_only", every=2),
-    "schedule": top_k(1, every=slower),
-    "groups": random_groups(1, every=2),
+    "every 2": last_layers(2, virtual_step="active", update_every=2),
+    "schedule": last_layers(1, update_every=slower),
+    "groups": random_layers(1, update_every=2),
     "depth": random_depth((0.4, 0.3, 0.3)),
-    "corrected": top_k(1, correct_every=2, every=2),
-    "gates": learned_gates("paper", every=2, **GATES),
+    "corrected": last_layers(1, control_variate_every=2, update_every=2),
+    "gates": learned_gates("paper", update_every=2, **GATES),
 }
 
 
@@ -196,7 +196,7 @@ ESTIMATORS = {
 )
 def test_host_and_program_agree(name, objective):
     """`train_step`, where the host picks a variant, against the program with branches behind
-    `reweighter` and `meta_reweight`: states, weights and parameters of five steps, float32.
+    `reweighter` and `reweight`: states, weights and parameters of five steps, float32.
 
     Fails if host and program count differently, draw from other keys, or a variant lacks something.
     """
@@ -206,7 +206,7 @@ def test_host_and_program_agree(name, objective):
     key_meta, key_steps = jax.random.split(jax.random.key(0))
     weigh = reweighter(ref.bn_mlp, method(objective), estimator, learning_rate=RATE)
     tx = optax.chain(
-        meta_reweight(
+        reweight(
             ref.bn_mlp, method(objective), estimator, learning_rate=RATE, key=key_meta,
             batch=batch(0), meta_batch=META, model_state=MODEL_STATE,
         ),
@@ -251,7 +251,7 @@ def test_half_precision_outputs(objective):
         outputs, model_state = ref.bn_mlp(params, model_state, rng, batch)
         return outputs.astype(jnp.bfloat16), model_state
 
-    weigh = reweighter(half, method(objective), top_k(1, every=2), learning_rate=RATE)
+    weigh = reweighter(half, method(objective), last_layers(1, update_every=2), learning_rate=RATE)
     state = weigh.init(jax.random.key(0), PARAMS, MODEL_STATE, batch(0), META)
     run = jax.jit(lambda s, b: weigh(s, PARAMS, MODEL_STATE, b, META))
     updated = []
@@ -278,7 +278,7 @@ def test_flops_of_a_skipped_step(objective):
     b = ref.classification_batch(1, BIG, WIDE[0], WIDE[-1], jnp.float32)
     tx = optax.sgd(RATE, momentum=0.9)
     step = train_step(
-        ref.mlp, method(objective), exact(every=4), tx, learning_rate=RATE, params=params,
+        ref.mlp, method(objective), all_layers(update_every=4), tx, learning_rate=RATE, params=params,
         model_state={}, batch=b,
     )  # fmt: skip
     state = step.init(jax.random.key(0), params, {}, b, b)
@@ -300,16 +300,16 @@ def test_flops_of_a_skipped_step(objective):
 
     compiled = jax.jit(plain).lower(params, tx.init(params), state.meta.theta, b).compile()
     by_hand = compiled.cost_analysis()["flops"]
-    assert flops(Variant(meta=False)) <= 1.02 * by_hand
-    assert flops(Variant()) > 2 * by_hand  # what is spared
+    assert flops(Program(meta=False)) <= 1.02 * by_hand
+    assert flops(Program()) > 2 * by_hand  # what is spared
 
 
 # --- resuming -----------------------------------------------------------------------------------
 
 
 RESUMED = {
-    "depth every 2": random_depth((0.4, 0.3, 0.3), every=2),
-    "groups every 3": random_groups(1, every=3),
+    "depth every 2": random_depth((0.4, 0.3, 0.3), update_every=2),
+    "groups every 3": random_layers(1, update_every=3),
     "corrected every 2": ESTIMATORS["corrected"],
     "gates every 2": ESTIMATORS["gates"],
 }
@@ -395,4 +395,4 @@ def test_variants_are_those_of_the_draw(name):
 )
 def test_refused(every, message):
     with pytest.raises(ValueError, match=message):
-        top_k(1, every=every)
+        last_layers(1, update_every=every)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax import meta_label_correction, mlc, reweighter, top_k
-from famus_jax.objectives.label_correction import soft_labels
+from famus_jax import meta_label_correction, mlc, reweighter, last_layers
+from famus_jax.methods.meta_label_correction import soft_labels
 
 RNG = np.random.default_rng(0)
 OUTPUTS = {
@@ -94,6 +94,6 @@ def test_what_is_refused(call, words):
 @pytest.mark.parametrize("objective", [mlc(3), meta_label_correction(3, 4)], ids=lambda o: o.name)
 def test_no_weights_for_your_own_loss(objective):
     """Fails if `reweighter` hands out weights that would be plain training in disguise."""
-    weigh = reweighter(ref.mlp, objective, top_k(1), learning_rate=0.1)
+    weigh = reweighter(ref.mlp, objective, last_layers(1), learning_rate=0.1)
     with pytest.raises(ValueError, match=f"{objective.name} does not weigh.*train_step"):
         weigh(None, {}, (), BATCH, BATCH)

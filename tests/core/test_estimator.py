@@ -4,17 +4,17 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from famus_jax import chosen, exact, group_by, learned_gates, second_order, top_k
+from famus_jax import named_layers, all_layers, layers_by, learned_gates, second_order, last_layers
 
 PARAMS = {name: jnp.zeros(1) for name in "abcd"}
-GROUPS = group_by(PARAMS, {"a": 0, "b": 1, "c": 2, "d": 3}, names=list("abcd"))
+GROUPS = layers_by(PARAMS, {"a": 0, "b": 1, "c": 2, "d": 3}, names=list("abcd"))
 
 MAKERS = {
-    "exact": lambda: exact(),
+    "exact": lambda: all_layers(),
     "exact_second_order": lambda: second_order(),
-    "famus_top2": lambda: top_k(2),
-    "famus_top1_active_only_coast": lambda: top_k(1, lookahead="active_only", closed="coast"),
-    "famus_b+d_one_pass_vjp": lambda: chosen(["b", "d"], lookahead="one_pass", route="vjp"),
+    "famus_top2": lambda: last_layers(2),
+    "famus_top1_active_only_coast": lambda: last_layers(1, virtual_step="active", closed="coast"),
+    "famus_b+d_one_pass_vjp": lambda: named_layers("b", "d", virtual_step="actual", route="vjp"),
     "famus_budget": lambda: learned_gates("budget", lag=2),
 }
 
@@ -46,11 +46,11 @@ def test_distinct():
 @pytest.mark.parametrize(
     ("estimator", "active"),
     [
-        (exact(), (0, 1, 2, 3)),
-        (top_k(1), (3,)),
-        (top_k(4), (0, 1, 2, 3)),
-        (chosen(["d", "b"]), (1, 3)),
-        (chosen(["b", "b"]), (1,)),
+        (all_layers(), (0, 1, 2, 3)),
+        (last_layers(1), (3,)),
+        (last_layers(4), (0, 1, 2, 3)),
+        (named_layers("d", "b"), (1, 3)),
+        (named_layers("b", "b"), (1,)),
     ],
     ids=["exact", "top 1", "top 4", "chosen", "twice"],
 )

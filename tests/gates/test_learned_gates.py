@@ -12,12 +12,12 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Point,
+    Inputs,
     Problem,
-    Variant,
-    chosen,
-    group_by,
-    init_meta,
+    Program,
+    named_layers,
+    layers_by,
+    init_state,
     learned_gates,
     meta_update,
 )
@@ -47,17 +47,17 @@ def gate_key(key, step):
 
 def setting(objective=None):
     params = ref.mlp_params(jax.random.key(1))
-    groups = group_by(params, lambda path: int(path[5]))
+    groups = layers_by(params, lambda path: int(path[5]))
     objective = objective or famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA))
     problem = Problem(
         ref.mlp, objective, famus_jax.mean_of(famus_jax.softmax_cross_entropy), groups
     )
     batch, meta_batch = ref.classification_batch(2, 5), ref.classification_batch(3, 4)
-    return problem, Point(params, {}, jax.random.key(9), batch, meta_batch, ALPHA)
+    return problem, Inputs(params, {}, jax.random.key(9), batch, meta_batch, ALPHA)
 
 
 def initial(problem, estimator, point):
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, 5, 4)
+    state = init_state(problem, estimator, jax.random.key(0), point.params, 5, 4)
     if problem.objective.fresh:
         return state
     theta = ref.mwnet_theta(jax.random.key(5))
@@ -85,7 +85,7 @@ def pieces():
         return ref.training_gradient(ref.mlp, objective, w, theta, state, rng, batch)
 
     def all_of(theta, active, kind):
-        w_hat = ref.look_ahead(w, gradient(theta), alpha, active, kind)
+        w_hat = ref.virtual_step(w, gradient(theta), alpha, active, kind)
         v = ref.validation_gradient(ref.mlp, loss, w_hat, state, rng, meta_batch)
         c = jax.grad(ref.l_val)(theta, *args, active, kind)
         g = jax.grad(lambda t: ref.matching_mean(gradient(t)["layer2"], v["layer2"]))(theta)
@@ -98,29 +98,29 @@ def open_set(pattern):
     return {name: float(r) for name, r in zip(NAMES, pattern, strict=True)}
 
 
-@pytest.mark.parametrize("lookahead", ["full", "active_only"])
+@pytest.mark.parametrize("virtual_step", ["full", "active_only"])
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-def test_theta_gradient_of_open_groups(pattern, lookahead):
+def test_theta_gradient_of_open_groups(pattern, virtual_step):
     """θ' under a given pattern of gates: L_c through the open groups, and λ2 L_g besides.
 
     Fails if a closed group keeps its share, if L_g vanishes with a closed head, if the validation
     side of L_g is differentiated, or if L_g is scaled by α.
     """
     problem, point = setting()
-    estimator = learned_gates("paper", lag=1, target=2, lambda_g=LAMBDA_G, lookahead=lookahead)
+    estimator = learned_gates("paper", lag=1, target=2, lambda_g=LAMBDA_G, virtual_step=virtual_step)
     state = initial(problem, estimator, point)
     gates = queue(state.gates, estimator.active, problem.groups, pattern)
     branch = int(gates.branches[0])
     update = meta_update(
-        problem, estimator, state._replace(gates=gates), point, variant=Variant(branch=branch)
+        problem, estimator, state._replace(gates=gates), point, variant=Program(branch=branch)
     )
 
-    kind = "full" if lookahead == "full" else "frozen"
+    kind = "full" if virtual_step == "full" else "frozen"
     l_c, l_g, _, _ = pieces()(state.theta, open_set(pattern), kind)
     expected = jax.tree.map(lambda t, c, g: t - BETA * (c + LAMBDA_G * g), state.theta, l_c, l_g)
     # L_g is computed in float32: it is a heuristic's input.
     close(update.state.theta, expected, rtol=2e-7)
-    assert float(update.info.open_groups) == sum(pattern)
+    assert float(update.info.open_layers) == sum(pattern)
 
 
 @pytest.mark.parametrize("pattern", [p for p in PATTERNS if any(p)], ids=str)
@@ -131,13 +131,13 @@ def test_gates_equal_the_chosen_set(pattern):
     """
     problem, point = setting()
     names = [name for name, r in zip(NAMES, pattern, strict=True) if r]
-    fixed = meta_update(problem, chosen(names), initial(problem, chosen(names), point), point)
+    fixed = meta_update(problem, named_layers(names), initial(problem, named_layers(names), point), point)
     estimator = learned_gates("paper", lag=1, target=2, lambda_g=0.0)
     state = initial(problem, estimator, point)
     gates = queue(state.gates, estimator.active, problem.groups, pattern)
     branch = int(gates.branches[0])
     update = meta_update(
-        problem, estimator, state._replace(gates=gates), point, variant=Variant(branch=branch)
+        problem, estimator, state._replace(gates=gates), point, variant=Program(branch=branch)
     )
     close(update.state.theta, fixed.state.theta)
     close(update.gradient, fixed.gradient)
@@ -182,7 +182,7 @@ def test_sampler_update(pattern):
     gates = gates._replace(uniforms=jnp.asarray(uniforms)[None])
     branch = int(gates.branches[0])
     update = meta_update(
-        problem, estimator, state._replace(gates=gates), point, variant=Variant(branch=branch)
+        problem, estimator, state._replace(gates=gates), point, variant=Program(branch=branch)
     )
 
     _, _, v, g = pieces()(state.theta, open_set(pattern), "full")
@@ -271,15 +271,15 @@ def test_queue():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "lookahead", ["active_only", pytest.param("one_pass", marks=pytest.mark.slow)]
+    "virtual_step", ["active_only", pytest.param("one_pass", marks=pytest.mark.slow)]
 )
-def test_static_branch_equals_switch(lookahead):
+def test_static_branch_equals_switch(virtual_step):
     """The host's compiled variant and `lax.switch` give the same update, for every cut.
 
     Fails if a variant's number means another cut on the host than in the program.
     """
     problem, point = setting()
-    estimator = learned_gates("paper", target=2, lag=1, hidden=6, lookahead=lookahead)
+    estimator = learned_gates("paper", target=2, lag=1, hidden=6, virtual_step=virtual_step)
     spec = estimator.active
     state = initial(problem, estimator, point)
     step = jax.jit(
@@ -289,7 +289,7 @@ def test_static_branch_equals_switch(lookahead):
     for pattern in [(1, 0, 1), (0, 1, 1), (0, 0, 1)]:
         gates = queue(state.gates, spec, problem.groups, pattern)
         at = state._replace(gates=gates)
-        switched, static = step(at, None), step(at, Variant(branch=int(gates.branches[0])))
+        switched, static = step(at, None), step(at, Program(branch=int(gates.branches[0])))
         assert jax.tree.structure(switched) == jax.tree.structure(static)
         for a, b in zip(*map(jax.tree.leaves, (switched, static)), strict=True):
             if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
@@ -311,7 +311,7 @@ def test_l2r_slopes_come_from_the_actual_gradient():
     gates = queue(state.gates, spec, problem.groups, (1, 1, 1))
     gates = gates._replace(uniforms=jnp.asarray([[[0.1, 0.9]] * 3], jnp.float32))
     update = meta_update(
-        problem, estimator, state._replace(gates=gates), point, variant=Variant(branch=0)
+        problem, estimator, state._replace(gates=gates), point, variant=Program(branch=0)
     )
     loss = ref.mean_loss(ref.cross_entropy)
     v = ref.validation_gradient(ref.mlp, loss, point.params, {}, None, point.meta_batch)

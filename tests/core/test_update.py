@@ -8,7 +8,7 @@ import pytest
 import reference as ref
 
 import famus_jax
-from famus_jax import Point, Problem, chosen, exact, group_by, init_meta, meta_update, top_k
+from famus_jax import Inputs, Problem, named_layers, all_layers, layers_by, init_state, meta_update, last_layers
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -30,7 +30,7 @@ def norm(tree):
 
 def setting(objective):
     params, model_state = ref.bn_params(jax.random.key(1))
-    groups = group_by(params, lambda path: int(path[5]))
+    groups = layers_by(params, lambda path: int(path[5]))
     meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
     problem = Problem(ref.bn_mlp, objective, meta_loss, groups)
     batch, meta_batch = ref.classification_batch(2, 5), ref.classification_batch(3, 4)
@@ -40,7 +40,7 @@ def setting(objective):
     def descend(gradient):  # what an optimiser would do: coast on, and move by its own rule
         return jax.tree.map(lambda c, g: c - 0.3 * g, coast, gradient)
 
-    return problem, Point(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA, descend)
+    return problem, Inputs(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA, descend)
 
 
 def definition(point, objective):
@@ -55,18 +55,18 @@ def definition(point, objective):
 APART = ["layer0", "layer2"]  # a set that isn't contiguous
 CASES = [
     *[
-        (chosen(APART, lookahead=look, route=route), APART, kind)
+        (named_layers(APART, virtual_step=look, route=route), APART, kind)
         for route in ("jvp", "vjp", "second_order")
         for look, kind in (("full", "full"), ("active_only", "frozen"), ("one_pass", "full"))
     ],
     *[
-        (chosen(APART, lookahead="active_only", closed="coast", route=route), APART, "coast")
+        (named_layers(APART, virtual_step="active", closed="coast", route=route), APART, "coast")
         for route in ("jvp", "vjp", "second_order")
     ],
-    (exact(), ["layer0", "layer1", "layer2"], "full"),
+    (all_layers(), ["layer0", "layer1", "layer2"], "full"),
     (famus_jax.second_order(), ["layer0", "layer1", "layer2"], "full"),
-    (top_k(1), ["layer2"], "full"),
-    (top_k(2, lookahead="active_only"), ["layer1", "layer2"], "frozen"),
+    (last_layers(1), ["layer2"], "full"),
+    (last_layers(2, virtual_step="active"), ["layer1", "layer2"], "frozen"),
 ]
 
 
@@ -85,14 +85,14 @@ def test_mwnet(estimator, active, kind):
     if kind != "coast":
         point = point._replace(descend=None)
     theta = ref.mwnet_theta(jax.random.key(5))
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, 5, 4)
+    state = init_state(problem, estimator, jax.random.key(0), point.params, 5, 4)
     state = state._replace(theta=theta, opt_state=objective.meta_optimizer.init(theta))
     update = meta_update(problem, estimator, state, point)
 
     l_val = definition(point, ref.mwnet("sum"))
     value, theta_gradient = jax.value_and_grad(l_val)(theta, set(active), kind)
     new_theta = jax.tree.map(lambda t, g: t - BETA * g, theta, theta_gradient)
-    used = theta if estimator.lookahead == "one_pass" else new_theta
+    used = theta if estimator.virtual_step == "one_pass" else new_theta
     w, model_state, rng, batch = point[:4]
     outputs, new_model_state = ref.bn_mlp(w, model_state, rng, batch)
     losses = ref.cross_entropy(outputs, batch)
@@ -104,8 +104,8 @@ def test_mwnet(estimator, active, kind):
     close(update.gradient, ref.training_gradient(*args))
     close(update.info.loss, (weights * losses).sum())
     close(update.info.meta_loss, value)
-    assert float(update.info.theta_norm_c) == pytest.approx(norm(theta_gradient), rel=1e-6)
-    assert float(update.info.open_groups) == len(active)
+    assert float(update.info.theta_norm) == pytest.approx(norm(theta_gradient), rel=1e-6)
+    assert float(update.info.open_layers) == len(active)
     close(update.model_state, new_model_state)
     close(update.outputs, outputs)
     assert int(update.state.step) == 1
@@ -114,11 +114,11 @@ def test_mwnet(estimator, active, kind):
 @pytest.mark.parametrize(
     ("estimator", "active"),
     [
-        (exact(), ["layer0", "layer1", "layer2"]),
-        (exact(route="vjp"), ["layer0", "layer1", "layer2"]),
+        (all_layers(), ["layer0", "layer1", "layer2"]),
+        (all_layers(route="vjp"), ["layer0", "layer1", "layer2"]),
         (famus_jax.second_order(), ["layer0", "layer1", "layer2"]),
-        (top_k(1), ["layer2"]),
-        (chosen(APART, lookahead="active_only"), APART),
+        (last_layers(1), ["layer2"]),
+        (named_layers(APART, virtual_step="active"), APART),
     ],
     ids=lambda x: getattr(x, "label", ""),
 )
@@ -130,7 +130,7 @@ def test_l2r(estimator, active):
     objective = famus_jax.l2r()._replace(init=lambda key, n: jnp.zeros(n))  # float64, to compare
     problem, point = setting(objective)
     point = point._replace(descend=None)
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, 5, 4)
+    state = init_state(problem, estimator, jax.random.key(0), point.params, 5, 4)
     update = meta_update(problem, estimator, state, point)
     epsilon = jnp.zeros(5)
     gradient = jax.grad(definition(point, ref.l2r()))(epsilon, set(active), "full")
@@ -155,10 +155,10 @@ def test_l2r_where_nothing_helps():
     forward_loss = problem.meta_loss
     mlp = problem._replace(forward=ref.mlp, meta_loss=lambda o, b: -forward_loss(o, b))
     params = ref.mlp_params(jax.random.key(0))
-    mlp = mlp._replace(groups=group_by(params, lambda path: int(path[5])))
+    mlp = mlp._replace(groups=layers_by(params, lambda path: int(path[5])))
     point = point._replace(params=params, model_state={})
-    state = init_meta(mlp, exact(), jax.random.key(0), params, 1, 1)
-    update = meta_update(mlp, exact(), state, point)
+    state = init_state(mlp, all_layers(), jax.random.key(0), params, 1, 1)
+    update = meta_update(mlp, all_layers(), state, point)
     assert update.info.weights.tolist() == [0.0]
     for leaf in jax.tree.leaves(update.gradient):
         np.testing.assert_array_equal(leaf, np.zeros_like(leaf))
@@ -167,8 +167,8 @@ def test_l2r_where_nothing_helps():
 def test_cross_entropy_is_plain_training():
     """No θ: the mean's gradient, weights 1/n; fails if the sum is taken."""
     problem, point = setting(famus_jax.cross_entropy())
-    state = init_meta(problem, exact(), jax.random.key(0), point.params, 5, 4)
-    update = meta_update(problem, exact(), state, point._replace(meta_batch=None))
+    state = init_state(problem, all_layers(), jax.random.key(0), point.params, 5, 4)
+    update = meta_update(problem, all_layers(), state, point._replace(meta_batch=None))
     loss = ref.mean_loss(ref.cross_entropy)
     args = (ref.bn_mlp, lambda theta, o, b: loss(o, b), point.params, None, *point[1:4])
     close(update.gradient, ref.training_gradient(*args))
@@ -181,7 +181,7 @@ def test_meta_optimizer_state_is_carried():
     problem, point = setting(objective)
     point = point._replace(descend=None)
     theta = ref.mwnet_theta(jax.random.key(5))
-    state = init_meta(problem, exact(), jax.random.key(0), point.params, 5, 4)
+    state = init_state(problem, all_layers(), jax.random.key(0), point.params, 5, 4)
     state = state._replace(theta=theta, opt_state=objective.meta_optimizer.init(theta))
     gradient = jax.grad(definition(point, ref.mwnet("sum")))
     everything = {"layer0", "layer1", "layer2"}
@@ -190,6 +190,6 @@ def test_meta_optimizer_state_is_carried():
     second = gradient(theta_1, everything, "full")
     theta_2 = jax.tree.map(lambda t, a, b: t - BETA * (0.9 * a + b), theta_1, first, second)
     for _ in range(2):
-        state = meta_update(problem, exact(), state, point).state
+        state = meta_update(problem, all_layers(), state, point).state
     close(state.theta, theta_2)
     assert int(state.step) == 2

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax import group_by
-from famus_jax.core.pooling import gradient_matching, group_widths, pool_groups, pool_tensor
+from famus_jax import layers_by
+from famus_jax.gates.pooling import gradient_matching, layer_widths, pool_layers, pool_tensor
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(3, 3, 2, 5)).astype(np.float32)
 BIAS = RNG.normal(size=5).astype(np.float32)
-HOW = ["mean", "standardised_sum", "rms"]
+HOW = ["mean", "standardized_sum", "rms"]
 
 
 @pytest.mark.parametrize("out_axis", [-1, 0, 2])
@@ -43,11 +43,11 @@ def test_pool_groups(how):
         "z": RNG.normal(size=(4, 2)).astype(np.float32),
         "n": BIAS[:3],
     }
-    groups = group_by(tree, {"a": {"b": 1, "w": 1}, "z": 2, "n": 0})
-    assert group_widths(groups, tree) == (3, 10, 2)
+    groups = layers_by(tree, {"a": {"b": 1, "w": 1}, "z": 2, "n": 0})
+    assert layer_widths(groups, tree) == (3, 10, 2)
     active = (1, 2)
     part = groups.part(jax.tree.map(jnp.asarray, tree), active)
-    rows = pool_groups(part, active, groups, 10, how)
+    rows = pool_layers(part, active, groups, 10, how)
     assert rows.shape == (3, 10)
     expected = np.zeros((3, 10))
     expected[1] = ref.pool_group([BIAS, KERNEL], how)
@@ -58,11 +58,11 @@ def test_pool_groups(how):
 @pytest.mark.parametrize("how", HOW)
 def test_zero_gradient_has_no_nan(how):
     """L2R's virtual gradient is zero; fails at 0 / 0 or the slope of a root at 0."""
-    groups = group_by({"w": KERNEL, "b": BIAS}, {"w": 0, "b": 0})
+    groups = layers_by({"w": KERNEL, "b": BIAS}, {"w": 0, "b": 0})
 
     def total(scale):
         part = (jnp.zeros_like(BIAS) * scale, jnp.zeros_like(KERNEL) * scale)
-        return pool_groups(part, (0,), groups, 10, how).sum()
+        return pool_layers(part, (0,), groups, 10, how).sum()
 
     value, slope = jax.value_and_grad(total)(1.0)
     assert (float(value), float(slope)) == (0.0, 0.0)

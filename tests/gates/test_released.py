@@ -9,9 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from famus_jax import Objective, Point, Problem, group_by, init_meta, learned_gates, meta_update
-from famus_jax.core.pooling import gradient_matching, pool_groups
-from famus_jax.core.samplers import draw_gates
+from famus_jax import Method, Inputs, Problem, layers_by, init_state, learned_gates, meta_update
+from famus_jax.gates.pooling import gradient_matching, pool_layers
+from famus_jax.gates.samplers import sample_gates
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "released_gates.json").read_text())
 DELTA = 1.0
@@ -31,7 +31,7 @@ def meta_loss(outputs, batch):
     return sum((c * jnp.tanh(w)).sum() for c, w in zip(tensors("c"), outputs, strict=True))
 
 
-OBJECTIVE = Objective(
+OBJECTIVE = Method(
     "golden",
     init=lambda key, n: jnp.float32(GOLDEN["scale"]),
     loss=training_loss,
@@ -68,7 +68,7 @@ def golden_eta():
 def updates():
     """(the update, the open groups, the look-ahead) of every printed run, one compilation."""
     params = tensors("w")
-    groups = group_by(params, list(range(6)), names=list("abcdef"))
+    groups = layers_by(params, list(range(6)), names=list("abcdef"))
     problem = Problem(lambda w, s, r, b: (w, s), OBJECTIVE, meta_loss, groups)
     estimator = learned_gates(
         "released", candidates=3, hidden=6, out_axis=0, lambda_g=0.0, lag=1,
@@ -77,15 +77,15 @@ def updates():
     )  # fmt: skip
     spec = estimator.active
     batch = {"x": jnp.zeros(1)}
-    point = Point(params, (), jax.random.key(0), batch, batch, GOLDEN["alpha"])
-    state = init_meta(problem, estimator, jax.random.key(0), params, 1, 1)
+    point = Inputs(params, (), jax.random.key(0), batch, batch, GOLDEN["alpha"])
+    state = init_state(problem, estimator, jax.random.key(0), params, 1, 1)
     gradient = [GOLDEN["scale"] * b for b in tensors("base")]
     width = state.gates.inputs.shape[-1]
-    inputs = pool_groups(gradient, range(6), groups, width, spec.pooling, spec.out_axis)
+    inputs = pool_layers(gradient, range(6), groups, width, spec.pooling, spec.out_axis)
 
     def run(uniforms):
         eta = golden_eta()
-        mask = spec.mask(draw_gates(eta, inputs, uniforms, spec.temperature).hard, groups)
+        mask = spec.mask(sample_gates(eta, inputs, uniforms, spec.temperature).hard, groups)
         gates = state.gates._replace(
             eta=eta,
             inputs=inputs[None],
@@ -146,13 +146,13 @@ def test_value(updates, run):
 def test_penalty(updates):
     """act_loss: (r − 4)² of the topmost gate alone, 9 when open. Fails if the open head counts."""
     estimator = learned_gates("released", candidates=3)
-    groups = group_by(tensors("w"), list(range(6)), names=list("abcdef"))
+    groups = layers_by(tensors("w"), list(range(6)), names=list("abcdef"))
     for i, printed in enumerate(GOLDEN["runs"]):
         uniforms = np.full((6, 2), 0.5, np.float32)
         uniforms[1:4] = np.asarray(printed["uniform"], np.float32)[:, 0]
         gradient = [GOLDEN["scale"] * b for b in tensors("base")]
-        inputs = pool_groups(gradient, range(6), groups, 5, "standardised_sum", 0)
-        draw = draw_gates(golden_eta(), inputs, jnp.asarray(uniforms), GOLDEN["temperature"])
+        inputs = pool_layers(gradient, range(6), groups, 5, "standardized_sum", 0)
+        draw = sample_gates(golden_eta(), inputs, jnp.asarray(uniforms), GOLDEN["temperature"])
         value = estimator.active.regularizer(draw, groups, [3.0, 2.0, 1.0, 0.5])
         assert float(value) == pytest.approx(printed["act_loss"], rel=1e-6), i
 

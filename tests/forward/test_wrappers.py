@@ -46,9 +46,9 @@ def test_rematerialised_gradient_is_the_definition(keep, active):
     theta = ref.mwnet_theta(jax.random.key(5))
     forward = rematerialise(ref.bn_mlp, keep)
     loss = famus.mean_of(famus.softmax_cross_entropy)
-    groups = famus.group_by(params, lambda path: int(path[5]))
+    groups = famus.layers_by(params, lambda path: int(path[5]))
     problem = famus.Problem(forward, famus.mwnet(hidden=7), loss, groups)
-    point = famus.Point(params, state, jax.random.key(9), batch, meta, ALPHA)
+    point = famus.Inputs(params, state, jax.random.key(9), batch, meta, ALPHA)
     args = (ref.bn_mlp, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), params, state)
     names = {f"layer{i}" for i in active}
     expected = ref.meta_gradient(theta, *args, jax.random.key(9), batch, meta, ALPHA, names)
@@ -100,7 +100,7 @@ def test_computation_is_in_bfloat16_and_the_rest_is_not():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("estimator", [famus.exact(), famus.top_k(1, lookahead="active_only")])
+@pytest.mark.parametrize("estimator", [famus.all_layers(), famus.last_layers(1, virtual_step="active")])
 def test_half_precision_weight_gradient(estimator):
     """∂L_val/∂V in bfloat16 against float32 by the definition: cosine at least 0.995.
 
@@ -110,10 +110,10 @@ def test_half_precision_weight_gradient(estimator):
 
     forward, params, state, batch, meta = conv_net()
     rng, weights = jax.random.key(4), jnp.full(12, 1 / 12)
-    groups = famus.layer_groups(forward, params, state, rng, batch)
+    groups = famus.find_layers(forward, params, state, rng, batch)
     loss = famus.mean_of(famus.softmax_cross_entropy)
     problem = famus.Problem(compute_in(forward), famus.mwnet(), loss, groups)
-    point = famus.Point(params, state, rng, batch, meta, ALPHA)
+    point = famus.Inputs(params, state, rng, batch, meta, ALPHA)
     half = weight_gradient(problem, estimator, point, weights, rng)
 
     def l_val(weights):
@@ -124,7 +124,7 @@ def test_half_precision_weight_gradient(estimator):
             return (weights * losses).sum()
 
         gradient = jax.grad(training)(params)
-        kept = groups.all if estimator == famus.exact() else groups.all[-1:]
+        kept = groups.all if estimator == famus.all_layers() else groups.all[-1:]
         closed = jax.tree.map(jnp.zeros_like, params)
         step = groups.place(groups.part(gradient, kept), closed, kept)
         ahead = jax.tree.map(lambda w, g: w - ALPHA * g, params, step)

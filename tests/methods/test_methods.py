@@ -8,25 +8,25 @@ import pytest
 import reference as ref
 
 from famus_jax import cross_entropy, l2r, mwnet, mwnet_weight
-from famus_jax.objectives.normalise import normalise_by_sum
+from famus_jax.losses import normalize_by_sum
 
 LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 BATCH = ref.classification_batch(1, 5, dtype=jnp.float32)
 THETA = ref.mwnet_theta(jax.random.key(0), dtype=jnp.float32)
 
 
-@pytest.mark.parametrize("normalise", ["sum", "n"])
-def test_mwnet(normalise):
+@pytest.mark.parametrize("normalize", ["sum", "n"])
+def test_mwnet(normalize):
     """T, weights and both gradients; fails if the loss is differentiated inside the weighting net."""
-    objective = mwnet(hidden=7, normalise=normalise)
-    reference = ref.mwnet(normalise)
+    objective = mwnet(hidden=7, normalize=normalize)
+    reference = ref.mwnet(normalize)
 
     def value(theta, logits):
         return objective.loss(theta, logits, BATCH)[0]
 
     loss, weights = objective.loss(THETA, LOGITS, BATCH)
     losses = ref.cross_entropy(LOGITS, BATCH)
-    np.testing.assert_allclose(weights, ref.mwnet_weights(THETA, losses, normalise), rtol=1e-5)
+    np.testing.assert_allclose(weights, ref.mwnet_weights(THETA, losses, normalize), rtol=1e-5)
     assert float(loss) == pytest.approx(float(reference(THETA, LOGITS, BATCH)), rel=1e-5)
     actual = jax.grad(value, argnums=(0, 1))(THETA, LOGITS)
     expected = jax.grad(reference, argnums=(0, 1))(THETA, LOGITS, BATCH)
@@ -46,10 +46,10 @@ def test_mwnet_start():
     assert bool(((weights > 0) & (weights < 1)).all())
 
 
-@pytest.mark.parametrize("normalise", ["sum", "n"])
-def test_mwnet_saturated_at_zero(normalise):
+@pytest.mark.parametrize("normalize", ["sum", "n"])
+def test_mwnet_saturated_at_zero(normalize):
     """All weights 0: T = 0 and finite gradients everywhere; fails at 0 / 0 in value or slope."""
-    objective = mwnet(hidden=7, normalise=normalise)
+    objective = mwnet(hidden=7, normalize=normalize)
     dead = {**THETA, "bias_2": jnp.full((1,), -1e4, jnp.float32)}
     (value, weights), gradients = jax.value_and_grad(
         lambda theta, logits: objective.loss(theta, logits, BATCH), argnums=(0, 1), has_aux=True
@@ -89,21 +89,21 @@ def test_cross_entropy():
 def test_normalise_by_sum():
     """Slope of x / Σx by finite differences, and none of NaN at zero."""
     x = jnp.asarray([0.5, 1.5, 2.0])
-    slope = jax.jacobian(normalise_by_sum)(x)
+    slope = jax.jacobian(normalize_by_sum)(x)
     expected = np.eye(3) / 4 - np.outer(x, np.ones(3)) / 16
     np.testing.assert_allclose(slope, expected, rtol=1e-5)
-    assert bool(jnp.isfinite(jax.jacobian(normalise_by_sum)(jnp.zeros(3))).all())
+    assert bool(jnp.isfinite(jax.jacobian(normalize_by_sum)(jnp.zeros(3))).all())
 
 
 def test_unknown_normalisation():
-    with pytest.raises(ValueError, match='normalise must be "sum" or "n"; got .mean.'):
-        mwnet(normalise="mean")
+    with pytest.raises(ValueError, match='normalize must be "sum" or "n"; got .mean.'):
+        mwnet(normalize="mean")
 
 
 def test_nan_is_not_hidden():
     """A NaN among the weights stays visible. Fails if it is taken for "nothing helps": training would
     stand still at a finite loss, and no check for non-finite losses could tell."""
-    assert bool(jnp.isnan(normalise_by_sum(jnp.asarray([1.0, jnp.nan, 2.0]))).any())
+    assert bool(jnp.isnan(normalize_by_sum(jnp.asarray([1.0, jnp.nan, 2.0]))).any())
     objective = l2r()
     update, _ = objective.meta_optimizer.update(jnp.asarray([-1.0, jnp.nan]), optax.EmptyState())
     assert bool(jnp.isnan(update).any())

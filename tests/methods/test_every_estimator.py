@@ -16,31 +16,31 @@ import pytest
 import reference as ref
 
 import famus_jax
-from famus_jax import Point, Problem, group_by, init_meta, meta_update
-from famus_jax.core.estimators import Drawn
-from famus_jax.core.gate_state import queued
-from famus_jax.core.gates import LearnedGates
-from famus_jax.core.meta_state import step_keys
+from famus_jax import Inputs, Problem, layers_by, init_state, meta_update
+from famus_jax.core.estimator import Drawn
+from famus_jax.gates import queued
+from famus_jax.gates import LearnedGates
+from famus_jax.core.state import step_keys
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 ALPHA, BETA, N, M, STEPS = 0.4, 0.5, 6, 4, 3
 NAMES = ("layer0", "layer1", "layer2")
-ONLY = {"lookahead": "active_only"}
+ONLY = {"virtual_step": "active_only"}
 ESTIMATORS = {
-    "exact": famus_jax.exact(),
-    "vjp": famus_jax.exact(route="vjp"),
-    "finite difference": famus_jax.exact(route="finite_difference", epsilon=1e-5),
+    "exact": famus_jax.all_layers(),
+    "vjp": famus_jax.all_layers(route="vjp"),
+    "finite difference": famus_jax.all_layers(route="finite_difference", epsilon=1e-5),
     "second order": famus_jax.second_order(),
-    "one pass": famus_jax.exact(lookahead="one_pass"),
-    "part": famus_jax.exact(part=0.5),
-    "every": famus_jax.exact(every=2),
-    "top": famus_jax.top_k(1),
-    "top, active only": famus_jax.top_k(1, **ONLY),
-    "chosen": famus_jax.chosen(["layer0", "layer2"]),
-    "block": famus_jax.block("layer1", **ONLY),
-    "corrected": famus_jax.top_k(1, correct_every=2),
-    "random groups": famus_jax.random_groups(2),
+    "one pass": famus_jax.all_layers(virtual_step="actual"),
+    "part": famus_jax.all_layers(part=0.5),
+    "every": famus_jax.all_layers(update_every=2),
+    "top": famus_jax.last_layers(1),
+    "top, active only": famus_jax.last_layers(1, **ONLY),
+    "chosen": famus_jax.named_layers("layer0", "layer2"),
+    "block": famus_jax.named_layers("layer1", **ONLY),
+    "corrected": famus_jax.last_layers(1, control_variate_every=2),
+    "random groups": famus_jax.random_layers(2),
     "random depth": famus_jax.random_depth(0.5),
     "random depth, active only": famus_jax.random_depth(0.5, **ONLY),
     "gates": famus_jax.learned_gates("paper", target=2, lag=1, lambda_g=0.0),
@@ -80,7 +80,7 @@ def scaled(logits, batch):
 class Method(NamedTuple):
     """The library's objective, the reference's T and meta loss, the first θ, and the rule of θ."""
 
-    objective: famus_jax.Objective
+    objective: famus_jax.Method
     reference: object
     meta_loss: object
     theta: object
@@ -220,19 +220,19 @@ def test_method_with_estimator(name, case):
         init = objective.init
         objective = objective._replace(init=lambda key, n: init(key, n).astype(jnp.float64))
     params = ref.mlp_params(jax.random.key(1))
-    groups = group_by(params, lambda path: int(path[5]))
+    groups = layers_by(params, lambda path: int(path[5]))
     problem = Problem(forward, objective, objective.l_val, groups)
     if refused(name, case):
         with pytest.raises(ValueError, match=f"{objective.name}.*use"):
-            init_meta(problem, estimator, jax.random.key(0), params, N, M)
+            init_state(problem, estimator, jax.random.key(0), params, N, M)
         return
-    state = init_meta(problem, estimator, jax.random.key(0), params, N, M)
+    state = init_state(problem, estimator, jax.random.key(0), params, N, M)
     if not objective.fresh:
         zeros = jax.tree.map(jnp.zeros_like, method.theta)
         state = state._replace(
             theta=method.theta,
             opt_state=objective.meta_optimizer.init(method.theta),
-            correction=zeros if estimator.correct_every else (),
+            correction=zeros if estimator.control_variate_every else (),
         )
     theta_gradient, gradient = oracle(name)
     everywhere = dict.fromkeys(NAMES, 1.0)
@@ -243,7 +243,7 @@ def test_method_with_estimator(name, case):
         if name == "mixmatch":
             batch, meta_batch = ref.mixed(batch, t), ref.mixed(meta_batch, 50 + t)
             del meta_batch["labelled"]  # all are, where nothing is said
-        point = Point(params, (), jax.random.key(9), batch, meta_batch, ALPHA)
+        point = Inputs(params, (), jax.random.key(9), batch, meta_batch, ALPHA)
         factors = factors_of(case, state, groups)
         update = step(state, point)
         before = objective.init(None, N) if objective.fresh else theta
@@ -258,7 +258,7 @@ def test_method_with_estimator(name, case):
         seen = batch
         if case == "part":
             seen = {k: x[::2] if jnp.ndim(x) else x for k, x in batch.items()}
-        only = estimator.lookahead == "active_only"
+        only = estimator.virtual_step == "active_only"
         moves = {g: float(r > 0) for g, r in factors.items()} if only else everywhere
         g = theta_gradient(before, params, seen, meta_batch, factors, moves)
         if case == "corrected":

@@ -17,7 +17,7 @@ from famus_jax import (
     scaled_cross_entropy,
     softmax_cross_entropy,
 )
-from famus_jax.objectives.long_tail import ldam_margins
+from famus_jax.losses import ldam_margins
 
 LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 BATCH = {"label": jnp.asarray([0, 1, 2, 1, 0])}
@@ -68,11 +68,11 @@ def test_class_weighted():
     own = np.array([3, 1, 0.5, 1, 3])
     loss = class_weighted(softmax_cross_entropy, weights)
     np.testing.assert_allclose(loss(LOGITS, BATCH), own * PLAIN, rtol=1e-5)
-    loss = class_weighted(softmax_cross_entropy, weights, normalise="sum")
+    loss = class_weighted(softmax_cross_entropy, weights, normalize="sum")
     expected = (own * PLAIN).sum() / own.sum()
     assert float(loss(LOGITS, BATCH).mean()) == pytest.approx(float(expected), rel=1e-5)
-    for normalise in ("n", "sum"):
-        same = class_weighted(softmax_cross_entropy, (1.0,) * 3, normalise=normalise)
+    for normalize in ("n", "sum"):
+        same = class_weighted(softmax_cross_entropy, (1.0,) * 3, normalize=normalize)
         np.testing.assert_allclose(same(LOGITS, BATCH), PLAIN, rtol=1e-5)
 
 

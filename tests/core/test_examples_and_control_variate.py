@@ -11,20 +11,20 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Point,
+    Inputs,
     Problem,
-    Variant,
-    block,
-    chosen,
-    exact,
-    group_by,
-    init_meta,
+    Program,
+    named_layers,
+    named_layers,
+    all_layers,
+    layers_by,
+    init_state,
     learned_gates,
     meta_update,
     random_depth,
-    random_groups,
+    random_layers,
     second_order,
-    top_k,
+    last_layers,
 )
 
 BETA, ALPHA, N = 0.5, 0.4, 6
@@ -48,18 +48,18 @@ def close(actual, expected, rtol=1e-9):
 
 def setting():
     params, model_state = ref.bn_params(jax.random.key(1))
-    groups = group_by(params, lambda path: int(path[5]))
+    groups = layers_by(params, lambda path: int(path[5]))
     objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA))
     meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
     problem = Problem(ref.bn_mlp, objective, meta_loss, groups)
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, 4)
-    return problem, Point(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA)
+    return problem, Inputs(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA)
 
 
 def start(problem, estimator, point):
     theta = ref.mwnet_theta(jax.random.key(5))
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, N, 4)
-    correction = tree_map(jnp.zeros_like, theta) if estimator.correct_every else ()
+    state = init_state(problem, estimator, jax.random.key(0), point.params, N, 4)
+    correction = tree_map(jnp.zeros_like, theta) if estimator.control_variate_every else ()
     opt_state = problem.objective.meta_optimizer.init(theta)
     return state._replace(theta=theta, opt_state=opt_state, correction=correction)
 
@@ -85,14 +85,14 @@ def flags(names):
 @pytest.mark.parametrize(
     ("estimator", "active", "kind", "size"),
     [
-        (exact(part=0.5), NAMES, "full", 3),
-        pytest.param(exact(part=0.51), NAMES, "full", 4, marks=pytest.mark.slow),
-        pytest.param(exact(part=0.5, route="vjp"), NAMES, "full", 3, marks=pytest.mark.slow),
+        (all_layers(part=0.5), NAMES, "full", 3),
+        pytest.param(all_layers(part=0.51), NAMES, "full", 4, marks=pytest.mark.slow),
+        pytest.param(all_layers(part=0.5, route="vjp"), NAMES, "full", 3, marks=pytest.mark.slow),
         (second_order(part=0.5), NAMES, "full", 3),
-        (exact(part=0.5, route="finite_difference", epsilon=1e-5), NAMES, "full", 3),
-        pytest.param(top_k(1, part=2 / 6), ["layer2"], "full", 2, marks=pytest.mark.slow),
-        (top_k(2, part=0.5, lookahead="active_only"), ["layer1", "layer2"], "frozen", 3),
-        (chosen(["layer0", "layer2"], part=1e-6), ["layer0", "layer2"], "full", 1),
+        (all_layers(part=0.5, route="finite_difference", epsilon=1e-5), NAMES, "full", 3),
+        pytest.param(last_layers(1, part=2 / 6), ["layer2"], "full", 2, marks=pytest.mark.slow),
+        (last_layers(2, part=0.5, virtual_step="active"), ["layer1", "layer2"], "frozen", 3),
+        (named_layers("layer0", "layer2", part=1e-6), ["layer0", "layer2"], "full", 1),
     ],
     ids=lambda x: getattr(x, "label", ""),
 )
@@ -138,7 +138,7 @@ def test_part_of_what_has_a_batch_axis():
     batch = {**point.batch, "scale": jnp.float64(0.5)}
     halved = point._replace(batch=batch, meta_batch={**point.meta_batch, "scale": jnp.float64(0.5)})
     problem = problem._replace(forward=forward)
-    estimator = exact(part=0.5)
+    estimator = all_layers(part=0.5)
     state = start(problem, estimator, halved)
     update = meta_update(problem, estimator, state, halved)
 
@@ -156,17 +156,17 @@ def test_part_of_what_has_a_batch_axis():
 
 
 CHEAP = {
-    "full": (top_k(1, correct_every=2), ["layer2"], "full"),
-    "active-only": (top_k(1, lookahead="active_only", correct_every=2), ["layer2"], "frozen"),
+    "full": (last_layers(1, control_variate_every=2), ["layer2"], "full"),
+    "active-only": (last_layers(1, virtual_step="active", control_variate_every=2), ["layer2"], "frozen"),
     "coast": (
-        block("layer1", lookahead="active_only", closed="coast", correct_every=2),
+        named_layers("layer1", virtual_step="active", closed="coast", control_variate_every=2),
         ["layer1"],
         "coast",
     ),
-    "third": (chosen(["layer0", "layer2"], correct_every=3), ["layer0", "layer2"], "full"),
-    "vjp": (top_k(1, route="vjp", correct_every=2), ["layer2"], "full"),
-    "second order": (top_k(1, route="second_order", correct_every=2), ["layer2"], "full"),
-    "part": (top_k(1, part=0.5, lookahead="active_only", correct_every=2), ["layer2"], "frozen"),
+    "third": (named_layers("layer0", "layer2", control_variate_every=3), ["layer0", "layer2"], "full"),
+    "vjp": (last_layers(1, route="vjp", control_variate_every=2), ["layer2"], "full"),
+    "second order": (last_layers(1, route="second_order", control_variate_every=2), ["layer2"], "full"),
+    "part": (last_layers(1, part=0.5, virtual_step="active", control_variate_every=2), ["layer2"], "frozen"),
 }
 
 
@@ -213,8 +213,8 @@ def test_correction(case, how):
     theta, difference = state.theta, None
     for t in range(4):
         batch = ref.classification_batch(20 + t, N)
-        due = t % estimator.correct_every == 0
-        variant = Variant(correct=due) if how == "by variants" else None
+        due = t % estimator.control_variate_every == 0
+        variant = Program(correct=due) if how == "by variants" else None
         update = step(state, batch, variant)
         cheap = oracle(theta, batch, flags(active), kind)
         if due:
@@ -242,7 +242,7 @@ def test_correction_through_the_optimiser():
         return tree_map(lambda g, w: -0.3 * jnp.tanh(2 * g) - 0.05 * w, gradient, point.params)
 
     point = point._replace(descend=descend)
-    estimator = top_k(1, virtual_step="optimizer", correct_every=2)
+    estimator = last_layers(1, through_optimizer=True, control_variate_every=2)
     state = start(problem, estimator, point)
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
     loss = ref.mean_loss(ref.cross_entropy)
@@ -257,35 +257,35 @@ def test_correction_through_the_optimiser():
 def refuse(estimator, objective=None, n=N):
     problem, point = setting()
     problem = problem._replace(objective=objective or problem.objective)
-    init_meta(problem, estimator, jax.random.key(0), point.params, n, 4)
+    init_state(problem, estimator, jax.random.key(0), point.params, n, 4)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: exact(part=0.0), r"part must lie in \(0, 1\].*got 0.0"),
-        (lambda: exact(part=1.5), r"part must lie in \(0, 1\].*got 1.5"),
-        (lambda: top_k(1, part=-0.5), r"part must lie in \(0, 1\].*got -0.5"),
+        (lambda: all_layers(part=0.0), r"part must lie in \(0, 1\].*got 0.0"),
+        (lambda: all_layers(part=1.5), r"part must lie in \(0, 1\].*got 1.5"),
+        (lambda: last_layers(1, part=-0.5), r"part must lie in \(0, 1\].*got -0.5"),
         (
-            lambda: exact(part=0.5, lookahead="one_pass"),
-            r'part=0.5.*one_pass.*use lookahead="full" or "active_only"',
+            lambda: all_layers(part=0.5, virtual_step="actual"),
+            r'part=0.5.*one_pass.*use virtual_step="all" or "active_only"',
         ),
-        (lambda: refuse(exact(part=0.5), famus_jax.l2r()), r"l2r.*part=0.5.*use part=1"),
-        (lambda: top_k(1, correct_every=1), r"correct_every must be at least 2.*exact\(\).*got 1"),
-        (lambda: top_k(1, correct_every=-3), r"correct_every must be at least 2.*got -3"),
-        (lambda: exact(correct_every=2), r"top_k, block or chosen.*AllGroups"),
-        (lambda: second_order(correct_every=2), r"top_k, block or chosen.*AllGroups"),
-        (lambda: random_groups(1, correct_every=2), r"top_k, block or chosen.*RandomGroups"),
-        (lambda: random_depth(correct_every=2), r"top_k, block or chosen.*RandomDepth"),
+        (lambda: refuse(all_layers(part=0.5), famus_jax.l2r()), r"l2r.*part=0.5.*use part=1"),
+        (lambda: last_layers(1, control_variate_every=1), r"control_variate_every must be at least 2.*exact\(\).*got 1"),
+        (lambda: last_layers(1, control_variate_every=-3), r"control_variate_every must be at least 2.*got -3"),
+        (lambda: all_layers(control_variate_every=2), r"top_k, block or chosen.*AllGroups"),
+        (lambda: second_order(control_variate_every=2), r"top_k, block or chosen.*AllGroups"),
+        (lambda: random_layers(1, control_variate_every=2), r"top_k, block or chosen.*RandomLayers"),
+        (lambda: random_depth(control_variate_every=2), r"top_k, block or chosen.*RandomDepth"),
         (
-            lambda: top_k(1, correct_every=2, lookahead="one_pass"),
-            r'lookahead="full" or "active_only"; got TopK\(k=1\) and lookahead=\'one_pass\'',
+            lambda: last_layers(1, control_variate_every=2, virtual_step="actual"),
+            r'virtual_step="all" or "active_only"; got TopK\(k=1\) and virtual_step=\'one_pass\'',
         ),
         (
-            lambda: refuse(top_k(1, correct_every=2), famus_jax.l2r()),
-            r"l2r starts θ anew.*use correct_every=0, or random_depth\(\)",
+            lambda: refuse(last_layers(1, control_variate_every=2), famus_jax.l2r()),
+            r"l2r starts θ anew.*use control_variate_every=0, or random_depth\(\)",
         ),
-        (lambda: learned_gates("paper", correct_every=2), r"learned gates have no 'correct_every'"),
+        (lambda: learned_gates("paper", control_variate_every=2), r"learned gates have no 'control_variate_every'"),
     ],
 )
 @pytest.mark.usefixtures("x64")

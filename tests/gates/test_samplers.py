@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax.core.samplers import draw_gates, init_samplers, sampler_logits
+from famus_jax.gates.samplers import sample_gates, init_samplers, sampler_logits
 
 WIDTHS = (3, 7, 1, 4)
 
@@ -41,7 +41,7 @@ def test_gates(temperature):
     eta = init_samplers(jax.random.key(0), WIDTHS, 6, 2, 0.5)
     rows, inputs = padded(2)
     noise = uniforms(3)
-    draw = draw_gates(eta, inputs, noise, temperature)
+    draw = sample_gates(eta, inputs, noise, temperature)
     for group, row in enumerate(rows):
         logits = ref.sampler_logits(eta, group, row)
         soft = ref.soft_gate(logits, noise[group], temperature)
@@ -59,14 +59,14 @@ def test_straight_through_gradient():
     eta = init_samplers(jax.random.key(0), WIDTHS, 6, 2, 0.5)
     _, inputs = padded(4)
     noise, weights = uniforms(5), jnp.asarray([1.0, -2.0, 0.5, 3.0])
-    slope = jax.grad(lambda eta: jnp.vdot(weights, draw_gates(eta, inputs, noise, 5.0).hard))(eta)
+    slope = jax.grad(lambda eta: jnp.vdot(weights, sample_gates(eta, inputs, noise, 5.0).hard))(eta)
     direction = jax.tree.map(
         lambda x: jnp.asarray(np.random.default_rng(x.size).normal(size=x.shape), x.dtype), eta
     )
 
     def soft(step):
         moved = jax.tree.map(lambda x, d: x + step * d, eta, direction)
-        return float(jnp.vdot(weights, draw_gates(moved, inputs, noise, 5.0).soft))
+        return float(jnp.vdot(weights, sample_gates(moved, inputs, noise, 5.0).soft))
 
     h = 1e-2
     expected = (soft(h) - soft(-h)) / (2 * h)
@@ -84,7 +84,7 @@ def test_frequency_is_the_stated_probability():
     eta = init_samplers(jax.random.key(0), WIDTHS, 6, 2, 0.3)
     _, inputs = padded(6)
     noise = jax.random.uniform(jax.random.key(1), (4000, len(WIDTHS), 2))
-    draws = jax.jit(jax.vmap(lambda u: draw_gates(eta, inputs, u, 5.0)))(noise)
+    draws = jax.jit(jax.vmap(lambda u: sample_gates(eta, inputs, u, 5.0)))(noise)
     frequency, probability = draws.hard.mean(0), draws.probability[0]
     np.testing.assert_allclose(frequency, probability, atol=5 * 0.5 / 4000**0.5)
     assert np.ptp(np.asarray(probability)) > 0.05  # the samplers do differ
@@ -93,7 +93,7 @@ def test_frequency_is_the_stated_probability():
 def test_start_near_the_open_probability():
     """Fails if the log-odds are added with the wrong sign or twice."""
     eta = init_samplers(jax.random.key(0), (5,) * 200, 64, 2, 0.8)
-    probability = draw_gates(eta, jnp.zeros((200, 5)), uniforms(0, (200, 2)), 1.0).probability
+    probability = sample_gates(eta, jnp.zeros((200, 5)), uniforms(0, (200, 2)), 1.0).probability
     assert float(jnp.median(probability)) == pytest.approx(0.8, abs=0.02)
 
 
@@ -101,7 +101,7 @@ def test_gates_are_exactly_zero_or_one():
     """Fails if the straight-through trick leaves rounding in the gate: (1 + s) − s need not be 1."""
     eta = init_samplers(jax.random.key(0), (1,) * 500, 4, 2, 0.5)
     inputs = jax.random.normal(jax.random.key(1), (500, 1))
-    hard = draw_gates(eta, inputs, uniforms(2, (500, 2)), 1.0).hard
+    hard = sample_gates(eta, inputs, uniforms(2, (500, 2)), 1.0).hard
     assert set(np.asarray(hard).tolist()) == {0.0, 1.0}
 
 
@@ -112,7 +112,7 @@ def test_extreme_noise_is_finite():
     for u in (0.0, 1 - 2**-24):
         noise = jnp.full((len(WIDTHS), 2), u, jnp.float32).at[:, 0].set(0.5)
         value, slope = jax.value_and_grad(
-            lambda e, n=noise: draw_gates(e, inputs, n, 1.0).hard.sum()
+            lambda e, n=noise: sample_gates(e, inputs, n, 1.0).hard.sum()
         )(eta)
         assert bool(jnp.isfinite(value))
         assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(slope))

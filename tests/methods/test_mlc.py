@@ -7,10 +7,10 @@ import optax
 import pytest
 import reference as ref
 
-from famus_jax import exact, mlc, transition_step
+from famus_jax import all_layers, mlc, transition_step
 from famus_jax.core.checks import check_estimator
-from famus_jax.core.defaults import default_estimator
-from famus_jax.core.groups import group_by
+from famus_jax.core.estimator import default_estimator
+from famus_jax.core.layers import layers_by
 from famus_jax.core.problem import Problem
 
 LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
@@ -85,19 +85,19 @@ def test_scope_of_the_matrix():
     """Per batch as published, or carried; either way its shape does not depend on the batch size, so
     that the meta gradient may be taken on a part. Fails if `check_estimator` takes it for L2R."""
     assert mlc(3).fresh
-    assert not mlc(3).stationary
+    assert not mlc(3).zero_virtual_step
     assert not mlc(3, carry=True).fresh
     params = ref.mlp_params(jax.random.key(0), dtype=jnp.float32)
     for carry in (False, True):
         objective = mlc(3, carry=carry)
         assert not objective.per_example
-        groups = group_by(params, lambda path: int(path[5]))
+        groups = layers_by(params, lambda path: int(path[5]))
         problem = Problem(ref.mlp, objective, objective.l_val, groups)
-        check_estimator(problem, exact(part=0.5), 1.0, 6)
+        check_estimator(problem, all_layers(part=0.5), 1.0, 6)
         check_estimator(problem, default_estimator(objective), 1.0, 6)
     with pytest.raises(ValueError, match="one-pass update would come"):
         check_estimator(
-            Problem(ref.mlp, mlc(3), mlc(3).l_val, groups), exact(lookahead="one_pass"), 1.0, 6
+            Problem(ref.mlp, mlc(3), mlc(3).l_val, groups), all_layers(virtual_step="actual"), 1.0, 6
         )
 
 

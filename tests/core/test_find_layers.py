@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from famus_jax import layer_groups, linen_forward, nnx_forward
+from famus_jax import find_layers, linen_forward, nnx_forward
 from famus_jax.models import WideResNet
 
 KEY = jax.eval_shape(jax.random.key, 0)
@@ -20,7 +20,7 @@ def array(*shape):
 
 def groups_of(apply, params, batch=X, **options):
     """The groups of a stateless function of (params, batch)."""
-    return layer_groups(lambda p, s, r, b: (apply(p, b), s), params, (), KEY, batch, **options)
+    return find_layers(lambda p, s, r, b: (apply(p, b), s), params, (), KEY, batch, **options)
 
 
 def as_sets(groups):
@@ -97,7 +97,7 @@ def test_wide_resnet():
     image = array(2, 8, 8, 3)
     variables = jax.eval_shape(lambda key, x: model.init(key, x), KEY, image)
     params, state = variables["params"], {"batch_stats": variables["batch_stats"]}
-    groups = layer_groups(linen_forward(model), params, state, KEY, {"image": image})
+    groups = find_layers(linen_forward(model), params, state, KEY, {"image": image})
     blocks = [f"stage{s}_block0/{c}" for s in (1, 2, 3) for c in ("shortcut", "conv1", "conv2")]
     assert groups.names == ("stem", *blocks, "head")
     sets = as_sets(groups)
@@ -121,7 +121,7 @@ def test_nnx():
             return self.head(nnx.relu(self.norm(self.zero(x))))
 
     forward, params, state = nnx_forward(Net(nnx.Rngs(0)))
-    groups = layer_groups(forward, params, state, jax.random.key(0), {"image": jnp.zeros((N, D))})
+    groups = find_layers(forward, params, state, jax.random.key(0), {"image": jnp.zeros((N, D))})
     assert groups.names == ("zero", "head")
     assert len(groups.index) == 6
     assert [groups.index.count(i) for i in (0, 1)] == [4, 2]
@@ -238,7 +238,7 @@ def test_scanned_stack_is_one_group():
 
     model = Net()
     params = jax.eval_shape(lambda key, x: model.init(key, x), KEY, X)["params"]
-    groups = layer_groups(linen_forward(model), params, {}, KEY, {"image": X})
+    groups = find_layers(linen_forward(model), params, {}, KEY, {"image": X})
     assert groups.names == ("zero", "stack", "head")
     assert as_sets(groups)[1] == {
         f"stack/{a}/{b}" for a in ("first", "second") for b in ("kernel", "bias")

@@ -13,18 +13,18 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Point,
+    Inputs,
     Problem,
     RandomDepth,
-    RandomGroups,
-    group_by,
-    init_meta,
+    RandomLayers,
+    layers_by,
+    init_state,
     meta_update,
     random_depth,
-    random_groups,
+    random_layers,
 )
-from famus_jax.core.draws import branch_for, even_cuts
-from famus_jax.core.variants import Variant
+from famus_jax.core.random_layers import covering_program, even_starts
+from famus_jax.core.programs import Program
 
 ALPHA, BETA, N = 0.4, 0.5, 5
 SIZES = (3, 4, 3, 4, 3)
@@ -37,7 +37,7 @@ def layer_number(path):
 
 
 def four_groups():
-    return group_by(ref.mlp_params(jax.random.key(0), SIZES, jnp.float32), layer_number)
+    return layers_by(ref.mlp_params(jax.random.key(0), SIZES, jnp.float32), layer_number)
 
 
 def close(actual, expected, rtol=1e-9):
@@ -66,13 +66,13 @@ def close(actual, expected, rtol=1e-9):
 )
 def test_even_cuts(arguments, cuts):
     """By hand; fails if an end is left out, or one cut is named twice."""
-    assert even_cuts(*arguments) == cuts
+    assert even_starts(*arguments) == cuts
 
 
 @pytest.mark.parametrize("count", range(2, 12))
 def test_even_cuts_differ(count):
     """Fails if rounding makes two cuts one."""
-    cuts = even_cuts(0, 11, count)
+    cuts = even_starts(0, 11, count)
     assert len(set(cuts)) == count
     assert list(cuts) == sorted(cuts)
     assert (cuts[0], cuts[-1]) == (0, 11)
@@ -84,7 +84,7 @@ def test_branch_for():
     for pattern in itertools.product((0.0, 1.0), repeat=4):
         lowest = min((i for i in ALL if pattern[i]), default=4)
         expected = max(b for b, cut in enumerate(cuts) if cut <= lowest)
-        assert int(branch_for(cuts, jnp.asarray(pattern, jnp.float32), 4)) == expected
+        assert int(covering_program(cuts, jnp.asarray(pattern, jnp.float32), 4)) == expected
 
 
 def test_depth_factors():
@@ -111,7 +111,7 @@ def test_group_factors(s, unbiased):
 
     Fails if a group is drawn twice, or the factor is s / L.
     """
-    spec, groups = RandomGroups(s, unbiased, max_variants=2), four_groups()
+    spec, groups = RandomLayers(s, unbiased, max_programs=2), four_groups()
     cuts = (0, 4 - s)
     assert spec.cuts(groups) == cuts
     draws = jax.vmap(lambda key: spec.draw(key, groups))(jax.random.split(jax.random.key(s), 40))
@@ -125,14 +125,14 @@ def test_group_factors(s, unbiased):
 @pytest.mark.parametrize("s", [1, 2, 3, 4])
 def test_cut_probabilities(s, variants):
     """Against counting all subsets. Fails if draws that round down go to the wrong cut."""
-    spec, groups = RandomGroups(s, max_variants=variants), four_groups()
+    spec, groups = RandomLayers(s, max_programs=variants), four_groups()
     cuts = spec.cuts(groups)
     subsets = list(itertools.combinations(ALL, s))
     count = [0] * len(cuts)
     for subset in subsets:
         count[max(b for b, cut in enumerate(cuts) if cut <= min(subset))] += 1
     expected = [c / len(subsets) for c in count]
-    assert spec.cut_probabilities(groups) == pytest.approx(expected)
+    assert spec.program_probabilities(groups) == pytest.approx(expected)
 
 
 def chi_square(counts, probabilities):
@@ -146,17 +146,17 @@ QUANTILE = {1: 15.1, 2: 18.4, 5: 25.7}
 
 @pytest.mark.parametrize(
     "spec",
-    [RandomDepth((0.2, 0.3, 0.5)), RandomGroups(2), RandomGroups(1, max_variants=2)],
+    [RandomDepth((0.2, 0.3, 0.5)), RandomLayers(2), RandomLayers(1, max_programs=2)],
     ids=lambda spec: spec.label,
 )
 def test_frequencies_of_cuts(spec):
-    """4,000 seeded draws agree with `cut_probabilities` by a chi-square bound, and would not with
+    """4,000 seeded draws agree with `program_probabilities` by a chi-square bound, and would not with
     the probabilities in another order. Fails if q is reversed, or groups are not drawn uniformly.
     """
     groups = four_groups()
     keys = jax.random.split(jax.random.key(7), 4000)
     branches = np.asarray(jax.jit(jax.vmap(lambda key: spec.draw(key, groups).branch))(keys))
-    q = spec.cut_probabilities(groups)
+    q = spec.program_probabilities(groups)
     counts = np.bincount(branches, minlength=len(q))
     assert len(counts) == len(q)
     assert chi_square(counts, q) < QUANTILE[len(q) - 1]
@@ -165,7 +165,7 @@ def test_frequencies_of_cuts(spec):
 
 def test_frequencies_of_subsets():
     """Each of the six pairs comes up alike. Fails if a draw takes neighbours, or with replacement."""
-    spec, groups = RandomGroups(2), four_groups()
+    spec, groups = RandomLayers(2), four_groups()
     keys = jax.random.split(jax.random.key(8), 3000)
     factors = np.asarray(jax.jit(jax.vmap(lambda key: spec.draw(key, groups).factors))(keys))
     pairs = list(itertools.combinations(ALL, 2))
@@ -192,16 +192,16 @@ def setting(method, network="batchnorm"):
         theta = jnp.zeros(N)
     objective = objective._replace(meta_optimizer=optax.sgd(BETA))
     meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
-    problem = Problem(forward, objective, meta_loss, group_by(params, layer_number))
+    problem = Problem(forward, objective, meta_loss, layers_by(params, layer_number))
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, 4)
-    point = Point(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA)
+    point = Inputs(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA)
     loss = ref.mean_loss(ref.cross_entropy)
     args = (forward, definition, loss, params, model_state, point.rng, batch, meta_batch, ALPHA)
     return problem, point, theta, args
 
 
 def start(problem, estimator, point, theta, key=0):
-    state = init_meta(problem, estimator, jax.random.key(key), point.params, N, 4)
+    state = init_state(problem, estimator, jax.random.key(key), point.params, N, 4)
     if problem.objective.fresh:
         return state
     return state._replace(theta=theta, opt_state=problem.objective.meta_optimizer.init(theta))
@@ -230,7 +230,7 @@ def moved(update, theta, fresh):
 
 
 UNBIASED = {
-    "two of four groups": (random_groups(2, unbiased=True), 6),
+    "two of four groups": (random_layers(2, unbiased=True), 6),
     "three depths": (random_depth((0.25, 0.25, 0.5)), 3),
     "two named depths": (random_depth((0.25, 0.75), lowest=["layer0", "layer2"]), 2),
     "finite differences": (random_depth((0.5, 0.5), route="finite_difference", epsilon=1e-5), 2),
@@ -269,7 +269,7 @@ def test_mean_is_the_exact_gradient(case, method):
     for chance, (factors, (key, branch)) in zip(chances, found.items(), strict=True):
         update = run(key)
         assert int(update.info.branch) == branch
-        assert int(update.info.open_groups) == sum(f != 0 for f in factors)
+        assert int(update.info.open_layers) == sum(f != 0 for f in factors)
         gradient = moved(update, theta, fresh)
         close(gradient, oracle(theta, dict(zip(NAMES, factors, strict=True))), rtol)
         total = jax.tree.map(lambda t, g, c=chance: t + c * g, total, gradient)
@@ -295,10 +295,10 @@ def test_random_groups_equal_the_chosen_set(virtual_step, kind, route):
 
     Fails if a closed group above the cut moves where it should stay, or stays where it should coast.
     """
-    how = {"full": {}, "frozen": {"lookahead": "active_only"}}
+    how = {"full": {}, "frozen": {"virtual_step": "active_only"}}
     how["coast"] = {**how["frozen"], "closed": "coast"}
-    estimator = random_groups(
-        2, virtual_step=virtual_step, route=route, epsilon=1e-5, max_variants=9, **how[kind]
+    estimator = random_layers(
+        2, virtual_step=virtual_step, route=route, epsilon=1e-5, max_programs=9, **how[kind]
     )
     problem, point, theta, args = setting("mwnet", "mlp")
     rng = np.random.default_rng(4)
@@ -320,11 +320,11 @@ def test_random_groups_equal_the_chosen_set(virtual_step, kind, route):
     else:
         args, l_val, more = (*args[:-1], descend), ref.l_val_through, ()
     oracle = jax.jit(jax.grad(lambda theta, active: l_val(theta, *args, active, kind, *more)))
-    for open_groups in ((0, 2), (1, 3), (2, 3)):
-        factors = tuple(float(i in open_groups) for i in ALL)
+    for open_layers in ((0, 2), (1, 3), (2, 3)):
+        factors = tuple(float(i in open_layers) for i in ALL)
         key, branch = keys_of(estimator)[factors]
-        assert branch == min(open_groups)
-        gradient = moved(run(key, Variant(branch=branch)), theta, fresh=False)
+        assert branch == min(open_layers)
+        gradient = moved(run(key, Program(branch=branch)), theta, fresh=False)
         expected = oracle(theta, dict(zip(NAMES, factors, strict=True)))
         close(gradient, expected, 1e-6 if route == "finite_difference" else 1e-9)
 
@@ -332,7 +332,7 @@ def test_random_groups_equal_the_chosen_set(virtual_step, kind, route):
 @pytest.mark.usefixtures("x64")
 def test_static_variant_equals_switch():
     """One compiled variant and `lax.switch` give one number. Fails if a branch means another cut."""
-    estimator = random_groups(2)
+    estimator = random_layers(2)
     problem, point, theta, _ = setting("mwnet", "mlp")
     state = start(problem, estimator, point, theta)
     run = jax.jit(
@@ -342,7 +342,7 @@ def test_static_variant_equals_switch():
         static_argnums=1,
     )
     for key, branch in keys_of(estimator).values():
-        switched, static = run(key, None), run(key, Variant(branch=branch))
+        switched, static = run(key, None), run(key, Program(branch=branch))
         close(static.state.theta, switched.state.theta)
         close(static.gradient, switched.gradient)
 
@@ -350,7 +350,7 @@ def test_static_variant_equals_switch():
 @pytest.mark.usefixtures("x64")
 def test_each_update_draws_anew():
     """The draw depends on the step: fails if the same key draws the same groups for ever."""
-    estimator = random_groups(1)
+    estimator = random_layers(1)
     groups = four_groups()
     problem, point, theta, _ = setting("mwnet", "mlp")
     state = start(problem, estimator, point, theta)
@@ -373,15 +373,15 @@ def refuse_setup(estimator):
     params = ref.mlp_params(jax.random.key(0), SIZES, jnp.float32)
     meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
     problem = Problem(ref.mlp, famus_jax.mwnet(), meta_loss, four_groups())
-    init_meta(problem, estimator, jax.random.key(0), params, N, 4)
+    init_state(problem, estimator, jax.random.key(0), params, N, 4)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: random_groups(0), r"random_groups\(0\) needs s between 1 and 4.*'layer3'"),
-        (lambda: random_groups(5), r"random_groups\(5\) needs s between 1 and 4"),
-        (lambda: random_groups(1, max_variants=0), r"max_variants must be at least 1; got 0"),
+        (lambda: random_layers(0), r"random_layers\(0\) needs s between 1 and 4.*'layer3'"),
+        (lambda: random_layers(5), r"random_layers\(5\) needs s between 1 and 4"),
+        (lambda: random_layers(1, max_programs=0), r"max_programs must be at least 1; got 0"),
         (lambda: random_depth((0.5, 0.6)), r"sum to 1, deepest first; got \(0.5, 0.6\)"),
         (lambda: random_depth((1.5, -0.5)), r"positive probabilities.*got \(1.5, -0.5\)"),
         (lambda: random_depth(1.0), r"positive probabilities.*got \(1.0, 0.0\)"),
@@ -404,9 +404,9 @@ def refuse_setup(estimator):
             lambda: random_depth(0.2, lowest=["layer0", "head"]),
             r"no layer group 'head'; the groups are \['layer0'",
         ),
-        (lambda: random_groups(1, route="vjp"), r'"jvp".*got route=\'vjp\''),
+        (lambda: random_layers(1, route="vjp"), r'"jvp".*got route=\'vjp\''),
         (lambda: random_depth(route="second_order"), r'"jvp".*got route=\'second_order\''),
-        (lambda: random_depth(correct_every=4), r"top_k, block or chosen.*RandomDepth"),
+        (lambda: random_depth(control_variate_every=4), r"top_k, block or chosen.*RandomDepth"),
     ],
 )
 def test_refused(make, message):
@@ -421,4 +421,4 @@ def test_number_for_random_depth():
     groups = four_groups()
     assert random_depth(0.25).active.cuts(groups) == (0, 3)
     assert random_depth(0.25).active.at(0, groups).factors.tolist() == [4, 4, 4, 1]
-    assert math.isclose(sum(random_groups(2).active.cut_probabilities(groups)), 1)
+    assert math.isclose(sum(random_layers(2).active.program_probabilities(groups)), 1)

@@ -3,15 +3,15 @@
 import pytest
 import reference as ref
 
-from famus_jax.core.costs import step_cost
+from famus_jax.core.cost import step_cost
 
 
-@pytest.mark.parametrize("lookahead", ["full", "active_only", "one_pass"])
+@pytest.mark.parametrize("virtual_step", ["full", "active_only", "one_pass"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("rho", [1.0, 0.25])
-def test_step_cost(lookahead, share, rho):
+def test_step_cost(virtual_step, share, rho):
     """Fails if the meta batch's size, or the share in any of its three places, is left out."""
-    assert step_cost(lookahead, share, rho) == pytest.approx(ref.step_cost(lookahead, share, rho))
+    assert step_cost(virtual_step, share, rho) == pytest.approx(ref.step_cost(virtual_step, share, rho))
 
 
 def test_published_floors():
@@ -24,4 +24,4 @@ def test_published_floors():
 
 def test_stationary_method_has_no_virtual_backward_pass():
     """L2R: 8 F instead of 10."""
-    assert step_cost("full", 1, 1, stationary=True) * 3 == pytest.approx(8)
+    assert step_cost("full", 1, 1, zero_virtual_step=True) * 3 == pytest.approx(8)

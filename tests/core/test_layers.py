@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from famus_jax import LayerGroups, group_by
+from famus_jax import Layers, layers_by
 
 PARAMS = {
     "c": jnp.ones((2, 3)),
@@ -16,8 +16,8 @@ TREE = {"c": 0, "a": {"w": 1, "b": 1}, "b": 2}
 
 def test_both_ways_to_say_it_agree():
     """A pytree of ints and a function of the path; fails if either follows another leaf order."""
-    by_path = group_by(PARAMS, lambda path: {"c": 0, "a": 1, "b": 2}[path.split("/")[0]])
-    by_tree = group_by(PARAMS, TREE)
+    by_path = layers_by(PARAMS, lambda path: {"c": 0, "a": 1, "b": 2}[path.split("/")[0]])
+    by_tree = layers_by(PARAMS, TREE)
     assert by_path == by_tree
     assert hash(by_path) == hash(by_tree)
     assert by_tree.as_tree() == TREE
@@ -29,13 +29,13 @@ def test_with_path_recipe():
     tree = jax.tree_util.tree_map_with_path(
         lambda path, _: {"c": 0, "a": 1, "b": 1}[path[0].key], PARAMS
     )
-    assert group_by(PARAMS, tree, names=["low", "high"]).names == ("low", "high")
+    assert layers_by(PARAMS, tree, names=["low", "high"]).names == ("low", "high")
 
 
 @pytest.mark.parametrize("active", [(), (0,), (1,), (0, 2), (0, 1, 2)], ids=str)
 def test_part_and_place(active):
     """Fails if a part is placed into other leaves than it was taken from."""
-    groups = group_by(PARAMS, TREE)
+    groups = layers_by(PARAMS, TREE)
     doubled = jax.tree.map(lambda x: 10 * x, PARAMS)
     placed = groups.place(groups.part(doubled, active), PARAMS, active)
     expected = jax.tree.map(lambda x, g: 10 * x if g in active else x, PARAMS, TREE)
@@ -45,12 +45,12 @@ def test_part_and_place(active):
 
 def test_share_above():
     """Fails if the group itself is left out of its share."""
-    groups = group_by(PARAMS, TREE, costs=[0.5, 0.3, 0.2])
+    groups = layers_by(PARAMS, TREE, costs=[0.5, 0.3, 0.2])
     assert [groups.share_above(i) for i in range(4)] == pytest.approx([1.0, 0.5, 0.2, 0.0])
 
 
 def test_describe_counts_parameters():
-    lines = group_by(PARAMS, TREE, costs=[0.5, 0.3, 0.2]).describe(PARAMS).splitlines()
+    lines = layers_by(PARAMS, TREE, costs=[0.5, 0.3, 0.2]).describe(PARAMS).splitlines()
     assert [line.split() for line in lines] == [
         ["0", "c", "6", "50.00%"],
         ["1", "a", "12", "30.00%"],
@@ -60,30 +60,30 @@ def test_describe_counts_parameters():
 
 def test_equal_names_are_numbered():
     params = {"a": {"x": jnp.ones(1), "y": jnp.ones(1)}}
-    assert group_by(params, {"a": {"x": 0, "y": 1}}).names == ("a/x", "a/y")
+    assert layers_by(params, {"a": {"x": 0, "y": 1}}).names == ("a/x", "a/y")
     params = {"p": jnp.ones(1), "q": jnp.ones(1), "r": jnp.ones(1), "s": jnp.ones(1)}
-    assert group_by(params, {"p": 0, "q": 0, "r": 1, "s": 1}).names == ("params", "params#2")
+    assert layers_by(params, {"p": 0, "q": 0, "r": 1, "s": 1}).names == ("params", "params#2")
 
 
 def test_errors_name_value_and_fix():
-    groups = group_by(PARAMS, TREE)
+    groups = layers_by(PARAMS, TREE)
     with pytest.raises(
         ValueError, match=r"no layer group 'haed'; the groups are \['c', 'a', 'b'\]"
     ):
         groups.find(["haed"])
     with pytest.raises(
-        ValueError, match=r"another structure; make them anew with famus_jax.layer_groups"
+        ValueError, match=r"another structure; make them anew with famus_jax.find_layers"
     ):
         groups.part({"c": PARAMS["c"]}, (0,))
     with pytest.raises(ValueError, match="shaped like the parameters"):
-        group_by(PARAMS, {"c": 0})
+        layers_by(PARAMS, {"c": 0})
     with pytest.raises(
         ValueError, match=r"every group 0..2 needs at least one parameter.*\[0, 2\]"
     ):
-        group_by(PARAMS, {"c": 0, "a": {"w": 2, "b": 2}, "b": 2})
+        layers_by(PARAMS, {"c": 0, "a": {"w": 2, "b": 2}, "b": 2})
     with pytest.raises(ValueError, match="given twice: \\['x'\\]"):
-        group_by(PARAMS, TREE, names=["x", "x", "y"])
+        layers_by(PARAMS, TREE, names=["x", "x", "y"])
     with pytest.raises(ValueError, match="3 shares that sum to 1"):
-        group_by(PARAMS, TREE, costs=[0.5, 0.5, 0.5])
+        layers_by(PARAMS, TREE, costs=[0.5, 0.5, 0.5])
     with pytest.raises(ValueError, match="4 leaves"):
-        LayerGroups(("a",), (0,), jax.tree.structure(PARAMS), (1.0,))
+        Layers(("a",), (0,), jax.tree.structure(PARAMS), (1.0,))

@@ -10,10 +10,10 @@ import pytest
 import reference as ref
 
 import famus_jax
-from famus_jax import LearnedGates, Problem, group_by, learned_gates
-from famus_jax.core.estimators import Estimator
-from famus_jax.core.samplers import GateDraw, init_samplers
-from famus_jax.core.variants import cut_costs
+from famus_jax import LearnedGates, Problem, layers_by, learned_gates
+from famus_jax.core.estimator import Estimator
+from famus_jax.gates.samplers import GateSample, init_samplers
+from famus_jax.core.programs import program_costs
 
 SHARES = (0.1, 0.3, 0.2, 0.25, 0.1, 0.05)
 
@@ -21,23 +21,23 @@ SHARES = (0.1, 0.3, 0.2, 0.25, 0.1, 0.05)
 def network(size=6):
     shares = SHARES if size == 6 else None
     params = {f"g{i:02d}": jnp.zeros(1) for i in range(size)}
-    return group_by(params, lambda path: int(path[1:]), costs=shares)
+    return layers_by(params, lambda path: int(path[1:]), costs=shares)
 
 
 def spec(preset="paper", **changes):
     return learned_gates(preset, **changes).active
 
 
-def cut_costs_of(gates, groups, lookahead, rho):
+def cut_costs_of(gates, groups, virtual_step, rho):
     problem = Problem(None, famus_jax.mwnet(), None, groups)
     lag = max(gates.lag, 1)
-    return cut_costs(problem, Estimator(dataclasses.replace(gates, lag=lag), lookahead), rho)
+    return program_costs(problem, Estimator(dataclasses.replace(gates, lag=lag), virtual_step), rho)
 
 
 def draw(hard, probability=None):
     hard = jnp.asarray(hard, jnp.float32)
     probability = hard if probability is None else jnp.asarray(probability, jnp.float32)
-    return GateDraw(hard, hard, probability)
+    return GateSample(hard, hard, probability)
 
 
 def test_presets():
@@ -59,7 +59,7 @@ def test_presets():
     assert (paper.head_open, paper.candidates, paper.closed_sign) == (False, None, 1)
     assert (released.penalty, released.layers, released.temperature) == ("last", 3, 5.0)
     assert (released.head_open, released.candidates, released.closed_sign) == (True, 13, -1)
-    assert (released.pooling, released.matching) == ("standardised_sum", "mean_std")
+    assert (released.pooling, released.matching) == ("standardized_sum", "mean_std")
     assert (budget.penalty, budget.pooling) == ("budget", "rms")
 
 
@@ -67,11 +67,11 @@ def test_presets():
     ("changes", "size", "expected"),
     [
         ({}, 6, (0, 1, 2, 3, 4, 5)),
-        ({"max_variants": 2}, 6, (0, 5)),
-        ({"max_variants": 3, "head_groups": 2}, 6, (0, 2, 4)),
+        ({"max_programs": 2}, 6, (0, 5)),
+        ({"max_programs": 3, "head_layers": 2}, 6, (0, 2, 4)),
         ({"candidates": 2}, 6, (3, 4, 5)),
-        ({"candidates": 13, "head_groups": 2, "max_variants": 20}, 6, (0, 1, 2, 3, 4)),
-        ({"max_variants": 6}, 28, (0, 5, 11, 16, 22, 27)),
+        ({"candidates": 13, "head_layers": 2, "max_programs": 20}, 6, (0, 1, 2, 3, 4)),
+        ({"max_programs": 6}, 28, (0, 5, 11, 16, 22, 27)),
     ],
     ids=str,
 )
@@ -89,7 +89,7 @@ def test_every_pattern_gets_its_cut(head_open, candidates):
     than it need.
     """
     groups = network()
-    gates = spec(head_open=head_open, candidates=candidates, max_variants=3)
+    gates = spec(head_open=head_open, candidates=candidates, max_programs=3)
     cuts = gates.cuts(groups)
     lowest_candidate = 0 if candidates is None else 5 - candidates
     patterns = np.asarray(list(itertools.product((0.0, 1.0), repeat=6)), np.float32)
@@ -121,14 +121,14 @@ def test_count_penalty_by_hand():
     assert float(spec().regularizer(draw([1, 0, 0, 1, 0, 1]), groups, ())) == (3 - 4) ** 2
     assert float(spec(target=1.0).regularizer(draw([1, 1, 1, 1, 1, 1]), groups, ())) == (6 - 1) ** 2
     # Slope of every gate: 2 (Σ r − K).
-    slope = jax.grad(lambda r: spec().regularizer(GateDraw(r, r, r), groups, ()))(jnp.ones(6))
+    slope = jax.grad(lambda r: spec().regularizer(GateSample(r, r, r), groups, ()))(jnp.ones(6))
     np.testing.assert_allclose(slope, np.full(6, 2 * (6 - 4)))
 
 
 def test_count_penalty_slope_of_closed_gates():
     """2 (Σ r − K) for open and closed gates alike; fails if a closed gate's slope is another."""
     hard = jnp.asarray([1.0, 0, 0, 0, 1, 0])
-    slope = jax.grad(lambda r: spec().regularizer(GateDraw(r, r, r), network(), ()))(hard)
+    slope = jax.grad(lambda r: spec().regularizer(GateSample(r, r, r), network(), ()))(hard)
     np.testing.assert_allclose(slope, np.full(6, 2 * (2 - 4)))
 
 
@@ -139,20 +139,20 @@ def test_last_penalty_by_hand():
     assert float(released.regularizer(draw([1, 1, 1, 0, 1, 1]), groups, ())) == 16
 
 
-@pytest.mark.parametrize("max_variants", [2, 4, 6])
+@pytest.mark.parametrize("max_programs", [2, 4, 6])
 @pytest.mark.parametrize(("head_open", "candidates"), [(True, None), (False, None), (True, 3)])
-@pytest.mark.parametrize("lookahead", ["full", "active_only"])
-def test_expected_cost(lookahead, head_open, candidates, max_variants):
+@pytest.mark.parametrize("virtual_step", ["full", "active_only"])
+def test_expected_cost(virtual_step, head_open, candidates, max_programs):
     """Against the mean over all 64 patterns, each at its cut's cost.
 
     Fails if the cost is that of the sum of the open groups, if rounding down to a cut is forgotten,
     or if a group without a gate counts.
     """
     groups = network()
-    gates = spec("budget", head_open=head_open, candidates=candidates, max_variants=max_variants)
-    cuts, costs = gates.cuts(groups), cut_costs_of(gates, groups, lookahead, 0.5)
+    gates = spec("budget", head_open=head_open, candidates=candidates, max_programs=max_programs)
+    cuts, costs = gates.cuts(groups), cut_costs_of(gates, groups, virtual_step, 0.5)
     for cut, cost in zip(cuts, costs, strict=True):
-        assert cost == pytest.approx(ref.step_cost(lookahead, sum(SHARES[cut:]), 0.5))
+        assert cost == pytest.approx(ref.step_cost(virtual_step, sum(SHARES[cut:]), 0.5))
     probability = np.asarray([0.1, 0.7, 0.4, 0.25, 0.6, 0.9])
     lowest = 0 if candidates is None else 5 - candidates
     gated = [lowest <= i < (5 if head_open else 6) for i in range(6)]
@@ -172,14 +172,14 @@ def test_budget_penalty():
 
 
 @pytest.mark.parametrize(
-    ("lookahead", "target"),
+    ("virtual_step", "target"),
     [("full", 2.15), ("full", 2.4), ("full", 3.2), ("active_only", 1.6), ("active_only", 3.0)],
 )
-def test_draws_meet_the_budget(target, lookahead):
+def test_draws_meet_the_budget(target, virtual_step):
     """Whatever the samplers say, the probabilities they draw with cost B on average over all 64
     patterns. Fails if the shift is taken for another sign, or applied to the closed logit."""
     groups, gates = network(), spec("budget", target=target, lag=1)
-    costs = cut_costs_of(gates, groups, lookahead, 1.0)
+    costs = cut_costs_of(gates, groups, virtual_step, 1.0)
     widths = (3,) * 6
     for seed in range(4):
         eta = init_samplers(jax.random.key(seed), widths, 8, 2, 0.5)
@@ -227,9 +227,9 @@ def test_errors_name_value_and_fix():
     with pytest.raises(ValueError, match="learned gates have no 'lambda_1'; their fields are"):
         learned_gates(lambda_1=0.3)
     with pytest.raises(
-        ValueError, match="max_variants must be at least 2 and lag at least 0; got 1"
+        ValueError, match="max_programs must be at least 2 and lag at least 0; got 1"
     ):
-        LearnedGates(max_variants=1).cuts(groups)
+        LearnedGates(max_programs=1).cuts(groups)
     with pytest.raises(
         ValueError, match="need more than that many layer groups; this network has 2"
     ):

@@ -7,8 +7,8 @@ import pytest
 import reference
 
 import famus_jax as famus
-from famus_jax.objectives import mixmatch_meta_loss
-from famus_jax.objectives.mixmatch import prior_penalty
+from famus_jax.methods import mixmatch_meta_loss
+from famus_jax.methods.mixmatch import prior_penalty
 
 
 def batch_of(seed, n=6, classes=3, labelled=None, lambda_u=5.0):
@@ -87,9 +87,9 @@ def test_meta_gradient_is_second_order(x64, active):
     params = reference.mlp_params(jax.random.key(0))
     batch, meta = batch_of(3, labelled=(1, 0, 1, 1, 0, 0)), batch_of(4)
     theta, objective = reference.mwnet_theta(jax.random.key(5)), famus.mixmatch()
-    groups = famus.layer_groups(reference.mlp, params, (), jax.random.key(0), batch)
+    groups = famus.find_layers(reference.mlp, params, (), jax.random.key(0), batch)
     problem = famus.Problem(reference.mlp, objective, objective.l_val, groups)
-    point = famus.Point(params, (), jax.random.key(0), batch, meta, 0.3)
+    point = famus.Inputs(params, (), jax.random.key(0), batch, meta, 0.3)
     numbers = tuple(sorted({int(name[5:6]) for name in active}))
     got = famus.fused_meta_gradient(problem, theta, point, active=numbers)
 
