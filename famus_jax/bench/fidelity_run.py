@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.forward import linen_forward, linen_init
 from famus_jax.bench.fidelity_config import Plan, gates_of
 from famus_jax.bench.fidelity_gates import gate_probe, gate_record
 from famus_jax.bench.fidelity_lines import Lines

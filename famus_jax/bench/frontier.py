@@ -22,9 +22,9 @@ import jax
 import numpy as np
 
 from famus_jax.train.config import ExperimentConfig, parse_config
-from famus_jax.train.files import read_json, write_figure, write_json
+from famus_jax.files import read_json, write_figure, write_json
 from famus_jax.train.methods import METHODS
-from famus_jax.train.summary import grouped, provenance
+from famus_jax.train.results import grouped, provenance
 
 
 def main(argv: Sequence[str]) -> int:

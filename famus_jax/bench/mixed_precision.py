@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.forward import linen_forward, linen_init
 from famus_jax.core.forwards import compute_in
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.losses import mean_of, softmax_cross_entropy
@@ -110,8 +110,8 @@ def main(argv: list[str] | None = None) -> int:
         signs = np.mean([row["same_sign"] for row in mine])
         print(f"| {model} | {cosines.mean():.5f} ± {cosines.std():.5f} | {signs:.1%} |", flush=True)
     if arguments.json:
-        from famus_jax.train.files import write_json
-        from famus_jax.train.summary import provenance
+        from famus_jax.files import write_json
+        from famus_jax.provenance import provenance
 
         write_json(
             arguments.json,

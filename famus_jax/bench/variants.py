@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.forward import linen_forward, linen_init
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.forwards import compute_in, rematerialise
 from famus_jax.core.groups import LayerGroups

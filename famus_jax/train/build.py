@@ -25,9 +25,9 @@ from famus_jax.objectives import (
     mwnet,
     scaled_cross_entropy,
 )
-from famus_jax.train.choices import one_of
+from famus_jax.one_of import one_of
 from famus_jax.train.methods import METHODS
-from famus_jax.train.sections import MetaConfig, ScheduleConfig
+from famus_jax.train.schema import MetaConfig, ScheduleConfig
 
 if TYPE_CHECKING:
     from famus_jax.train.config import ExperimentConfig

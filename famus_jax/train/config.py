@@ -14,11 +14,11 @@ from typing import Any
 
 from famus_jax.core.gates import LearnedGates
 from famus_jax.train.build import build_estimator
-from famus_jax.train.choices import one_of
+from famus_jax.one_of import one_of
 from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.methods import METHODS
-from famus_jax.train.pseudo_clean_config import PseudoCleanConfig, check_pseudo_clean
-from famus_jax.train.sections import (
+from famus_jax.train.two_networks.config import PseudoCleanConfig, check_pseudo_clean
+from famus_jax.train.schema import (
     LabelCorrectionConfig,
     LongTailConfig,
     MetaConfig,

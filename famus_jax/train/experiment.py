@@ -19,13 +19,13 @@ import numpy as np
 from famus_jax.train import data_setup, loop, pictures, streams, summary, suspects
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
-from famus_jax.train.files import read_json, write_atomically, write_json
+from famus_jax.files import read_json, write_atomically, write_json
 from famus_jax.train.methods import METHODS
-from famus_jax.train.pair_runs import PairRuns
+from famus_jax.train.two_networks.runs import PairRuns
 from famus_jax.train.placement import ONE_DEVICE, Placement
-from famus_jax.train.processes import agree, is_writer
+from famus_jax.parallel.processes import agree, is_writer
 from famus_jax.train.setting import Seeded, make_setting
-from famus_jax.train.single import SingleRuns
+from famus_jax.train.one_network import SingleRuns
 
 
 def run_experiment(

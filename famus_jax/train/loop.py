@@ -14,7 +14,7 @@ import numpy as np
 from famus_jax.core.meta_state import MetaInfo
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.clock import Clock, TimeIsUp
-from famus_jax.train.processes import is_writer
+from famus_jax.parallel.processes import is_writer
 from famus_jax.train.records import Records
 
 PyTree = Any

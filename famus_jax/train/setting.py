@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.adapters import linen_forward, linen_init
+from famus_jax.forward import linen_forward, linen_init
 from famus_jax.core.forwards import compute_in
 from famus_jax.core.linearize import Forward
 from famus_jax.models import build_model

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from famus_jax.adapters import linen_forward
+from famus_jax.forward import linen_forward
 from famus_jax.bench.closeness import KEYS
 from famus_jax.bench.main import main
 from famus_jax.bench.measure import compile_step

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.processes import start
+from famus_jax.parallel.processes import start
 
 SCRIPT = Path(__file__).parent / "process.py"
 RUNS = [

@@ -9,7 +9,7 @@ import reference as ref
 from jax.sharding import PartitionSpec as P
 
 from famus_jax import exact, mwnet, parallel, reweighter, stateless_forward
-from famus_jax.train.pair_runs import PairRuns
+from famus_jax.train.two_networks.runs import PairRuns
 from famus_jax.train.placement import Placement
 
 PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)

@@ -17,7 +17,7 @@ from famus_jax.train.data_setup import load_sources, seed_data
 from famus_jax.train.experiment import run_experiment
 from famus_jax.train.lazy_images import LazyImages, load_lazily
 from famus_jax.train.methods import METHODS
-from famus_jax.train.sections import ScheduleConfig
+from famus_jax.train.schema import ScheduleConfig
 
 pytest.importorskip("grain")
 SCHEDULE = ScheduleConfig(batch_size=16, meta_batch_size=30)

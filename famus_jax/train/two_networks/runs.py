@@ -29,7 +29,7 @@ from famus_jax.train.config import RunConfig
 from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS
 from famus_jax.train.setting import Seeded, Setting
-from famus_jax.train.single import numbered
+from famus_jax.train.one_network import numbered
 
 PyTree = Any
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.train.files import write_atomically, write_figure
+from famus_jax.files import write_atomically, write_figure
 
 COLUMNS = ("rank", "id", "label", "score", "seeds")
 SHOWN = 40  # images in the picture

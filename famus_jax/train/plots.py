@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.train.files import write_figure
+from famus_jax.files import write_figure
 from famus_jax.train.methods import METHODS
 
 

@@ -65,7 +65,7 @@ def train(argv: list[str]) -> int:
     from famus_jax.train.clock import TimeIsUp
     from famus_jax.train.experiment import run_experiment
     from famus_jax.train.placement import Placement
-    from famus_jax.train.processes import is_writer, start
+    from famus_jax.parallel.processes import is_writer, start
 
     try:
         if distributed.value:

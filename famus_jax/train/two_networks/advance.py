@@ -37,7 +37,7 @@ from famus_jax.pseudo_clean import (
 )
 from famus_jax.train import loop
 from famus_jax.train.evaluation import Evaluator, Member
-from famus_jax.train.pseudo_clean_config import PseudoCleanConfig
+from famus_jax.train.two_networks.config import PseudoCleanConfig
 
 PyTree = Any
 

@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from famus_jax.train.suspects import draw, score_of, suspects, write_list
+from famus_jax.train.label_issues import draw, score_of, suspects, write_list
 
 NAN = np.nan
 IDS = np.array(["a", "b", "c", "d"])
