@@ -62,10 +62,10 @@ def train(argv: list[str]) -> int:
         print(f"famus train: {error}", file=sys.stderr)
         return 2
     from famus_jax import parallel
+    from famus_jax.parallel.processes import is_writer, start
     from famus_jax.train.clock import TimeIsUp
     from famus_jax.train.experiment import run_experiment
     from famus_jax.train.placement import Placement
-    from famus_jax.parallel.processes import is_writer, start
 
     try:
         if distributed.value:

@@ -1,4 +1,4 @@
-"""One run: steps, evaluations, records, checkpoints. Resumes bit by bit."""
+"""One run: steps, evaluations, records, checkpoints. Resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import jax
 import numpy as np
 
 from famus_jax.core.meta_state import MetaInfo
+from famus_jax.parallel.processes import is_writer
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.clock import Clock, TimeIsUp
-from famus_jax.parallel.processes import is_writer
 from famus_jax.train.records import Records
 
 PyTree = Any
@@ -153,7 +153,13 @@ def train(
     if run.weighs:
         with np.errstate(invalid="ignore"):
             weights = sums[0] / sums[1]
-    return Finished(state, history, seconds, weights, run.per_example(state))
+    return Finished(
+        state=state,
+        history=history,
+        seconds=seconds,
+        weights=weights,
+        per_example=run.per_example(state),
+    )
 
 
 def _steps(run: Run, state: PyTree, first: int, last: int):

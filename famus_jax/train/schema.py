@@ -1,9 +1,11 @@
-"""The sections of an experiment's config but its data: frozen dataclasses of plain values."""
+"""The sections of a config that every method reads: the network and the schedule, as plain values."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
+
+from famus_jax.one_of import one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,74 +55,14 @@ class ScheduleConfig:
     checkpoint_every: int = 500
 
 
-@dataclasses.dataclass(frozen=True)
-class MetaConfig:
-    """The meta-model of MW-Net: hidden units, learning rate β, momentum, optimiser, normalisation."""
-
-    hidden: int = 100
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    optimizer: str = "sgd"
-    normalise: str = "sum"
-
-
-@dataclasses.dataclass(frozen=True)
-class TransitionConfig:
-    """The transition matrix of MLC: its step β, and whether it is kept from batch to batch."""
-
-    step: float = 70.0
-    carry: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelCorrectionConfig:
-    """The meta-net of meta label correction: units of its layers, size of the labels' embedding,
-    learning rate (of Adam with AMSGrad)."""
-
-    hidden: int = 128
-    embedding: int = 128
-    learning_rate: float = 3e-4
-
-
-@dataclasses.dataclass(frozen=True)
-class LongTailConfig:
-    """The losses for classes of unequal size.
-
-    Attributes:
-      gamma: γ of the focal loss.
-      beta: β of the class-balanced weights.
-      max_margin: LDAM's margin for the rarest class.
-      scale: LDAM's scale of the logits; 30 is for cosines (`model.overrides.cosine_head`).
-      defer: the share of the steps after which deferred re-weighting starts (160 of 200 epochs).
-    """
-
-    gamma: float = 1.0
-    beta: float = 0.9999
-    max_margin: float = 0.5
-    scale: float = 30.0
-    defer: float = 0.8
-
-
-def check_sections(
-    transition: TransitionConfig, correction: LabelCorrectionConfig, long_tail: LongTailConfig
-) -> None:
+def check_schedule(schedule: ScheduleConfig) -> None:
     """Raises `ValueError` for a value that can't work, naming it."""
-    positive = {
-        "transition.step": transition.step,
-        "label_correction.hidden": correction.hidden,
-        "label_correction.embedding": correction.embedding,
-        "label_correction.learning_rate": correction.learning_rate,
-        "long_tail.scale": long_tail.scale,
-    }
-    for name, value in positive.items():
-        if value <= 0:
-            raise ValueError(f"{name} must be positive; got {value}")
-    for name in ("gamma", "max_margin"):
-        if getattr(long_tail, name) < 0:
-            raise ValueError(f"long_tail.{name} must be 0 or more; got {getattr(long_tail, name)}")
-    if not 0 <= long_tail.beta < 1:
-        raise ValueError(f"long_tail.beta must lie in [0, 1); got {long_tail.beta}")
-    if not 0 <= long_tail.defer <= 1:
+    one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
+    for name in ("steps", "batch_size", "meta_batch_size", "finetune_steps", "eval_every"):
+        if getattr(schedule, name) < 1:
+            raise ValueError(f"schedule.{name} must be at least 1; got {getattr(schedule, name)}")
+    if schedule.checkpoint_every % schedule.eval_every:
         raise ValueError(
-            f"long_tail.defer, a share of the steps, must lie in [0, 1]; got {long_tail.defer}"
+            f"schedule.checkpoint_every = {schedule.checkpoint_every} must be a multiple of "
+            f"schedule.eval_every = {schedule.eval_every}: checkpoints are taken at evaluations"
         )

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax.train.build import Facts, build_objective
 from famus_jax.train.config import parse_config
 from famus_jax.train.data_setup import SeedData
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.methods import METHODS
+from famus_jax.train.methods import METHODS, Facts
 
 EXACT = {"kind": "exact", "part": 0.25}
 HEAD = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
@@ -82,7 +81,7 @@ def test_a_class_without_labels_is_found_before_the_first_run(tmp_path, monkeypa
 
 def objective(method, **sections):
     parsed = parse_config({"runs": [{"method": "ce"}], "schedule": {"steps": 1000}, **sections})
-    return build_objective(method, parsed, Facts(3, (16, 4, 1), 4))
+    return METHODS[method].build(parsed, Facts(3, (16, 4, 1), 4))
 
 
 def test_objectives_of_a_config():
@@ -119,13 +118,13 @@ def test_objectives_of_a_config():
 
 
 def test_every_method_can_be_built():
-    """Fails if a row names an objective or a loss that nobody makes, or two share a compiled step
+    """Fails if a row says that it learns and does not, or two share a compiled step
     (which goes by the objective's name) that should not."""
     names = {}
     for method, row in METHODS.items():
         if row.batches == "mixed":  # made where two networks train
             continue
         made = objective(method)
-        assert made.learns == row.meta
-        names.setdefault(made.name, set()).add((row.objective, row.loss))
+        assert made.learns == row.learns
+        names.setdefault(made.name, set()).add(row.build)
     assert all(len(kinds) == 1 for kinds in names.values())

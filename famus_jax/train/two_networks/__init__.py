@@ -1,26 +1,6 @@
-"""Training without trusted labels: which labels look right, and what to do with the others.
+"""Training without trusted labels: two networks that choose a pseudo-clean set for each other.
 
-`mixture` finds a pseudo-clean set by the losses, `mixing` makes soft targets and mixed batches;
-`famus_jax.objectives.mixmatch` is the objective, `famus_jax.train.two_networks.advance` trains two networks that
-choose the clean set for each other.
+`mixture` finds the labels that look right by the losses, `mixing` makes soft targets and mixed batches,
+`targets` compiles that for two networks, `state` is what they carry, `advance` takes their steps,
+`runs` opens a run. `famus_jax.objectives.mixmatch` is the objective on mixed batches.
 """
-
-from famus_jax.train.two_networks.mixing import (
-    co_guess,
-    co_refine,
-    mix_training_batch,
-    mixup,
-    sharpen,
-)
-from famus_jax.train.two_networks.mixture import Split, clean_probability, split_clean
-
-__all__ = [
-    "Split",
-    "clean_probability",
-    "co_guess",
-    "co_refine",
-    "mix_training_batch",
-    "mixup",
-    "sharpen",
-    "split_clean",
-]
