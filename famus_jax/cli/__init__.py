@@ -1,137 +1,124 @@
-"""The command `famus`: train, benchmark, fidelity, noise. `famus COMMAND --help` shows the flags."""
+"""The command `famus`: train, benchmark, noise. `famus COMMAND --help` shows a command's flags.
+
+A command is a module with `add_arguments(parser)` and `run(arguments) -> exit status`; its docstring
+is its help. Exit statuses: 0, it is done; 1, it failed, and a message on standard error names the value
+and the fix; 2, the command line was not understood.
+"""
 
 from __future__ import annotations
 
+import argparse
+import difflib
+import importlib
+import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-USAGE = """usage: famus COMMAND [FLAGS]
+from famus_jax.cli.extras import EXTRA, missing_packages
+from famus_jax.cli.overrides import UsageError, split_overrides
+from famus_jax.version import __version__
 
+COMMANDS = {
+    "train": "famus_jax.cli.train",
+    "benchmark": "famus_jax.benchmark.command",
+    "noise": "famus_jax.data.noise.cli",
+}
+
+_DESCRIPTION = """Learn, while training, how much each example's label deserves to count.
+
+commands:
   train      run an experiment:  famus train --config=configs/quickstart.py --workdir=runs/quickstart
   benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
-  fidelity   estimators beside the exact meta gradient along runs:  famus fidelity
-             --config=configs/fidelity.py --workdir=runs/fidelity
-  noise      write and inspect label-noise tables
+  noise      write and inspect label-noise tables:  famus noise kinds
 
 famus COMMAND --help lists a command's flags."""
 
+_EXIT = (
+    "exit status: 0 done; 1 failed, standard error says why; 2 the command line was not understood"
+)
 
-def train(argv: list[str]) -> int:
-    """`famus train`: runs the experiment of a config file in a work directory, or resumes it.
 
-    With `--max_minutes` it stops at the first evaluation after that time, exit status 0.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command that the first argument names; returns the exit status.
+
+    Args:
+      argv: the program's name and the words after it; by default `sys.argv`.
     """
-    from absl import flags
-    from ml_collections import config_flags
-
-    values = flags.FlagValues()
-    config = config_flags.DEFINE_config_file(
-        "config", None, "A config file.", flag_values=values, sys_argv=argv
-    )
-    workdir = flags.DEFINE_string(
-        "workdir", None, "The experiment's own folder.", flag_values=values
-    )
-    minutes = flags.DEFINE_float(
-        "max_minutes",
-        None,
-        "Stop at the first evaluation after so long; the same command goes on.",
-        flag_values=values,
-    )
-    devices = flags.DEFINE_enum(
-        "devices", "one", ["one", "all"], "Which devices share every batch.", flag_values=values
-    )
-    fsdp = flags.DEFINE_bool(
-        "fsdp", False, "Spread parameters and optimiser state too.", flag_values=values
-    )
-    distributed = flags.DEFINE_bool(
-        "distributed", False, "One of several processes; implies --devices=all.", flag_values=values
-    )
-    coordinator = flags.DEFINE_string(
-        "coordinator",
-        None,
-        "host:port of process 0, where the cluster can't tell.",
-        flag_values=values,
-    )
-    processes = flags.DEFINE_integer("processes", None, "How many processes.", flag_values=values)
-    process = flags.DEFINE_integer("process", None, "Which one this is.", flag_values=values)
-    flags.mark_flags_as_required([config.name, workdir.name], flag_values=values)
+    words = list(sys.argv if argv is None else argv)[1:]
     try:
-        values(argv)
-        settings = config.value.to_dict()
-    except (flags.Error, OSError, AttributeError, TypeError) as error:
-        print(f"famus train: {error}", file=sys.stderr)
-        return 2
-    from famus_jax import parallel
-    from famus_jax.parallel.processes import is_writer, start
-    from famus_jax.train.clock import TimeIsUp
-    from famus_jax.train.experiment import run_experiment
-    from famus_jax.train.placement import Placement
+        if words and words[0] in COMMANDS:
+            return _run(words[0], words[1:])
+        parser = _parser("famus", _DESCRIPTION, usage="famus COMMAND [FLAGS]")
+        version = f"famus {__version__}"
+        parser.add_argument("--version", action="version", version=version, help="print it")
+        parser.parse_known_args(words)  # ends here for --help and --version
+    except SystemExit as done:
+        return int(done.code or 0)
+    parser.print_help(sys.stderr)
+    if words:
+        close = difflib.get_close_matches(words[0], COMMANDS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        print(f"\nfamus: there is no command {words[0]!r}{hint}", file=sys.stderr)
+    return 2
 
-    try:
-        if distributed.value:
-            start(coordinator.value, processes.value, process.value)
-        many = distributed.value or devices.value == "all"
-        mesh = parallel.data_mesh() if many else None
-        placement = Placement(mesh, fsdp.value)
-        run_experiment(
-            settings,
-            str(workdir.value),
-            command=argv,
-            max_minutes=minutes.value,
-            placement=placement,
+
+def _run(name: str, words: list[str]) -> int:
+    """Runs one command."""
+    others, overrides = split_overrides(words)
+    if name == "benchmark" and not _exists(COMMANDS[name]):
+        # Until famus_jax.benchmark is here.
+        from famus_jax.bench.main import main as today
+
+        return today(words)
+    command = importlib.import_module(_module(name))
+    parser = _parser(f"famus {name}", command.__doc__ or "")
+    command.add_arguments(parser)
+    if overrides and name != "train":
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    arguments = parser.parse_args(others)
+    arguments.overrides, arguments.command_line = overrides, [f"famus {name}", *words]
+    if missing := missing_packages():
+        print(
+            f"famus {name} needs {', '.join(missing)}: pip install 'famus_jax[{EXTRA}]'",
+            file=sys.stderr,
         )
-    except TimeIsUp as up:
-        if is_writer():
-            print(f"famus train: {up}")
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        print(f"famus train: {error}", file=sys.stderr)
         return 1
-    return 0
+    try:
+        return command.run(arguments)
+    except UsageError as error:
+        print(f"famus {name}: {error}", file=sys.stderr)
+        return 2
 
 
-def benchmark(argv: list[str]) -> int:
-    """`famus benchmark`: step cost of every estimator against a plain step and second order."""
-    from famus_jax.bench.main import main as run
+class _Parser(argparse.ArgumentParser):
+    """Flags in full, as in the next version too; sub-parsers are of this class as well."""
 
-    return run(argv[1:])
+    def __init__(self, **options: Any):
+        super().__init__(**{"allow_abbrev": False, **options})
 
-
-def fidelity(argv: list[str]) -> int:
-    """`famus fidelity`: every estimator beside the exact meta gradient along real runs."""
-    from famus_jax.bench.fidelity import main as run
-
-    return run(argv)
+    def error(self, message: str) -> NoReturn:
+        """One line, where argparse would print all flags."""
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help shows the flags)\n")
 
 
-def noise(argv: list[str]) -> int:
-    """`famus noise`: writes and inspects label-noise tables."""
-    import argparse
-
-    from famus_jax.data import noise_cli
-
-    parser = argparse.ArgumentParser(prog="famus noise", description=noise_cli.__doc__)
-    noise_cli.add_arguments(parser)
-    return noise_cli.run(parser.parse_args(argv[1:])) or 0
-
-
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "train": train,
-    "benchmark": benchmark,
-    "fidelity": fidelity,
-    "noise": noise,
-}
+def _parser(name: str, description: str, usage: str | None = None) -> argparse.ArgumentParser:
+    return _Parser(
+        prog=name,
+        usage=usage,
+        description=description,
+        epilog=_EXIT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command that the first argument names; returns the exit status."""
-    argv = sys.argv if argv is None else argv
-    name = argv[1] if len(argv) > 1 else ""
-    if name not in COMMANDS:
-        asked = name in ("-h", "--help", "help")
-        print(USAGE, file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else 2
-    return COMMANDS[name]([f"famus {name}", *argv[2:]])
+def _module(name: str) -> str:
+    """Until famus_jax.data.noise is a package, its command is elsewhere."""
+    return COMMANDS[name] if _exists(COMMANDS[name]) else "famus_jax.data.noise_cli"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

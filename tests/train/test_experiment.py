@@ -158,7 +158,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
+def test_resumes_bit_for_bit(data_dir, tmp_path, monkeypatch):
     """Interrupted after step 6 (the checkpoint is of step 4) and resumed: the same bits.
 
     Fails if any of parameters, momentum, θ, samplers, gates under way, keys or the position in the
