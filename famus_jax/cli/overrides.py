@@ -60,8 +60,8 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         values(argv)
         return config.value.to_dict()
     except AttributeError as error:
-        told = error.__context__ or error  # a KeyError, whose own text is quoted twice by now
-        raise UsageError(f"{file} has no {' '.join(str(told.args[0]).split())}") from error
+        cause = error.__context__ or error  # a KeyError, whose own text is quoted twice by now
+        raise UsageError(f"{file} has no {' '.join(str(cause.args[0]).split())}") from error
     except (flags.Error, OSError, TypeError) as error:
         last = str(error).strip().splitlines()[-1]
         # What a config file itself refuses comes with a traceback, which says no more.

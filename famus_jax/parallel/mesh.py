@@ -55,7 +55,7 @@ def replicated(tree: PyTree, mesh: Mesh) -> PyTree:
 def sharded(tree: PyTree, mesh: Mesh, *, min_size: int = 2**14) -> PyTree:
     """Shardings that spread every large array over the devices, for models that do not fit (FSDP).
 
-    Parameters and the state of their optimiser then take 1 / N of the memory; XLA gathers a layer where
+    Parameters and the state of their optimizer then take 1 / N of the memory; XLA gathers a layer where
     it is used and scatters the sums of its gradient.
 
     Args:

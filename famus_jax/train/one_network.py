@@ -125,7 +125,7 @@ class OneNetworkRuns:
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
                 learns=trusted is not None,
-                weighs=trusted is not None,
+                reweights=trusted is not None,
                 steps=steps,
                 eval_every=min(config.schedule.eval_every, steps),
                 checkpoint_every=config.schedule.checkpoint_every,

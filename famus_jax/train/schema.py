@@ -16,7 +16,7 @@ class ModelConfig:
       name: what `famus_jax.models.build_model` knows.
       overrides: its other arguments.
       dtype: what it computes in, `"float32"` or `"bfloat16"`, in training and in evaluation.
-        Parameters, their gradients, θ and the optimisers' states are float32 in both.
+        Parameters, their gradients, θ and the optimizers' states are float32 in both.
     """
 
     name: str = "cnn"
@@ -29,7 +29,7 @@ class ScheduleConfig:
     """One schedule for all rows of a table.
 
     Attributes:
-      steps: optimiser steps.
+      steps: optimizer steps.
       batch_size, meta_batch_size: n and m.
       learning_rate: the peak; also α of the virtual step.
       decay: `"cosine"`, `"step"` (divided by 10 at each of `milestones`) or `"constant"`.

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import reference as ref
 
+from famus_jax import l2r
 from famus_jax.train.config import parse_config
 from famus_jax.train.data_setup import SeedData
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.methods import METHODS, Facts
+from famus_jax.train.methods import METHODS, Facts, MethodSpec
 
 EXACT = {"kind": "exact", "part": 0.25}
 HEAD = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
@@ -128,3 +129,20 @@ def test_every_method_can_be_built():
         assert made.learns == row.learns
         names.setdefault(made.name, set()).add(row.build)
     assert all(len(kinds) == 1 for kinds in names.values())
+
+
+def test_a_new_method_is_one_row(tmp_path, monkeypatch):
+    """Fails if a method has to be named anywhere else in train."""
+    built = []
+
+    def build(values, facts):
+        built.append((values.meta.hidden, facts.num_classes))
+        return l2r()._replace(name="mine")
+
+    monkeypatch.setitem(METHODS, "mine", MethodSpec("mine", build=build, learns=True))
+    rows = ({"method": "mine", "estimator": HEAD},)
+    with pytest.raises(ValueError, match="'mine' learns weights: give it an estimator"):
+        parse_config(tiny(str(tmp_path), ({"method": "mine"},)))
+    result = run_experiment(tiny(str(tmp_path), rows), tmp_path / "a", show=str)
+    assert [row["method"] for row in result["rows"]] == ["mine"]
+    assert set(built) == {(100, 10)}

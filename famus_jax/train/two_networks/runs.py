@@ -140,7 +140,7 @@ class TwoNetworkRuns:
                 evaluate=lambda state: self._evaluate(state, seeded),
                 wrong=data.wrong,
                 learns=method.learns,
-                weighs=method.learns and not mixed,  # its two parts' losses are of two scales
+                reweights=method.learns and not mixed,  # its two parts' losses are of two scales
                 steps=steps,
                 eval_every=min(schedule.eval_every, steps),
                 checkpoint_every=schedule.checkpoint_every,
