@@ -8,7 +8,7 @@
 
 "untrusted" is for when you trust none: two networks find labels that look right for each other. A run
 leaves weights.npz (ids, weights, and the probabilities that labels are right), and a ranked list of
-suspicious labels: suspects.csv, and suspects.png for the first of them.
+label issues: label_issues.csv, and label_issues.png for the first of them.
 
 The paths may also be tables (.csv, .parquet) of paths and labels, or .npz files. Without a "train"
 and a "test" folder in the source, a part of it is held out for testing (with its labels as they

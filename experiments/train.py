@@ -5,7 +5,7 @@ python experiments/train.py --config=configs/quickstart.py --workdir=runs/quicks
 
 import sys
 
-from famus_jax.cli import train
+from famus_jax.cli import main
 
 if __name__ == "__main__":
-    sys.exit(train(sys.argv))
+    sys.exit(main(["famus", "train", *sys.argv[1:]]))

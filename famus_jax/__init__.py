@@ -7,7 +7,14 @@ step). Methods are in `famus_jax.methods`, losses in `famus_jax.losses`. `famus_
 """
 
 from famus_jax import losses, methods
-from famus_jax.adapters import linen_forward, linen_init, nnx_forward, stateless_forward
+from famus_jax.forward import (
+    compute_in,
+    linen_forward,
+    linen_init,
+    nnx_forward,
+    rematerialise,
+    stateless_forward,
+)
 from famus_jax.core.active_layers import ActiveLayers, Draw, Seen
 from famus_jax.core.estimator import (
     Estimator,
@@ -29,7 +36,6 @@ from famus_jax.core.second_order import second_order_meta_gradient
 from famus_jax.core.state import MetaState, StepInfo
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.core.transformation import ReweightState, reweight
-from famus_jax.forward.wrappers import compute_in, rematerialise
 from famus_jax.gates import learned_gates
 from famus_jax.methods import cross_entropy, l2r, meta_label_correction, mlc, mwnet
 from famus_jax.version import __version__

@@ -17,8 +17,8 @@ from famus_jax.bench.fidelity_config import Plan, gates_of, parse_fidelity
 from famus_jax.bench.fidelity_gates import gate_price
 from famus_jax.bench.fidelity_lines import Lines
 from famus_jax.bench.fidelity_run import Bench, measure_run
-from famus_jax.train.files import read_json, write_json
-from famus_jax.train.summary import provenance
+from famus_jax.files import read_json, write_json
+from famus_jax.provenance import provenance
 
 
 def run_fidelity(

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from famus_jax.core.estimators import Drawn, Estimator
 from famus_jax.core.gates import LearnedGates
-from famus_jax.train.build import build_estimator
-from famus_jax.train.choices import one_of
+from famus_jax.one_of import one_of
 from famus_jax.train.config import ExperimentConfig, parse_config
+from famus_jax.train.estimator_spec import build_estimator
 
 
 @dataclasses.dataclass(frozen=True)

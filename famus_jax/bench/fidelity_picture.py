@@ -11,7 +11,7 @@ import numpy as np
 from famus_jax.bench.fidelity_config import gates_of
 from famus_jax.bench.fidelity_lines import Lines
 from famus_jax.bench.fidelity_run import Bench
-from famus_jax.train.files import write_figure
+from famus_jax.files import write_figure
 
 
 def draw(bench: Bench, lines: Lines, accuracy: Sequence[dict[str, Any]], path: Path) -> None:

@@ -12,7 +12,7 @@ from famus_jax.bench.fidelity_config import gates_of
 from famus_jax.bench.fidelity_lines import Lines
 from famus_jax.bench.fidelity_run import Bench
 from famus_jax.core.variants import mean_cost
-from famus_jax.train.files import read_json
+from famus_jax.files import read_json
 
 _MEANS = (
     "cosine",

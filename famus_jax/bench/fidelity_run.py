@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.adapters import linen_forward, linen_init
 from famus_jax.bench.fidelity_config import Plan, gates_of
 from famus_jax.bench.fidelity_gates import gate_probe, gate_record
 from famus_jax.bench.fidelity_lines import Lines
@@ -28,19 +27,15 @@ from famus_jax.core.gates import LearnedGates
 from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
+from famus_jax.forward import linen_forward, linen_init
 from famus_jax.models import build_model
 from famus_jax.train import data_setup, streams
-from famus_jax.train.build import (
-    Facts,
-    build_estimator,
-    build_objective,
-    build_optimizer,
-    build_schedule,
-)
+from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
+from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import Evaluator
-from famus_jax.train.methods import METHODS
+from famus_jax.train.methods import METHODS, Facts
 
 PyTree = Any
 
@@ -70,7 +65,7 @@ class Bench:
         by_tensor = layer_groups(
             self.forward, params, model_state, jax.random.key(0), batch, by="tensor"
         )
-        objective = build_objective("mwnet", config, Facts(train.num_classes))
+        objective = METHODS["mwnet"].build(config, Facts(train.num_classes))
         self.problem = Problem(self.forward, objective, objective.l_val, groups)
         self._problems = {
             "module": self.problem,

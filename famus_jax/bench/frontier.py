@@ -21,10 +21,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from famus_jax.files import read_json, write_figure, write_json
+from famus_jax.provenance import provenance
 from famus_jax.train.config import ExperimentConfig, parse_config
-from famus_jax.train.files import read_json, write_figure, write_json
 from famus_jax.train.methods import METHODS
-from famus_jax.train.summary import grouped, provenance
+from famus_jax.train.results import grouped
 
 
 def main(argv: Sequence[str]) -> int:
@@ -95,7 +96,7 @@ def block_seconds(config: ExperimentConfig, rounds: int, block: int) -> dict[str
     for run in config.runs:
         if METHODS[run.method].needs or METHODS[run.method].batches != "noisy":
             continue
-        steps[run.name] = experiment.single.step(run, False, params, model_state, train)
+        steps[run.name] = experiment.one_network.step(run, False, params, model_state, train)
         states[run.name] = steps[run.name].init(jax.random.key(0), params, model_state, train, meta)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     with tqdm(total=(rounds + 1) * len(steps), desc="timing", unit="block") as bar:
@@ -141,7 +142,7 @@ def join(
             {
                 "method": run.method,
                 "estimator": run.estimator_label,
-                "learns": METHODS[run.method].meta,
+                "learns": METHODS[run.method].learns,
                 "accuracy": float(last.mean()),
                 "accuracy_sd": float(last.std(ddof=1)) if len(last) > 1 else 0.0,
                 "auroc": float(np.mean(auroc)) if auroc else None,

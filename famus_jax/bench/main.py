@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         draw_phases(args.picture, result)
         print(f"written: {args.picture}")
     if args.json:
-        from famus_jax.train.files import write_json
+        from famus_jax.files import write_json
 
         write_json(args.json, result)
         print(f"written: {args.json}")

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.adapters import linen_forward, linen_init
 from famus_jax.core.forwards import compute_in
 from famus_jax.core.groups import LayerGroups
 from famus_jax.core.losses import mean_of, softmax_cross_entropy
@@ -25,6 +24,7 @@ from famus_jax.core.meta_gradient import fused_meta_gradient
 from famus_jax.core.objective import Objective
 from famus_jax.core.problem import Point, Problem
 from famus_jax.core.tracing import layer_groups
+from famus_jax.forward import linen_forward, linen_init
 from famus_jax.models import build_model
 
 PyTree = Any
@@ -108,10 +108,11 @@ def main(argv: list[str] | None = None) -> int:
         rows += mine
         cosines = np.array([row["cosine"] for row in mine])
         signs = np.mean([row["same_sign"] for row in mine])
-        print(f"| {model} | {cosines.mean():.5f} ± {cosines.std():.5f} | {signs:.1%} |", flush=True)
+        spread = cosines.std(ddof=1) if len(cosines) > 1 else 0.0
+        print(f"| {model} | {cosines.mean():.5f} ± {spread:.5f} | {signs:.1%} |", flush=True)
     if arguments.json:
-        from famus_jax.train.files import write_json
-        from famus_jax.train.summary import provenance
+        from famus_jax.files import write_json
+        from famus_jax.provenance import provenance
 
         write_json(
             arguments.json,

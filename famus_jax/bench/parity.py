@@ -268,7 +268,7 @@ def recorded(path: Path | None, dtype: Any) -> dict[str, Any]:
 
     Raises ValueError where it was made in another precision, or is no JSON.
     """
-    from famus_jax.train.files import read_json
+    from famus_jax.files import read_json
 
     name = np.dtype(dtype).name
     if path is None or not path.exists():
@@ -305,8 +305,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from tqdm import tqdm
 
-    from famus_jax.train.files import write_json
-    from famus_jax.train.summary import provenance
+    from famus_jax.files import write_json
+    from famus_jax.provenance import provenance
 
     chosen = [
         case

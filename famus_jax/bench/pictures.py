@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from famus_jax.train.files import write_figure
+from famus_jax.files import write_figure
 
 
 def draw_phases(path: Path, result: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from famus_jax.bench.rows import PLAIN, SETS, Program, Row, lower, rows
 from famus_jax.bench.strategies import measure_strategies
 from famus_jax.bench.variants import Workload, lower_plain, make_workload
 from famus_jax.core.variants import variant_cost
-from famus_jax.train.summary import provenance
+from famus_jax.provenance import provenance
 
 _TRACED = 3  # steps of every program in a profiler trace
 

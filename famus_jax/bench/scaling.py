@@ -204,7 +204,7 @@ def run_scaling(
     """
     from tqdm import tqdm
 
-    from famus_jax.train.summary import provenance
+    from famus_jax.provenance import provenance
 
     axes = default_axes(image_size)
     if unknown := [name for name in only if name not in axes]:
@@ -280,7 +280,7 @@ def main(argv: Sequence[str]) -> int:
         draw_scaling(args.picture, result)
         print(f"written: {args.picture}")
     if args.json:
-        from famus_jax.train.files import write_json
+        from famus_jax.files import write_json
 
         write_json(args.json, result)
         print(f"written: {args.json}")

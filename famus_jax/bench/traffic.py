@@ -172,8 +172,8 @@ def main(argv: list[str] | None = None) -> int:
     sizes = {name: x.size for name, x in parameters().items()}
     print(f"\nparameters: {sum(sizes.values()):,}, the head {sizes[f'layer{LAYERS}']:,}")
     if arguments.json:
-        from famus_jax.train.files import write_json
-        from famus_jax.train.summary import provenance
+        from famus_jax.files import write_json
+        from famus_jax.provenance import provenance
 
         write_json(
             arguments.json,

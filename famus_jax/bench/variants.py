@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.adapters import linen_forward, linen_init
 from famus_jax.core.estimators import Estimator
 from famus_jax.core.forwards import compute_in, rematerialise
 from famus_jax.core.groups import LayerGroups
@@ -21,6 +20,7 @@ from famus_jax.core.problem import Problem
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainStep
 from famus_jax.core.variants import Variant
+from famus_jax.forward import linen_forward, linen_init
 from famus_jax.models import build_model
 from famus_jax.objectives import l2r, mwnet
 

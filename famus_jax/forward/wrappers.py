@@ -1,19 +1,18 @@
-"""Another forward with the same meaning: less memory, or a cheaper number format.
+"""Another forward pass with the same meaning: less memory, or a cheaper number format.
 
-Used as functions; classes, so that two made from equal arguments are equal and `jax.jit` compiles once.
-
-Both work on any forward `(params, model_state, rng, batch) -> (outputs, model_state)`.
+Both work on any forward pass `(params, model_state, rng, batch) -> (outputs, model_state)`. They are
+used as functions; they are classes so that two made from equal arguments are equal and `jax.jit`
+compiles once.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-from famus_jax.core.linearize import Forward
 
 PyTree = Any
 PRODUCTS = ("conv_general_dilated", "dot_general")
@@ -32,7 +31,7 @@ class rematerialise:
       keep: names of JAX primitives; by default convolutions and matrix products.
     """
 
-    forward: Forward
+    forward: Callable[..., tuple[PyTree, PyTree]]
     keep: tuple[str, ...] = PRODUCTS
 
     def __call__(
@@ -59,7 +58,7 @@ class compute_in:
       dtype: the dtype of the computation, `bfloat16` by default.
     """
 
-    forward: Forward
+    forward: Callable[..., tuple[PyTree, PyTree]]
     dtype: Any = jnp.bfloat16
 
     def __call__(

@@ -10,34 +10,15 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 from famus_jax.core.gates import LearnedGates
-from famus_jax.train.build import build_estimator
-from famus_jax.train.choices import one_of
+from famus_jax.one_of import one_of
 from famus_jax.train.data_config import DataConfig, check_data
-from famus_jax.train.methods import METHODS
-from famus_jax.train.pseudo_clean_config import PseudoCleanConfig, check_pseudo_clean
-from famus_jax.train.sections import (
-    LabelCorrectionConfig,
-    LongTailConfig,
-    MetaConfig,
-    ModelConfig,
-    ScheduleConfig,
-    TransitionConfig,
-    check_sections,
-)
-
-_SECTIONS: dict[str, type] = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "schedule": ScheduleConfig,
-    "meta": MetaConfig,
-    "transition": TransitionConfig,
-    "label_correction": LabelCorrectionConfig,
-    "long_tail": LongTailConfig,
-    "pseudo_clean": PseudoCleanConfig,
-}
+from famus_jax.train.estimator_spec import build_estimator
+from famus_jax.train.methods import METHODS, MethodValues
+from famus_jax.train.schema import ModelConfig, check_schedule
+from famus_jax.train.two_networks.config import check_pseudo_clean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,18 +43,12 @@ class RunConfig:
         return build_estimator(self.estimator).label if self.estimator else "none"
 
 
-@dataclasses.dataclass(frozen=True)
-class ExperimentConfig:
-    """A whole experiment: every run for every seed."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentConfig(MethodValues):
+    """A whole experiment: every run for every seed. The sections of methods are inherited."""
 
     data: DataConfig
     model: ModelConfig
-    schedule: ScheduleConfig
-    meta: MetaConfig
-    transition: TransitionConfig
-    label_correction: LabelCorrectionConfig
-    long_tail: LongTailConfig
-    pseudo_clean: PseudoCleanConfig
     runs: tuple[RunConfig, ...]
     seeds: tuple[int, ...]
 
@@ -81,6 +56,13 @@ class ExperimentConfig:
         """A hash of every value: two equal digests are one experiment."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+_SECTIONS: dict[str, type] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    **get_type_hints(MethodValues),
+}
 
 
 def default_config() -> Any:
@@ -131,19 +113,7 @@ def _check(config: ExperimentConfig) -> None:
     schedule = config.schedule
     check_data(config.data)
     one_of(config.model.dtype, ("float32", "bfloat16"), "model.dtype")
-    one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
-    one_of(config.meta.optimizer, ("sgd", "adam"), "meta.optimizer")
-    one_of(config.meta.normalise, ("sum", "n"), "meta.normalise")
-    check_sections(config.transition, config.label_correction, config.long_tail)
-    positive = ("steps", "batch_size", "meta_batch_size", "finetune_steps", "eval_every")
-    for name in positive:
-        if getattr(schedule, name) < 1:
-            raise ValueError(f"schedule.{name} must be at least 1; got {getattr(schedule, name)}")
-    if schedule.checkpoint_every % schedule.eval_every:
-        raise ValueError(
-            f"schedule.checkpoint_every = {schedule.checkpoint_every} must be a multiple of "
-            f"schedule.eval_every = {schedule.eval_every}: checkpoints are taken at evaluations"
-        )
+    check_schedule(schedule)
     if any(run.method in METHODS and METHODS[run.method].networks == 2 for run in config.runs):
         check_pseudo_clean(config.pseudo_clean, schedule.steps)
     if not config.runs or not config.seeds:
@@ -157,12 +127,12 @@ def _check(config: ExperimentConfig) -> None:
                 "least 1, or data.trusted_source (mwnet_pseudo_clean and mixmatch_pseudo_clean need "
                 "none)"
             )
-        if method.meta and not run.estimator:
+        if method.learns and not run.estimator:
             raise ValueError(
                 f"method {run.method!r} learns weights: give it an estimator, for instance "
                 'dict(kind="top_k", k=1, lookahead="active_only")'
             )
-        if run.estimator and not method.meta:
+        if run.estimator and not method.learns:
             raise ValueError(f"method {run.method!r} has no meta-model: leave its estimator out")
         _check_logits(run.method, config)
         active = build_estimator(run.estimator).active if run.estimator else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from famus_jax.data.noise_presets import all_names
-from famus_jax.train.choices import one_of
+from famus_jax.one_of import one_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ Member = tuple[PyTree, PyTree]
 
 
 class Evaluator:
-    """A network judged on padded batches, compiled once for all runs of an experiment."""
+    """A network evaluated on padded batches, compiled once for all runs of an experiment."""
 
     def __init__(self, forward: Forward):
         """`forward` in evaluation mode: running statistics, no dropout."""

@@ -113,7 +113,14 @@ def _examples(
     ids = np.asarray(ids, np.str_)
     lazy: Any = LazyImages(images, ids)
     labels = np.asarray(labels, np.int32)
-    return data.Examples(lazy, labels, ids, num_classes, name, tuple(class_names))
+    return data.Examples(
+        images=lazy,
+        labels=labels,
+        ids=ids,
+        num_classes=num_classes,
+        name=name,
+        class_names=tuple(class_names),
+    )
 
 
 def _own_files(root: Path, split: str) -> data.FileList:

@@ -1,4 +1,4 @@
-"""One run: steps, evaluations, records, checkpoints. Resumes bit by bit."""
+"""One run: steps, evaluations, records, checkpoints. Resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import jax
 import numpy as np
 
 from famus_jax.core.meta_state import MetaInfo
+from famus_jax.parallel.processes import is_writer
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.clock import Clock, TimeIsUp
-from famus_jax.train.processes import is_writer
 from famus_jax.train.records import Records
 
 PyTree = Any
@@ -66,7 +66,7 @@ class Run(NamedTuple):
       evaluate: `state -> {"test_accuracy": ..., "validation_accuracy": ...}`.
       wrong: bool [N], which labels were corrupted (for the record of weights; never trained on).
       learns: whether there is a meta-model, whose diagnostics are recorded.
-      weighs: whether its weights tell something of the examples, and are recorded.
+      reweights: whether its weights tell something of the examples, and are recorded.
       steps, eval_every, checkpoint_every: counts of steps.
       per_example: `state -> {name: [N]}`, what else the state tells of every example.
     """
@@ -77,7 +77,7 @@ class Run(NamedTuple):
     evaluate: Callable[[PyTree], dict[str, float]]
     wrong: np.ndarray
     learns: bool
-    weighs: bool
+    reweights: bool
     steps: int
     eval_every: int
     checkpoint_every: int
@@ -150,10 +150,16 @@ def train(
                 first = last
             history = records.history
     weights = None
-    if run.weighs:
+    if run.reweights:
         with np.errstate(invalid="ignore"):
             weights = sums[0] / sums[1]
-    return Finished(state, history, seconds, weights, run.per_example(state))
+    return Finished(
+        state=state,
+        history=history,
+        seconds=seconds,
+        weights=weights,
+        per_example=run.per_example(state),
+    )
 
 
 def _steps(run: Run, state: PyTree, first: int, last: int):
@@ -197,7 +203,7 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
     for name in _INFO_SCALARS:
         values = [getattr(info, name) for info in updated]
         measured[name] = float(np.mean(values)) if values else None
-    if not run.weighs:
+    if not run.reweights:
         return measured
     index = np.concatenate([one.examples for one in taken])
     weights = np.concatenate([info.weights * len(info.weights) for info in infos])

@@ -10,9 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.adapters import linen_forward, linen_init
-from famus_jax.core.forwards import compute_in
+from famus_jax.core.checks import check_estimator
+from famus_jax.core.estimators import Estimator
 from famus_jax.core.linearize import Forward
+from famus_jax.core.objective import Objective
+from famus_jax.core.problem import Problem
+from famus_jax.core.tracing import layer_groups
+from famus_jax.forward import compute_in, linen_forward, linen_init
 from famus_jax.models import build_model
 from famus_jax.train import data_setup
 from famus_jax.train.config import ExperimentConfig, RunConfig
@@ -80,14 +84,32 @@ def make_setting(
 
     predict = forward(train=False)
     return Setting(
-        config,
-        workdir,
-        sources,
-        forward(),
-        forward(features=True),
-        predict,
-        Evaluator(predict),
-        jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))),
-        shape,
-        placement,
+        config=config,
+        workdir=workdir,
+        sources=sources,
+        forward=forward(),
+        featured=forward(features=True),
+        predict=predict,
+        evaluator=Evaluator(predict),
+        init=jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))),
+        image_shape=shape,
+        placement=placement,
     )
+
+
+def check_fits(
+    setting: Setting, forward: Forward, objective: Objective, estimator: Estimator, batch_size: int
+) -> None:
+    """Raises `ValueError` if an estimator does not fit the network or the method; compiles nothing.
+
+    Args:
+      setting: what all runs share.
+      forward, objective, estimator: of the run.
+      batch_size: examples in a training batch, as the step takes it.
+    """
+    key, meta_batch_size = jax.random.key(0), setting.config.schedule.meta_batch_size
+    batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
+    params, model_state = jax.eval_shape(setting.init, key)
+    groups = layer_groups(forward, params, model_state, key, batch, by=estimator.group_by)
+    problem = Problem(forward, objective, objective.l_val, groups)
+    check_estimator(problem, estimator, meta_batch_size / batch_size, batch_size)

@@ -13,10 +13,11 @@ import numpy as np
 
 from famus_jax import data
 from famus_jax.data import hashing
-from famus_jax.train.config import DataConfig, ScheduleConfig
+from famus_jax.train.data_config import DataConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.lazy_images import LazyImages
-from famus_jax.train.methods import Method
+from famus_jax.train.methods import MethodSpec
+from famus_jax.train.schema import ScheduleConfig
 
 _EVALUATION_BATCH = 256
 # Keeps the meta batches' order and augmentation apart from the training batches'.
@@ -32,7 +33,7 @@ class RunStreams(NamedTuple):
 
 @contextlib.contextmanager
 def open_streams(
-    method: Method,
+    method: MethodSpec,
     seeded: SeedData,
     config: DataConfig,
     schedule: ScheduleConfig,
@@ -60,7 +61,7 @@ def open_streams(
         training = stream(where, labels, schedule.batch_size, seed, config.workers)
         if method.batches == "noisy+trusted":
             training = Joined(training, meta())
-        yield RunStreams(training, meta() if method.meta else None)
+        yield RunStreams(training, meta() if method.learns else None)
 
 
 class Joined(NamedTuple):
@@ -213,5 +214,7 @@ def whole_set(
 ) -> Iterable[dict[str, jax.Array]]:
     """Every one of the examples `where` once, in batches to go through many times."""
     if config.path == "stream":
-        return StreamedEvaluation(images, labels, where, normalise, config.threads)
+        return StreamedEvaluation(
+            images=images, labels=labels, where=where, normalise=normalise, threads=config.threads
+        )
     return data.evaluation_batches(images, labels, _EVALUATION_BATCH, normalise, indices=where)

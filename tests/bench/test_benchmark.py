@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from famus_jax.adapters import linen_forward
 from famus_jax.bench.closeness import KEYS
 from famus_jax.bench.main import main
 from famus_jax.bench.measure import compile_step
@@ -25,6 +24,7 @@ from famus_jax.bench.variants import make_workload
 from famus_jax.core.estimators import exact, learned_gates, random_depth
 from famus_jax.core.tracing import layer_groups
 from famus_jax.core.variants import Variant
+from famus_jax.forward import linen_forward
 from famus_jax.models import build_model
 
 SHOWN = (

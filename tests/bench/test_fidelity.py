@@ -15,8 +15,8 @@ from famus_jax.bench.fidelity_gates import branch_shares, input_effect
 from famus_jax.bench.fidelity_lines import Lines
 from famus_jax.bench.fidelity_measure import Compared, summarised
 from famus_jax.bench.fidelity_report import accuracies
+from famus_jax.files import write_json
 from famus_jax.train.config import default_config
-from famus_jax.train.files import write_json
 
 # ml_collections reads config files with a loader method that Python is about to remove.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from famus_jax.parallel.processes import start
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.processes import start
 
 SCRIPT = Path(__file__).parent / "process.py"
 RUNS = [

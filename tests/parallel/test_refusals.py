@@ -9,8 +9,8 @@ import reference as ref
 from jax.sharding import PartitionSpec as P
 
 from famus_jax import exact, mwnet, parallel, reweighter, stateless_forward
-from famus_jax.train.pair_runs import PairRuns
 from famus_jax.train.placement import Placement
+from famus_jax.train.two_networks.runs import TwoNetworkRuns
 
 PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
 BATCH = ref.classification_batch(2, 16, dtype=jnp.float32)
@@ -88,7 +88,7 @@ def test_two_networks():
         method = "famus"
 
     with pytest.raises(ValueError, match="--devices"):
-        PairRuns(Setting()).check(Run())
+        TwoNetworkRuns(Setting()).check(Run())
 
 
 def test_sharded_state():

@@ -162,7 +162,9 @@ def test_a_folder_of_images_in_one_command(folders, tmp_path, capsys):
     weights = np.load(tmp_path / "runs" / "l2r-famus_top1_active_only" / "seed_0" / "weights.npz")
     assert sum(name.startswith("trusted/") for name in weights["ids"]) == 30
     header, *lines = (
-        (tmp_path / "runs" / "l2r-famus_top1_active_only" / "suspects.csv").read_text().splitlines()
+        (tmp_path / "runs" / "l2r-famus_top1_active_only" / "label_issues.csv")
+        .read_text()
+        .splitlines()
     )
     assert header == "rank,id,label,score,seeds"
     drawn = {str(i): w for i, w in zip(weights["ids"], weights["weights"]) if np.isfinite(w)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from famus_jax.core import train_step as train_step_module
-from famus_jax.train import loop, single
+from famus_jax.train import loop, one_network
 from famus_jax.train.experiment import run_experiment
 
 GATES = {"kind": "learned_gates", "preset": "paper", "target": 2.0, "lag": 2, "max_variants": 2}
@@ -118,13 +118,15 @@ def test_table_picture_and_events_are_there(finished):
 def test_suspicious_labels_are_listed_for_each_seed(finished):
     """Each seed has a noise of its own, so that a common list would be of different labels."""
     workdir, _, _ = finished
-    found = sorted(str(path.relative_to(workdir)) for path in workdir.glob("runs/**/suspects.csv"))
+    found = sorted(
+        str(path.relative_to(workdir)) for path in workdir.glob("runs/**/label_issues.csv")
+    )
     run = "runs/l2r-famus_top1_active_only"
-    assert [f"{run}/seed_{seed}/suspects.csv" for seed in (0, 1)] == [
+    assert [f"{run}/seed_{seed}/label_issues.csv" for seed in (0, 1)] == [
         path for path in found if "l2r" in path
     ]
     assert not [path for path in found if "/ce/" in path]  # it weighs nothing
-    assert (workdir / run / "seed_0" / "suspects.png").exists()
+    assert (workdir / run / "seed_0" / "label_issues.png").exists()
 
 
 def test_finished_runs_are_not_trained_again(finished, data_dir, monkeypatch):
@@ -156,7 +158,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
+def test_resumes_bit_for_bit(data_dir, tmp_path, monkeypatch):
     """Interrupted after step 6 (the checkpoint is of step 4) and resumed: the same bits.
 
     Fails if any of parameters, momentum, θ, samplers, gates under way, keys or the position in the
@@ -164,9 +166,9 @@ def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
     """
     run = {"method": "mwnet", "estimator": GATES}
     steps = []  # the three runs share one compiled step, to save time
-    make = single.train_step
+    make = one_network.train_step
     monkeypatch.setattr(
-        single,
+        one_network,
         "train_step",
         lambda *a, **k: (steps or ([steps.append(make(*a, **k))] and steps))[0],
     )

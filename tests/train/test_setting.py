@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from famus_jax.files import read_json
 from famus_jax.train.config import parse_config
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.files import read_json
 from famus_jax.train.setting import make_setting
 
 

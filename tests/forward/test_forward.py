@@ -1,4 +1,4 @@
-"""The forward adapters against formulas written out in numpy."""
+"""The forward passes of Linen, NNX and plain functions against formulas written out in numpy."""
 
 import dataclasses
 import subprocess
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from famus_jax.adapters import linen_forward, linen_init, nnx_forward, stateless_forward
+from famus_jax.forward import linen_forward, linen_init, nnx_forward, stateless_forward
 from famus_jax.models import build_model
 
 RNG = np.random.default_rng(0)
@@ -375,8 +375,8 @@ def test_nnx_trained_values_can_be_written_back():
     np.testing.assert_allclose(module.dense.bias, np.ones(4))
 
 
-def test_adapters_import_no_flax():
-    code = "import sys, famus_jax.adapters; sys.exit('flax' in sys.modules)"
+def test_importing_it_imports_no_flax():
+    code = "import sys, famus_jax.forward; sys.exit('flax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

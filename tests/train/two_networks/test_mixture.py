@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from famus_jax.pseudo_clean import clean_probability, split_clean
+from famus_jax.train.two_networks.mixture import clean_probability, split_clean
 
 
 def two_clusters(seed=0):

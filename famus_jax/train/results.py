@@ -1,22 +1,13 @@
-"""Rows, tables and the summary file of an experiment."""
+"""Rows and tables of an experiment."""
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from famus_jax.train.methods import METHODS
-
-_PACKAGES = ("famus_jax", "jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
 
 
 def make_row(
@@ -40,26 +31,47 @@ def make_row(
     }
 
 
-def made_on() -> dict[str, str | None]:
-    """Where a run ended: commit and hardware, for its row (an experiment may go on elsewhere)."""
-    return {"commit": _commit(), "device": _device()}
-
-
-def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
-    """What made a result: command, commit, versions, hardware."""
-    device = jax.devices()[0]
+def stopped_early(method: str, seed: int, parent: dict[str, Any]) -> dict[str, Any]:
+    """The parent's run, ended at its best noisy-validation accuracy."""
+    history = parent["history"]
+    stop = int(np.argmax([record["validation_accuracy"] for record in history]))
+    kept, row = history[: stop + 1], parent["row"]
+    share = kept[-1]["step"] / history[-1]["step"]
+    carried = (
+        "noise_rate_realised",
+        "noise_digest",
+        "commit",
+        "device",
+        "model",
+        "dtype",
+        "step_cost",
+    )
     return {
-        "command": " ".join(command or sys.argv),
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "device": _device(),
-        "matmul_precision": getattr(jax.config, "jax_default_matmul_precision", None) or "default",
-        "platform": device.platform,
-        "platform_version": str(getattr(device.client, "platform_version", "")),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
+        "row": make_row(
+            method,
+            "none",
+            seed,
+            kept,
+            **{name: row.get(name) for name in carried},  # an older row may lack some
+            steps=kept[-1]["step"],
+            seconds=round(row["seconds"] * share, 3),
+        ),
+        "history": kept,
+        "weights": None,
     }
+
+
+def auroc(values: np.ndarray | None, wrong: np.ndarray) -> float | None:
+    """The chance that a right label gets more than a wrong one; None without either, or values (or if
+    all are the same: nothing was weighed, as by MLC)."""
+    if values is None:
+        return None
+    drawn = np.isfinite(values)
+    if len(set(wrong[drawn].tolist())) < 2 or np.ptp(values[drawn]) < 1e-6:
+        return None
+    from sklearn.metrics import roc_auc_score
+
+    return round(float(roc_auc_score(~wrong[drawn], values[drawn])), 4)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -107,30 +119,3 @@ def _spread(group: Sequence[dict[str, Any]], key: str) -> str:
         return "-"
     values = 100 * np.array([row[key] for row in group])
     return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}"
-
-
-def _device() -> str:
-    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-
-
-def _commit() -> str | None:
-    """The commit of the source tree, with "+" if it has uncommitted changes; None outside git."""
-    here = Path(__file__).parent
-
-    def git(*args: str) -> str:
-        run = subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=True)
-        return run.stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != here.parent.parent:
-            return None
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

@@ -9,28 +9,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import exact
 from famus_jax.core.linearize import Forward
 from famus_jax.core.objective import Objective
-from famus_jax.core.problem import Problem
-from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.data import Stream
 from famus_jax.train import loop, streams
-from famus_jax.train.build import (
-    Facts,
-    build_estimator,
-    build_objective,
-    build_optimizer,
-    build_schedule,
-)
+from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
+from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import training_accuracy
-from famus_jax.train.methods import METHODS
+from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.placement import ONE_DEVICE, Placement
-from famus_jax.train.setting import Seeded, Setting
+from famus_jax.train.setting import Seeded, Setting, check_fits
 
 PyTree = Any
 
@@ -69,7 +61,7 @@ def numbered(batch: dict[str, Any], t: int) -> dict[str, Any]:
     return {**batch, "step": np.int32(t)}
 
 
-class SingleRuns:
+class OneNetworkRuns:
     """Makes `loop.Run`s of one network; runs of equal shapes share a compiled step."""
 
     def __init__(self, setting: Setting):
@@ -86,22 +78,15 @@ class SingleRuns:
         devices."""
         setting, schedule = self._setting, self._setting.config.schedule
         sizes = {"schedule.batch_size": schedule.batch_size}
-        if METHODS[run.method].meta or METHODS[run.method].batches == "noisy+trusted":
+        if METHODS[run.method].learns or METHODS[run.method].batches == "noisy+trusted":
             sizes["schedule.meta_batch_size"] = schedule.meta_batch_size
         setting.placement.check(sizes)
         if not run.estimator:
             return
-        key, estimator = jax.random.key(0), build_estimator(run.estimator)
-        batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
-        params, model_state = jax.eval_shape(setting.init, key)
-        forward, objective = self._forward(run), self._objective(run, params, model_state)
-        groups = layer_groups(forward, params, model_state, key, batch, by=estimator.group_by)
-        check_estimator(
-            Problem(forward, objective, objective.l_val, groups),
-            estimator,
-            schedule.meta_batch_size / schedule.batch_size,
-            schedule.batch_size,
-        )
+        params, model_state = jax.eval_shape(setting.init, jax.random.key(0))
+        objective = self._objective(run, params, model_state)
+        estimator = build_estimator(run.estimator)
+        check_fits(setting, self._forward(run), objective, estimator, schedule.batch_size)
 
     @contextlib.contextmanager
     def open(self, seeded: Seeded, steps: int) -> Iterator[loop.Run]:
@@ -140,7 +125,7 @@ class SingleRuns:
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
                 learns=trusted is not None,
-                weighs=trusted is not None,
+                reweights=trusted is not None,
                 steps=steps,
                 eval_every=min(config.schedule.eval_every, steps),
                 checkpoint_every=config.schedule.checkpoint_every,
@@ -194,7 +179,7 @@ class SingleRuns:
             key = jax.random.key(0)
             outputs, _ = jax.eval_shape(setting.featured, params, model_state, key, batch)
             facts = facts._replace(feature_size=outputs["features"].shape[1])
-        return build_objective(run.method, setting.config, facts)
+        return METHODS[run.method].build(setting.config, facts)
 
     def _parent(
         self, name: str, seed: int, batch: PyTree, params: PyTree, model_state: PyTree

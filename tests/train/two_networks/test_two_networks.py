@@ -1,14 +1,17 @@
 """Two networks without trusted labels: whose split is whose, resuming inside an epoch, refusals."""
 
+import contextlib
 import json
 
 import jax
 import numpy as np
 import pytest
 
-from famus_jax.train import loop, pair, pair_runs
+from famus_jax.train import loop
 from famus_jax.train.config import parse_config
 from famus_jax.train.experiment import run_experiment
+from famus_jax.train.two_networks import advance, runs
+from famus_jax.train.two_networks.state import first_state
 
 DEPTH = {"kind": "random_depth", "probabilities": 0.5, "lookahead": "active_only"}
 MIXED = {"method": "mixmatch_pseudo_clean", "estimator": DEPTH}
@@ -54,18 +57,18 @@ def numbers(tree):
     ]
 
 
-def test_resumes_bit_by_bit_inside_an_epoch(data_dir, tmp_path, monkeypatch):
+def test_resumes_bit_for_bit_inside_an_epoch(data_dir, tmp_path, monkeypatch):
     """Stopped after step 6, resumed from step 4, in the epoch of the split at step 3: the same bits.
 
     Fails if the mixture's probabilities, the split, either network, or a key is not restored, or
     resuming splits anew.
     """
-    made, make = {}, pair_runs.train_step  # the runs share compiled steps, to save time
+    made, make = {}, runs.train_step  # the runs share compiled steps, to save time
 
     def once(forward, objective, *args, **kwargs):
         return made.setdefault(objective.name, make(forward, objective, *args, **kwargs))
 
-    monkeypatch.setattr(pair_runs, "train_step", once)
+    monkeypatch.setattr(runs, "train_step", once)
     kept, train = {}, loop.train
 
     def keep(run, folder, on_progress, clock):
@@ -107,12 +110,12 @@ def test_resumes_bit_by_bit_inside_an_epoch(data_dir, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_every_method_needs_no_trusted_labels(data_dir, tmp_path):
     """All rows side by side; the ranked list of labels is left behind."""
-    runs = (
+    chosen = (
         {"method": "ce"},
         {"method": "mwnet_pseudo_clean", "estimator": {"kind": "exact", "part": 0.5}},
         {"method": "dividemix"},
     )
-    result = run_experiment(tiny(data_dir, *runs), tmp_path, show=lambda text: None)
+    result = run_experiment(tiny(data_dir, *chosen), tmp_path, show=lambda text: None)
     rows = {row["method"]: row for row in result["rows"]}
     assert rows["ce"]["probability_auroc"] is None
     for method in ("mwnet_pseudo_clean", "dividemix"):
@@ -129,9 +132,9 @@ class Recorder:
     def __init__(self):
         self.given = {}
 
-    def __call__(self, stack, clean, judged, k):
-        self.given[k] = (clean.copy(), judged.copy())
-        return pair.Parts(None, None, None)
+    def __call__(self, stack, clean, meta_clean, k):
+        self.given[k] = (clean.copy(), meta_clean.copy())
+        return advance.Parts(None, None, None)
 
 
 class TwoLosses:
@@ -158,12 +161,21 @@ def test_each_network_works_with_its_peers_split():
     config = parse_config(
         {"runs": [{"method": "dividemix"}], "pseudo_clean": {"threshold": 0.5}}
     ).pseudo_clean
-    two = pair.TwoNetworks(
-        config, (None, None), Nothing(), (None, None), recorder, None, TwoLosses(), None, (2, 2),
-        4, pair.contextlib.ExitStack(),
-    )  # fmt: skip
+    two = advance.TwoNetworks(
+        config=config,
+        warm_up=(None, None),
+        steps=Nothing(),
+        warm_streams=(None, None),
+        open_parts=recorder,
+        training_set=None,
+        evaluator=TwoLosses(),
+        targets=None,
+        sizes=(2, 2),
+        split_every=4,
+        stack=contextlib.ExitStack(),
+    )
     networks = (Network("first"), Network("second"))
-    state = pair.first_state(networks, jax.random.key(0), 10, 1)
+    state = first_state(networks, jax.random.key(0), 10, 1)
     state = two._split(state, 0)
     two._current_parts(state)
     easy = np.arange(10) < 5

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.pseudo_clean import (
+from famus_jax.train.two_networks.mixing import (
     co_guess,
     co_refine,
     mix_training_batch,

@@ -9,39 +9,34 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimators import Estimator, exact
 from famus_jax.core.objective import Objective
-from famus_jax.core.problem import Problem
-from famus_jax.core.tracing import layer_groups
 from famus_jax.core.train_step import TrainStep, train_step
 from famus_jax.objectives import cross_entropy
 from famus_jax.objectives.plain import confidence_penalised
-from famus_jax.train import loop, pair, streams
-from famus_jax.train.build import (
-    Facts,
-    build_estimator,
-    build_objective,
-    build_optimizer,
-    build_schedule,
-)
+from famus_jax.train import loop, streams
+from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.config import RunConfig
+from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import training_accuracy
-from famus_jax.train.methods import METHODS
-from famus_jax.train.setting import Seeded, Setting
-from famus_jax.train.single import numbered
+from famus_jax.train.methods import METHODS, Facts
+from famus_jax.train.one_network import numbered
+from famus_jax.train.setting import Seeded, Setting, check_fits
+from famus_jax.train.two_networks.advance import BothSteps, Parts, TwoNetworks
+from famus_jax.train.two_networks.state import PairState, first_state, members
+from famus_jax.train.two_networks.targets import TargetMaker
 
 PyTree = Any
 
 
-class PairRuns:
+class TwoNetworkRuns:
     """Makes `loop.Run`s of two networks; runs of one method share a compiled step."""
 
     def __init__(self, setting: Setting):
         self._setting = setting
         self._steps: dict[str, TrainStep] = {}
-        self._both: dict[str, pair.BothSteps] = {}
-        self._targets: dict[str, pair.TargetMaker] = {}
+        self._both: dict[str, BothSteps] = {}
+        self._targets: dict[str, TargetMaker] = {}
 
     def check(self, run: RunConfig) -> None:
         """Raises `ValueError` if the run's estimator does not fit the network, or on many devices."""
@@ -50,15 +45,13 @@ class PairRuns:
                 f"{run.method} trains two networks, which is written for one device only: leave "
                 "--devices and --distributed out, or run other methods"
             )
-        setting, m = self._setting, self._setting.config.schedule.meta_batch_size
-        estimator, objective, n = _estimator(run), self._objective(run), self._size(run)
-        params, model_state = jax.eval_shape(setting.init, jax.random.key(0))
-        batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
-        groups = layer_groups(
-            setting.forward, params, model_state, jax.random.key(0), batch, by=estimator.group_by
+        check_fits(
+            self._setting,
+            self._setting.forward,
+            self._objective(run),
+            _estimator(run),
+            self._size(run),
         )
-        problem = Problem(setting.forward, objective, objective.l_val, groups)
-        check_estimator(problem, estimator, m / n, n)
 
     @contextlib.contextmanager
     def open(self, seeded: Seeded, steps: int) -> Iterator[loop.Run]:
@@ -81,13 +74,15 @@ class PairRuns:
                     views=views,
                 )
 
-            def open_parts(on, clean: np.ndarray, judged: np.ndarray, k: int) -> pair.Parts:
+            def open_parts(on, clean: np.ndarray, meta_clean: np.ndarray, k: int) -> Parts:
                 n, m = schedule.batch_size, schedule.meta_batch_size
-                meta = stream(on, np.flatnonzero(judged), m, k, "meta") if method.meta else None
+                meta = (
+                    stream(on, np.flatnonzero(meta_clean), m, k, "meta") if method.learns else None
+                )
                 if not mixed:
-                    return pair.Parts(stream(on, where, n, k, "training"), None, meta)
+                    return Parts(stream(on, where, n, k, "training"), None, meta)
                 rest = where[~clean[where]]
-                return pair.Parts(
+                return Parts(
                     stream(on, np.flatnonzero(clean), n, k, "labelled", views=2),
                     stream(on, rest, n, k, "unlabelled", views=2),
                     meta,
@@ -102,37 +97,41 @@ class PairRuns:
             plain = self._step(None, params, model_state, batch)
             step = self._step(seeded.run, params, model_state, batch)
             examples = jax.ShapeDtypeStruct((self._size(seeded.run),), np.float32)
-            judged = jax.ShapeDtypeStruct((schedule.meta_batch_size,), np.float32)
+            meta_examples = jax.ShapeDtypeStruct((schedule.meta_batch_size,), np.float32)
             key_networks, key_targets = jax.random.split(jax.random.key(seeded.seed))
             networks = []
             for key in jax.random.split(key_networks):
                 key_init, key_train = jax.random.split(key)
-                networks.append(step.init(key_train, *setting.init(key_init), examples, judged))
+                networks.append(
+                    step.init(key_train, *setting.init(key_init), examples, meta_examples)
+                )
             warm_meta = plain.init(key_targets, params, model_state, batch).meta
             targets = None
             if mixed:  # compiled once for all seeds
-                made = pair.TargetMaker(
-                    setting.forward, setting.predict, settings, data.num_classes, method.meta
+                made = TargetMaker(
+                    setting.forward, setting.predict, settings, data.num_classes, method.learns
                 )
                 targets = self._targets.setdefault(seeded.run.name, made)
             n = schedule.batch_size
-            advance = pair.TwoNetworks(
-                settings,
-                (plain, warm_meta),
-                self._both.setdefault(seeded.run.name, pair.BothSteps(step)),
-                warm_streams,
-                open_parts,
-                streams.whole_set(data.images, data.noisy, where, data.normalise, config.data),
-                setting.evaluator,
-                targets,
-                (n, schedule.meta_batch_size),
-                settings.split_every or -(-len(where) // n),
-                stack,
+            advance = TwoNetworks(
+                config=settings,
+                warm_up=(plain, warm_meta),
+                steps=self._both.setdefault(seeded.run.name, BothSteps(step)),
+                warm_streams=warm_streams,
+                open_parts=open_parts,
+                training_set=streams.whole_set(
+                    data.images, data.noisy, where, data.normalise, config.data
+                ),
+                evaluator=setting.evaluator,
+                targets=targets,
+                sizes=(n, schedule.meta_batch_size),
+                split_every=settings.split_every or -(-len(where) // n),
+                stack=stack,
             )
             yield loop.Run(
                 name=f"{seeded.run.name} seed {seeded.seed}",
                 advance=advance,
-                state=pair.first_state(
+                state=first_state(
                     tuple(networks),
                     jax.random.fold_in(key_targets, 1),
                     len(data.noisy),
@@ -140,17 +139,17 @@ class PairRuns:
                 ),
                 evaluate=lambda state: self._evaluate(state, seeded),
                 wrong=data.wrong,
-                learns=method.meta,
-                weighs=method.meta and not mixed,  # its two parts' losses are of two scales
+                learns=method.learns,
+                reweights=method.learns and not mixed,  # its two parts' losses are of two scales
                 steps=steps,
                 eval_every=min(schedule.eval_every, steps),
                 checkpoint_every=schedule.checkpoint_every,
                 per_example=lambda state: {"clean_probability": np.mean(state.probability, 0)},
             )
 
-    def _evaluate(self, state: pair.PairState, seeded: Seeded) -> dict[str, float]:
+    def _evaluate(self, state: PairState, seeded: Seeded) -> dict[str, float]:
         """Accuracies of the ensemble, and how good the splits are (never trained on)."""
-        accuracy, pairs = self._setting.evaluator.accuracy, pair.members(state)
+        accuracy, pairs = self._setting.evaluator.accuracy, members(state)
         measured = {
             f"{name}_accuracy": accuracy(pairs, batches)
             for name, batches in seeded.evaluated.items()
@@ -169,7 +168,7 @@ class PairRuns:
 
     def _objective(self, run: RunConfig) -> Objective:
         facts = Facts(self._setting.sources.train.num_classes)
-        return build_objective(run.method, self._setting.config, facts)
+        return METHODS[run.method].build(self._setting.config, facts)
 
     def _size(self, run: RunConfig) -> int:
         """Examples in a training batch: two views of both parts where they are mixed."""

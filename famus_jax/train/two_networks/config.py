@@ -13,7 +13,7 @@ class PseudoCleanConfig:
       warm_up_steps: steps of plain training before the first split; part of `schedule.steps`.
       split_every: split anew every so many steps; 0: every pass over the training set.
       threshold: labels whose probability of being right lies above it are kept.
-      meta_threshold: those above it are what the meta-model is judged on.
+      meta_threshold: those above it are what the meta loss is of.
       average_losses: fit the mixture to the mean of so many last losses (DivideMix at 90 %: 5).
       confidence_penalty: weight of the predictions' negative entropy in the warm-up (DivideMix,
         asymmetric noise: 1).

@@ -1,4 +1,4 @@
-"""Pictures of an experiment: accuracy over time, and what weight clean and wrong labels got."""
+"""Plots of an experiment: accuracy over time, and what weight clean and wrong labels got."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.train.files import write_figure
+from famus_jax.files import write_figure
 from famus_jax.train.methods import METHODS
 
 
@@ -63,18 +63,20 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
     plt.close(figure)
 
 
-def _accuracies(axis, curves: Sequence[Curve], colours) -> None:
+def _accuracies(axis, curves: Sequence[Curve], colors) -> None:
     for i, curve in enumerate(curves):
         steps = [curve.offset + record["step"] for record in curve.histories[0]]
         values = 100 * np.array(
             [[record["test_accuracy"] for record in history] for history in curve.histories]
         )
         style = "-" if curve.clean is not None else "--"
-        colour = colours[i % len(colours)]
-        axis.plot(steps, values.mean(0), style, color=colour, label=curve.title, linewidth=1.6)
+        color = colors[i % len(colors)]
+        axis.plot(steps, values.mean(0), style, color=color, label=curve.title, linewidth=1.6)
         if len(values) > 1:
-            low, high = values.mean(0) - values.std(0), values.mean(0) + values.std(0)
-            axis.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
+            mean, spread = values.mean(0), values.std(0, ddof=1)
+            axis.fill_between(
+                steps, mean - spread, mean + spread, color=color, alpha=0.12, linewidth=0
+            )
     axis.set(xlabel="step", ylabel="test accuracy (%)", title="Accuracy on clean test labels")
     axis.grid(alpha=0.25)
 
@@ -87,8 +89,8 @@ def _weights(axis, curve: Curve) -> None:
         return
     top = np.quantile(np.concatenate([curve.clean, curve.wrong]), 0.99) * 1.05 + 1e-9
     edges = np.linspace(0, top, 40)
-    centres = (edges[1:] + edges[:-1]) / 2
-    for values, side, colour, label in (
+    centers = (edges[1:] + edges[:-1]) / 2
+    for values, side, color, label in (
         (curve.clean, -1, "tab:green", "right label"),
         (curve.wrong, 1, "tab:red", "wrong label"),
     ):
@@ -96,8 +98,8 @@ def _weights(axis, curve: Curve) -> None:
             continue
         counts, _ = np.histogram(np.minimum(values, top), edges)
         width = side * counts / max(counts.max(), 1)
-        axis.fill_betweenx(centres, 0, width, color=colour, alpha=0.7, label=label)
-        axis.hlines(values.mean(), *sorted((0, side)), color=colour, linewidth=2)
+        axis.fill_betweenx(centers, 0, width, color=color, alpha=0.7, label=label)
+        axis.hlines(values.mean(), *sorted((0, side)), color=color, linewidth=2)
     axis.axvline(0, color="black", linewidth=0.6)
     axis.axhline(1, color="grey", linewidth=0.6, linestyle=":")
     axis.set(xticks=[], ylim=(0, None))

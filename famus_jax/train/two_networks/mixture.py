@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Split(NamedTuple):
+class CleanSplit(NamedTuple):
     """A division of the training examples.
 
     Attributes:
@@ -66,7 +66,7 @@ def clean_probability(losses: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
 def split_clean(
     probability: np.ndarray, losses: np.ndarray, *, threshold: float, at_least: int
-) -> Split:
+) -> CleanSplit:
     """The examples with p above a threshold, both parts of at least `at_least` examples.
 
     A mixture can call all labels right, or none. Then the part that is too small is filled up to
@@ -90,8 +90,8 @@ def split_clean(
     clean = np.asarray(probability) > threshold
     wanted = int(np.clip(clean.sum(), at_least, count - at_least))
     if wanted == clean.sum():
-        return Split(clean, False)
+        return CleanSplit(clean, False)
     order = np.argsort(losses, kind="stable")
     clean = np.zeros(count, bool)
     clean[order[:wanted]] = True
-    return Split(clean, True)
+    return CleanSplit(clean, True)

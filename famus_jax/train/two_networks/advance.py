@@ -27,65 +27,14 @@ import numpy as np
 from famus_jax.core.train_step import TrainState, TrainStep
 from famus_jax.core.variants import has_variants
 from famus_jax.data import Stream
-from famus_jax.pseudo_clean import (
-    clean_probability,
-    co_guess,
-    co_refine,
-    mix_training_batch,
-    mixup,
-    split_clean,
-)
 from famus_jax.train import loop
-from famus_jax.train.evaluation import Evaluator, Member
-from famus_jax.train.pseudo_clean_config import PseudoCleanConfig
+from famus_jax.train.evaluation import Evaluator
+from famus_jax.train.two_networks.config import PseudoCleanConfig
+from famus_jax.train.two_networks.mixture import clean_probability, split_clean
+from famus_jax.train.two_networks.state import PairState, members
+from famus_jax.train.two_networks.targets import TargetMaker
 
 PyTree = Any
-
-
-class PairState(NamedTuple):
-    """Everything that the training of two networks carries; a checkpoint of it resumes bit by bit.
-
-    Attributes:
-      networks: the two networks' `TrainState`s.
-      key: of targets and mixing; step t uses `fold_in(key, t)`.
-      losses: float32 [2, H, N], every example's last H losses, newest first; NaN where not measured.
-      probability: float32 [2, N], p by each network's own losses; NaN outside the training set.
-      clean: bool [2, N], each network's own split.
-      judged: bool [2, N], those that the *peer's* meta-model is judged on.
-      clamped: bool [2], a threshold left too few on one side.
-      split_at: int32, the step before which the split was made; -1 for none yet.
-    """
-
-    networks: tuple[TrainState, TrainState]
-    key: jax.Array
-    losses: Any
-    probability: Any
-    clean: Any
-    judged: Any
-    clamped: Any
-    split_at: Any
-
-
-def first_state(
-    networks: tuple[TrainState, TrainState], key: jax.Array, count: int, history: int
-) -> PairState:
-    """The state before the first step, for a data set of `count` examples."""
-    nothing = np.zeros((2, count), bool)
-    return PairState(
-        networks,
-        key,
-        np.full((2, history, count), np.nan, np.float32),
-        np.full((2, count), np.nan, np.float32),
-        nothing,
-        nothing.copy(),
-        np.zeros(2, bool),
-        np.array(-1, np.int32),
-    )
-
-
-def members(state: PairState) -> list[Member]:
-    """The two networks, to be judged alone or together."""
-    return [(network.params, network.model_state) for network in state.networks]
 
 
 class Parts(NamedTuple):
@@ -139,7 +88,7 @@ class TwoNetworks:
       warm_up: the plain step, with its meta state for each network.
       steps: the step of the method, for both.
       warm_streams: the training set in one view, in an order of its own for each network.
-      open_parts: `(clean [N], judged [N], network) -> Parts`, entered in an `ExitStack`.
+      open_parts: `(clean [N], meta_clean [N], network) -> Parts`, entered in an `ExitStack`.
       training_set: the training set with its noisy labels, in evaluation batches.
       evaluator: gives the losses.
       targets: makes the mixed batches, compiled; None for Algorithm 2.
@@ -150,6 +99,7 @@ class TwoNetworks:
 
     def __init__(
         self,
+        *,
         config: PseudoCleanConfig,
         warm_up: tuple[TrainStep, Any],
         steps: BothSteps,
@@ -198,9 +148,8 @@ class TwoNetworks:
 
     def _method_step(self, state: PairState, t: int) -> tuple[PairState, list[loop.Taken]]:
         parts = self._current_parts(state)
-        batches = [
-            self._batches(state, parts[k], k, t) for k in (0, 1)
-        ]  # before either network moves
+        # Both batches before either network moves.
+        batches = [self._batches(state, parts[k], k, t) for k in (0, 1)]
         networks, taken = [], []
         done = self._steps(state.networks, batches)
         for (network, info, metrics), (batch, _) in zip(done, batches, strict=True):
@@ -228,7 +177,7 @@ class TwoNetworks:
         config = self._config
         losses = np.array(state.losses)
         probability, clean = np.array(state.probability), np.zeros(losses.shape[::2], bool)
-        judged, clamped = clean.copy(), np.zeros(2, bool)
+        meta_clean, clamped = clean.copy(), np.zeros(2, bool)
         for k, member in enumerate(members(state)):
             values, index = self._evaluator.losses(member, self._training_set)
             losses[k] = np.roll(losses[k], 1, axis=0)
@@ -240,13 +189,13 @@ class TwoNetworks:
             at_least = [min(size, len(index) // 2) for size in self._sizes]
             split = split_clean(p, mean, threshold=config.threshold, at_least=at_least[0])
             meta = split_clean(p, mean, threshold=config.meta_threshold, at_least=at_least[1])
-            clean[k, index], judged[k, index] = split.clean, meta.clean
+            clean[k, index], meta_clean[k, index] = split.clean, meta.clean
             clamped[k] = split.clamped or meta.clamped
         return state._replace(
             losses=losses,
             probability=probability,
             clean=clean,
-            judged=judged,
+            meta_clean=meta_clean,
             clamped=clamped,
             split_at=np.array(t, np.int32),
         )
@@ -257,61 +206,10 @@ class TwoNetworks:
         if self._parts[0] != split_at:
             self._reading.close()  # whatever read for the last split
             self._reading = self._stack.enter_context(contextlib.ExitStack())
-            clean, judged = np.asarray(state.clean), np.asarray(state.judged)
-            made = [self._open_parts(self._reading, clean[1 - k], judged[1 - k], k) for k in (0, 1)]
+            clean, meta_clean = np.asarray(state.clean), np.asarray(state.meta_clean)
+            made = [
+                self._open_parts(self._reading, clean[1 - k], meta_clean[1 - k], k) for k in (0, 1)
+            ]
             self._parts = (split_at, made)
             self._tables = [jax.device_put(p) for p in np.asarray(state.probability)]
         return self._parts[1]
-
-
-class TargetMaker:
-    """Soft targets and mixed batches of the released pipeline, compiled.
-
-    A network predicts the views of its own batches in training mode (batch statistics, whose running
-    means are thrown away), its peer in evaluation mode, as in the released code.
-
-    Attributes:
-      called: whether it has been compiled.
-      passes: forward passes over B examples that a call takes.
-    """
-
-    def __init__(self, forward, predict, config: PseudoCleanConfig, num_classes: int, meta: bool):
-        temperature, concentration = config.temperature, config.mixup
-        self.called = False
-        self.passes = 4 + 2  # of the network and of its peer; the meta batch's are left out
-
-        def make(own: Member, peer: Member, x, u, judged, probability, key):
-            key_forward, key_mix, key_meta = jax.random.split(key, 3)
-            views = [x["image"], x["image_1"], u["image"], u["image_1"]]
-            if meta:
-                views.append(judged["image"])
-            images = jnp.concatenate(views)
-            logits, _ = forward(*own, key_forward, {"image": images})
-            ends = np.cumsum([view.shape[0] for view in views])[:-1]
-            p = [jax.nn.softmax(part) for part in jnp.split(logits, ends)]
-            guesses = [
-                jax.nn.softmax(predict(*peer, None, {"image": view})[0]) for view in views[2:4]
-            ]
-
-            def refined(batch, prediction):
-                labels = jax.nn.one_hot(batch["label"], num_classes)
-                right = probability[batch["index"]]
-                return co_refine(labels, right, prediction, temperature)
-
-            target_x = refined(x, (p[0] + p[1]) / 2)
-            target_u = co_guess([p[2], p[3], *guesses], temperature)
-            batch = mix_training_batch(
-                key_mix, views[:2], target_x, views[2:4], target_u, concentration
-            )
-            batch["index"] = jnp.concatenate([x["index"], x["index"], u["index"], u["index"]])
-            if not meta:
-                return batch, None
-            image, target = mixup(key_meta, judged["image"], refined(judged, p[4]), concentration)
-            return batch, {"image": image, "target": target}
-
-        self._make = jax.jit(make)
-
-    def __call__(self, *args: Any) -> tuple[dict[str, jax.Array], dict[str, jax.Array] | None]:
-        """`(own, peer, labelled, unlabelled, meta, probability [N], key)` -> training, meta batch."""
-        self.called = True
-        return self._make(*args)
