@@ -107,7 +107,7 @@ def noise(argv: list[str]) -> int:
     """`famus noise`: writes and inspects label-noise tables."""
     import argparse
 
-    from famus_jax.data import noise_cli
+    from famus_jax.data.noise import cli as noise_cli
 
     parser = argparse.ArgumentParser(prog="famus noise", description=noise_cli.__doc__)
     noise_cli.add_arguments(parser)

@@ -11,7 +11,7 @@ the functions that need them, TensorFlow by none.
     augmentations     augment, augment_strong, randaugment, colour; host_augment (before batching)
 """
 
-from famus_jax.data.augment import (
+from famus_jax.data.augment.device import (
     Chain,
     Flip,
     PadCrop,
@@ -21,8 +21,8 @@ from famus_jax.data.augment import (
     shift,
     two_views,
 )
-from famus_jax.data.augment_strong import ColourJitter, Cutout, RandomResizedCrop
-from famus_jax.data.batches import (
+from famus_jax.data.augment.strong import ColourJitter, Cutout, RandomResizedCrop
+from famus_jax.data.batches.in_memory import (
     EvaluationBatches,
     InMemoryStream,
     Stream,
@@ -32,8 +32,8 @@ from famus_jax.data.batches import (
     in_memory_stream,
 )
 from famus_jax.data.long_tail import LongTail, exponential_profile, long_tail
-from famus_jax.data.noise import NoisyLabels, corrupt_labels, expected_rate, flip_next, symmetric
-from famus_jax.data.noise_files import (
+from famus_jax.data.noise.transition import NoisyLabels, corrupt_labels, expected_rate, flip_next, symmetric
+from famus_jax.data.noise.files import (
     LabelTable,
     align,
     make_table,
@@ -41,18 +41,18 @@ from famus_jax.data.noise_files import (
     read_table,
     write_table,
 )
-from famus_jax.data.noise_instance import instance_dependent
-from famus_jax.data.noise_kinds import NoiseSpec, apply_noise, spec_from_transition
-from famus_jax.data.noise_presets import named_noise, published_noise, published_rate
-from famus_jax.data.own_data import from_arrays, load_features, load_files, load_npz, load_path
-from famus_jax.data.own_files import FileList, list_folder, list_table
-from famus_jax.data.pixels import channel_statistics
-from famus_jax.data.randaugment import RandAugment
-from famus_jax.data.sources import default_data_dir, load_column, load_source
+from famus_jax.data.noise.instance import instance_dependent
+from famus_jax.data.noise.kinds import NoiseSpec, apply_noise, spec_from_transition
+from famus_jax.data.noise.presets import named_noise, published_noise, published_rate
+from famus_jax.data.sources.own_data import from_arrays, load_features, load_files, load_npz, load_path
+from famus_jax.data.sources.file_lists import FileList, list_folder, list_table
+from famus_jax.data.batches.pixels import channel_statistics
+from famus_jax.data.augment.randaugment import RandAugment
+from famus_jax.data.sources.tfds import default_data_dir, load_column, load_source
 from famus_jax.data.splits import Splits, split_examples
-from famus_jax.data.stream_sources import ArraySource, FileSource, TfdsSource, readable
-from famus_jax.data.streaming import streaming
-from famus_jax.data.tfrecords import read_tfrecords
+from famus_jax.data.sources.random_access import ArraySource, FileSource, TfdsSource, readable
+from famus_jax.data.batches.streaming import streaming
+from famus_jax.data.sources.tfrecords import read_tfrecords
 from famus_jax.data.types import Examples, content_digest, first_classes, take
 
 __all__ = [

@@ -5,13 +5,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from famus_jax.data import hashing
-from famus_jax.data.batches import batch_indices
+from famus_jax.data.batches.in_memory import batch_indices
 from famus_jax.data.long_tail import long_tail
-from famus_jax.data.noise import corrupt_labels, expected_rate
-from famus_jax.data.noise_files import make_table, read_table, write_table
-from famus_jax.data.noise_kinds import apply_noise
-from famus_jax.data.noise_presets import KINDS, named_noise
-from famus_jax.data.order import local_rows
+from famus_jax.data.noise.transition import corrupt_labels, expected_rate
+from famus_jax.data.noise.files import make_table, read_table, write_table
+from famus_jax.data.noise.kinds import apply_noise
+from famus_jax.data.noise.presets import KINDS, named_noise
+from famus_jax.data.batches.order import local_rows
 from famus_jax.data.splits import split_examples
 
 # derandomize: the same examples in every run, so that a failure is a change of the code
