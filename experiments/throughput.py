@@ -2,7 +2,7 @@
 
     python -m famus_jax.data.throughput --images=50000 --size=32 --batch=128 [--json=PATH]
 
-The work: draw a batch of a shuffled set, reflect-pad 4 and crop, flip, normalise, float32 on the
+The work: draw a batch of a shuffled set, reflect-pad 4 and crop, flip, normalize, float32 on the
 device. Times are medians over batches of interleaved rounds, after a warm-up round; every batch is
 waited for, as in the worst case of a loop that hides nothing.
 """
@@ -21,8 +21,8 @@ import numpy as np
 
 from famus_jax.data.augment.device import pad_crop_flip
 from famus_jax.data.batches.in_memory import in_memory_stream
-from famus_jax.data.sources.random_access import ArraySource
 from famus_jax.data.batches.streaming import streaming
+from famus_jax.data.sources.random_access import ArraySource
 
 Draw = Callable[[int], object]
 MEAN, STD, PADDING = 0.5, 0.25, 4
@@ -66,7 +66,7 @@ def tf_data_batches(images: np.ndarray, labels: np.ndarray, batch_size: int) -> 
 
 def paths(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, Draw]:
     """name -> draw(step), for every path that can run here."""
-    options = {"seed": 0, "augment": pad_crop_flip(PADDING), "normalise": (MEAN, STD)}
+    options = {"seed": 0, "augment": pad_crop_flip(PADDING), "normalize": (MEAN, STD)}
     found: dict[str, Draw] = {
         "in_memory": in_memory_stream(images, labels, batch_size, **options).batch,
         "streaming": streaming(ArraySource(images), labels, batch_size, **options).batch,
@@ -78,7 +78,7 @@ def paths(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, 
 
 
 def measure(draws: dict[str, Draw], rounds: int, steps: int) -> dict[str, float]:
-    """Median milliseconds per batch of each path, over ``rounds`` interleaved rounds."""
+    """Median milliseconds per batch of each path, over `rounds` interleaved rounds."""
     times: dict[str, list[float]] = {name: [] for name in draws}
     for turn in range(rounds + 1):
         for name, draw in draws.items():

@@ -8,7 +8,7 @@ the functions that need them, TensorFlow by none.
     parts of a set    splits, long_tail
     where data are    sources (tfds), own_data and own_files (the user's), tfrecords, builders/
     batches           batches (on the device), streaming and stream_sources (grain), order, pixels
-    augmentations     augment, augment_strong, randaugment, colour; host_augment (before batching)
+    augmentations     augment, augment_strong, randaugment, color; host_augment (before batching)
 """
 
 from famus_jax.data.augment.device import (
@@ -21,7 +21,8 @@ from famus_jax.data.augment.device import (
     shift,
     two_views,
 )
-from famus_jax.data.augment.strong import ColourJitter, Cutout, RandomResizedCrop
+from famus_jax.data.augment.randaugment import RandAugment
+from famus_jax.data.augment.strong import ColorJitter, Cutout, RandomResizedCrop
 from famus_jax.data.batches.in_memory import (
     EvaluationBatches,
     InMemoryStream,
@@ -31,8 +32,9 @@ from famus_jax.data.batches.in_memory import (
     evaluation_batches,
     in_memory_stream,
 )
+from famus_jax.data.batches.pixels import channel_statistics
+from famus_jax.data.batches.streaming import streaming
 from famus_jax.data.long_tail import LongTail, exponential_profile, long_tail
-from famus_jax.data.noise.transition import NoisyLabels, corrupt_labels, expected_rate, flip_next, symmetric
 from famus_jax.data.noise.files import (
     LabelTable,
     align,
@@ -44,21 +46,31 @@ from famus_jax.data.noise.files import (
 from famus_jax.data.noise.instance import instance_dependent
 from famus_jax.data.noise.kinds import NoiseSpec, apply_noise, spec_from_transition
 from famus_jax.data.noise.presets import named_noise, published_noise, published_rate
-from famus_jax.data.sources.own_data import from_arrays, load_features, load_files, load_npz, load_path
+from famus_jax.data.noise.transition import (
+    NoisyLabels,
+    corrupt_labels,
+    expected_rate,
+    flip_next,
+    symmetric,
+)
 from famus_jax.data.sources.file_lists import FileList, list_folder, list_table
-from famus_jax.data.batches.pixels import channel_statistics
-from famus_jax.data.augment.randaugment import RandAugment
-from famus_jax.data.sources.tfds import default_data_dir, load_column, load_source
-from famus_jax.data.splits import Splits, split_examples
+from famus_jax.data.sources.own_data import (
+    from_arrays,
+    load_features,
+    load_files,
+    load_npz,
+    load_path,
+)
 from famus_jax.data.sources.random_access import ArraySource, FileSource, TfdsSource, readable
-from famus_jax.data.batches.streaming import streaming
+from famus_jax.data.sources.tfds import default_data_dir, load_column, load_source
 from famus_jax.data.sources.tfrecords import read_tfrecords
+from famus_jax.data.splits import Splits, split_examples
 from famus_jax.data.types import Examples, content_digest, first_classes, take
 
 __all__ = [
     "ArraySource",
     "Chain",
-    "ColourJitter",
+    "ColorJitter",
     "Cutout",
     "EvaluationBatches",
     "Examples",

@@ -1,7 +1,7 @@
-"""Colour operations on float images [..., H, W, C] in [0, 1], the bricks of the augmentations.
+"""Color operations on float images [..., H, W, C] in [0, 1], the bricks of the augmentations.
 
-Factors and amounts have one value per image, shape [n]. Grey images (C = 1) are allowed where a
-colour is not needed.
+Factors and amounts have one value per image, shape [n]. Gray images (C = 1) are allowed where a
+color is not needed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ def _each(value: jax.Array) -> jax.Array:
     return jnp.asarray(value)[:, None, None, None]
 
 
-def grey(images: jax.Array) -> jax.Array:
+def gray(images: jax.Array) -> jax.Array:
     """Luma 0.299 R + 0.587 G + 0.114 B, [n, H, W, 1]; one channel passes unchanged."""
     if images.shape[-1] == 1:
         return images
     if images.shape[-1] != 3:
-        raise ValueError(f"images have {images.shape[-1]} channels; colours need 3 (or 1, grey)")
+        raise ValueError(f"images have {images.shape[-1]} channels; colors need 3 (or 1, gray)")
     weights = jnp.asarray([0.299, 0.587, 0.114], images.dtype)[None, None, None, :]
     return (images * weights).sum(-1, keepdims=True)
 
@@ -35,18 +35,18 @@ def brightness(images: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def contrast(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blend with the mean grey: factor 0 is one grey, 1 the image."""
-    mean = grey(images).mean((1, 2, 3), keepdims=True)
+    """Blend with the mean gray: factor 0 is one gray, 1 the image."""
+    mean = gray(images).mean((1, 2, 3), keepdims=True)
     return blend(jnp.broadcast_to(mean, images.shape), images, factor)
 
 
 def saturation(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blend with the grey image: factor 0 is grey, 1 the image."""
-    return blend(jnp.broadcast_to(grey(images), images.shape), images, factor)
+    """Blend with the gray image: factor 0 is gray, 1 the image."""
+    return blend(jnp.broadcast_to(gray(images), images.shape), images, factor)
 
 
 def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
-    """Turn the hue of colour images by ``turn`` (1 is once around), as in the HSV hexagon."""
+    """Turn the hue of color images by `turn` (1 is once around), as in the HSV hexagon."""
     red, green, blue = jnp.moveaxis(images, -1, 0)
     value = images.max(-1)
     chroma = value - images.min(-1)
@@ -66,7 +66,7 @@ def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
 
 
 def sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blend with a smoothed image (3x3, centre 5/13); the border stays as it is."""
+    """Blend with a smoothed image (3x3, center 5/13); the border stays as it is."""
     _, h, w, _ = images.shape
     if h < 3 or w < 3:
         return images
@@ -80,14 +80,14 @@ def sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def posterize(images: jax.Array, bits: jax.Array) -> jax.Array:
-    """Keep the highest ``bits`` (int32[n], 0 … 8) of each 8-bit value."""
+    """Keep the highest `bits` (int32[n], 0 … 8) of each 8-bit value."""
     levels = jnp.round(images * 255.0).astype(jnp.int32)
     drop = (8 - bits)[:, None, None, None]
     return jnp.left_shift(jnp.right_shift(levels, drop), drop).astype(images.dtype) / 255.0
 
 
 def solarize(images: jax.Array, threshold: jax.Array) -> jax.Array:
-    """Invert what is at or above ``threshold`` (in [0, 1])."""
+    """Invert what is at or above `threshold` (in [0, 1])."""
     return jnp.where(images >= _each(threshold), 1.0 - images, images)
 
 
@@ -100,7 +100,7 @@ def autocontrast(images: jax.Array) -> jax.Array:
 
 
 def equalize(images: jax.Array) -> jax.Array:
-    """Equalise the histogram of each channel of each image, as Pillow's ImageOps.equalize."""
+    """Equalize the histogram of each channel of each image, as Pillow's ImageOps.equalize."""
     n, h, w, c = images.shape
     levels = jnp.round(images * 255.0).astype(jnp.int32)
     flat = jnp.moveaxis(levels, -1, 1).reshape(n * c, h * w)

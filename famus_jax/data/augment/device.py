@@ -1,10 +1,10 @@
 """Augmentations of whole batches, on the device.
 
-An augmentation is a frozen dataclass that is called as ``augment(rng, images) -> images``. Equal
+An augmentation is a frozen dataclass that is called as `augment(rng, images) -> images`. Equal
 settings are equal and hash alike, so a jitted function that takes one as a static argument compiles
 once per setting, not once per object.
 
-``rng`` is one key, or a key per image (typed keys [n]): image i is then augmented the same
+`rng` is one key, or a key per image (typed keys [n]): image i is then augmented the same
 wherever the batch is cut, which keeps streams equal for any number of hosts.
 
 Images are float32[n, H, W, C] in [0, 1]; every augmentation keeps shape and dtype.
@@ -26,7 +26,7 @@ def image_keys(rng: jax.Array, count: int) -> jax.Array:
     """One key per image, keys [count], from a single key or from as many keys.
 
     Raises:
-      ValueError: ``rng`` holds another number of keys.
+      ValueError: `rng` holds another number of keys.
     """
     if rng.ndim == 0:
         return jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(count))
@@ -41,7 +41,7 @@ def uniforms(keys: jax.Array, count: int) -> jax.Array:
 
 
 def check_images(images: jax.Array) -> None:
-    """Raise `ValueError` unless ``images`` is [n, H, W, C]."""
+    """Raise `ValueError` unless `images` is [n, H, W, C]."""
     if images.ndim != 4:
         raise ValueError(
             f"images have shape {images.shape}; augmentations need [n, H, W, C]. "
@@ -65,10 +65,10 @@ def _window(images: jax.Array, offsets: jax.Array, height: int, width: int) -> j
 
 @dataclasses.dataclass(frozen=True)
 class PadCrop:
-    """Pad by ``padding`` pixels on every side, then cut the old size at a random place.
+    """Pad by `padding` pixels on every side, then cut the old size at a random place.
 
     Attributes:
-      padding: pixels; at most H - 1 and W - 1 for ``mode="reflect"``.
+      padding: pixels; at most H - 1 and W - 1 for `mode="reflect"`.
       mode: "reflect" (MW-Net: the border pixel is not repeated) or "zero".
     """
 
@@ -100,7 +100,7 @@ class PadCrop:
 
 @dataclasses.dataclass(frozen=True)
 class Flip:
-    """Mirror left and right with chance ``probability`` (each image for itself)."""
+    """Mirror left and right with chance `probability` (each image for itself)."""
 
     probability: float = 0.5
 
@@ -117,7 +117,7 @@ class Flip:
 
 
 def shift(pixels: int = 1) -> PadCrop:
-    """Move each image by up to ``pixels`` in each direction; what comes in is zero."""
+    """Move each image by up to `pixels` in each direction; what comes in is zero."""
     return PadCrop(padding=pixels, mode="zero")
 
 
@@ -159,7 +159,7 @@ def two_views(augment: Augmentation, second: Augmentation | None = None) -> View
 
 
 def chain(*steps: Augmentation) -> Chain:
-    """``chain(PadCrop(4), Flip())``: the steps in turn, as one augmentation."""
+    """`chain(PadCrop(4), Flip())`: the steps in turn, as one augmentation."""
     return Chain(tuple(steps))
 
 

@@ -1,6 +1,6 @@
 """Crops on the host, for streamed images of many sizes; randomness comes in as numbers.
 
-A transform is called as ``transform(image, numbers) -> image`` with uint8[H, W, C] and float64[16]
+A transform is called as `transform(image, numbers) -> image` with uint8[H, W, C] and float64[16]
 in [0, 1) (`streaming.host_numbers`), so that it is a function of (seed, step, row).
 """
 
@@ -19,8 +19,8 @@ def _resize_box(
 ) -> np.ndarray:
     from PIL import Image
 
-    grey = image.shape[-1] == 1
-    picture = Image.fromarray(image[..., 0] if grey else image)
+    gray = image.shape[-1] == 1
+    picture = Image.fromarray(image[..., 0] if gray else image)
     scaled = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box)
     return np.asarray(scaled, np.uint8).reshape(*size, image.shape[-1])
 
@@ -71,7 +71,7 @@ class RandomResizedCrop:
 
 @dataclasses.dataclass(frozen=True)
 class ResizeCrop:
-    """Scale the shorter side to ``resize``, then cut ``crop`` pixels: at random, or the middle.
+    """Scale the shorter side to `resize`, then cut `crop` pixels: at random, or the middle.
 
     The preparation of DivideMix and FaMUS for WebVision (320, 299) and Clothing1M (256, 224).
     """

@@ -1,10 +1,10 @@
 """RandAugment (Cubuk et al. 2020) on the device, fourteen operations.
 
 Each round draws one operation per image. All images of a batch go through the same program: one
-affine warp (the identity unless a geometric operation was drawn) and each colour operation, of
+affine warp (the identity unless a geometric operation was drawn) and each color operation, of
 which the drawn one is kept. Strengths follow torchvision: with m = magnitude / 30,
 
-    shear 0.3 m, translate 150/331 m of the side, rotate 30 m degrees, colour factors 1 ± 0.9 m,
+    shear 0.3 m, translate 150/331 m of the side, rotate 30 m degrees, color factors 1 ± 0.9 m,
     posterize 8 - round(4 m) bits, solarize at 1 - m;
 
 signs are drawn; warps take the nearest pixel and bring in black.
@@ -17,7 +17,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from famus_jax.data.augment import color as colour
+from famus_jax.data.augment import color
 from famus_jax.data.augment.device import check_images, image_keys
 
 OPERATIONS = (
@@ -28,11 +28,11 @@ OPERATIONS = (
 
 
 def warp(images: jax.Array, matrices: jax.Array) -> jax.Array:
-    """Affine warp about the image centre, nearest pixel, black outside.
+    """Affine warp about the image center, nearest pixel, black outside.
 
     Args:
       images: [n, H, W, C].
-      matrices: float32[n, 2, 3]; output position (x, y, 1), from the centre, to input position.
+      matrices: float32[n, 2, 3]; output position (x, y, 1), from the center, to input position.
     """
     n, height, width, _ = images.shape
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
@@ -49,7 +49,7 @@ def warp(images: jax.Array, matrices: jax.Array) -> jax.Array:
 
 
 def warp_matrices(operation: jax.Array, strength: jax.Array, height: int, width: int) -> jax.Array:
-    """The matrices of the drawn operations (identity for those of colour), float32[n, 2, 3].
+    """The matrices of the drawn operations (identity for those of color), float32[n, 2, 3].
 
     Args:
       operation: int32[n], positions in `OPERATIONS`.
@@ -67,19 +67,19 @@ def warp_matrices(operation: jax.Array, strength: jax.Array, height: int, width:
 
 
 def apply_operation(images: jax.Array, operation: jax.Array, strength: jax.Array) -> jax.Array:
-    """One round: operation ``operation[i]`` with ``strength[i]`` in [-1, 1] on image i."""
+    """One round: operation `operation[i]` with `strength[i]` in [-1, 1] on image i."""
     _, height, width, _ = images.shape
     amount = jnp.abs(strength)
     factor = 1.0 + 0.9 * strength
     results = {
-        "brightness": colour.brightness(images, factor),
-        "saturation": colour.saturation(images, factor),
-        "contrast": colour.contrast(images, factor),
-        "sharpness": colour.sharpness(images, factor),
-        "posterize": colour.posterize(images, 8 - jnp.round(4 * amount).astype(jnp.int32)),
-        "solarize": colour.solarize(images, 1.0 - amount),
-        "autocontrast": colour.autocontrast(images),
-        "equalize": colour.equalize(images),
+        "brightness": color.brightness(images, factor),
+        "saturation": color.saturation(images, factor),
+        "contrast": color.contrast(images, factor),
+        "sharpness": color.sharpness(images, factor),
+        "posterize": color.posterize(images, 8 - jnp.round(4 * amount).astype(jnp.int32)),
+        "solarize": color.solarize(images, 1.0 - amount),
+        "autocontrast": color.autocontrast(images),
+        "equalize": color.equalize(images),
     }
     out = warp(images, warp_matrices(operation, strength, height, width))
     for name, result in results.items():
@@ -90,7 +90,7 @@ def apply_operation(images: jax.Array, operation: jax.Array, strength: jax.Array
 
 @dataclasses.dataclass(frozen=True)
 class RandAugment:
-    """``rounds`` random operations on each image.
+    """`rounds` random operations on each image.
 
     Attributes:
       rounds: operations in turn, >= 1.

@@ -1,4 +1,4 @@
-"""Stronger augmentations: colour jitter, cutout, random resized crop, RandAugment.
+"""Stronger augmentations: color jitter, cutout, random resized crop, RandAugment.
 
 As in `augment`: frozen values, called with one key or a key per image, float images in [0, 1].
 """
@@ -10,7 +10,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from famus_jax.data.augment import color as colour
+from famus_jax.data.augment import color
 from famus_jax.data.augment.device import check_images, image_keys, uniforms
 
 
@@ -20,10 +20,10 @@ def _uniforms(keys: jax.Array, count: int) -> list[jax.Array]:
 
 
 @dataclasses.dataclass(frozen=True)
-class ColourJitter:
+class ColorJitter:
     """Random brightness, contrast, saturation and hue, in this order.
 
-    Each factor is uniform in [max(0, 1 - a), 1 + a]; the hue turns by up to ``hue`` of the circle
+    Each factor is uniform in [max(0, 1 - a), 1 + a]; the hue turns by up to `hue` of the circle
     either way. (torchvision draws the order of the four as well.)
     """
 
@@ -49,22 +49,22 @@ class ColourJitter:
             return low + number * (1.0 + amount - low)
 
         if self.brightness:
-            images = colour.brightness(images, factor(u[0], self.brightness))
+            images = color.brightness(images, factor(u[0], self.brightness))
         if self.contrast:
-            images = colour.contrast(images, factor(u[1], self.contrast))
+            images = color.contrast(images, factor(u[1], self.contrast))
         if self.saturation:
-            images = colour.saturation(images, factor(u[2], self.saturation))
+            images = color.saturation(images, factor(u[2], self.saturation))
         if self.hue:
-            images = colour.hue(images, (2.0 * u[3] - 1.0) * self.hue)
+            images = color.hue(images, (2.0 * u[3] - 1.0) * self.hue)
         return images
 
 
 @dataclasses.dataclass(frozen=True)
 class Cutout:
-    """A square of ``size`` pixels at a random place becomes ``fill`` (DeVries and Taylor 2017).
+    """A square of `size` pixels at a random place becomes `fill` (DeVries and Taylor 2017).
 
-    The centre is anywhere in the image, so that a part of the square may lie outside. ``fill`` is
-    in the units of the images, [0, 1]: give the mean of the normalisation to have zeros after it.
+    The center is anywhere in the image, so that a part of the square may lie outside. `fill` is
+    in the units of the images, [0, 1]: give the mean of the normalization to have zeros after it.
     """
 
     size: int = 16

@@ -1,6 +1,6 @@
 """Batches for the training loop: the batch at step t is a function of (seed, t).
 
-Small sets live on the device as one array; a batch is a gather, a normalisation and an
+Small sets live on the device as one array; a batch is a gather, a normalization and an
 augmentation there, in one compiled program that all streams of the same shapes share. To resume,
 only the step is needed.
 The order of the examples is in `order`, pixels to floats in `pixels`.
@@ -25,7 +25,7 @@ from famus_jax.data.batches.order import (
     epoch_indices,
     local_rows,
 )
-from famus_jax.data.batches.pixels import Normalise, make_normaliser, normalised, to_float
+from famus_jax.data.batches.pixels import Normalize, make_normalizer, normalized, to_float
 
 __all__ = [
     "EvaluationBatches",
@@ -42,17 +42,17 @@ class Stream(Protocol):
     """What the training loop needs to know of data."""
 
     def batch(self, step: int) -> dict[str, jax.Array]:
-        """The batch at ``step``, always the same for the same stream.
+        """The batch at `step`, always the same for the same stream.
 
         Returns:
-          {"image": float32[n, H, W, C], "label": int32[n], "index": int32[n]}; ``index`` is the
+          {"image": float32[n, H, W, C], "label": int32[n], "index": int32[n]}; `index` is the
           position in the arrays that the stream was built from.
         """
         ...
 
 
-def finish_images(images, key_data, first_row, normaliser, *, augment):
-    """Stored pixels to network input, traced: floats, augmentation, normalisation.
+def finish_images(images, key_data, first_row, normalizer, *, augment):
+    """Stored pixels to network input, traced: floats, augmentation, normalization.
 
     Returns:
       {"image": float32[n, ...]}; an augmentation that makes several views (`augment.Views`) adds
@@ -61,9 +61,9 @@ def finish_images(images, key_data, first_row, normaliser, *, augment):
     Args:
       images: [n, ...] as stored.
       key_data: uint32[2] of `order.augment_key_data`; unused without augmentation.
-      first_row: int32 scalar, the row of the global batch that ``images[0]`` is; row i gets its
+      first_row: int32 scalar, the row of the global batch that `images[0]` is; row i gets its
         own key, so that hosts together make the batch that one host would make.
-      normaliser: `pixels.Normaliser` or None.
+      normalizer: `pixels.Normalizer` or None.
       augment: static, or None.
     """
     batch = to_float(images)
@@ -73,13 +73,13 @@ def finish_images(images, key_data, first_row, normaliser, *, augment):
         batch = augment(jax.vmap(jax.random.fold_in, (None, 0))(rng, rows), batch)
     views = batch if isinstance(batch, tuple) else (batch,)
     names = ("image", *(f"image_{number}" for number in range(1, len(views))))
-    return {name: normalised(view, normaliser) for name, view in zip(names, views, strict=True)}
+    return {name: normalized(view, normalizer) for name, view in zip(names, views, strict=True)}
 
 
 @functools.partial(jax.jit, static_argnames=("augment",))
-def _gather_batch(images, labels, index, key_data, first_row, normaliser, *, augment):
+def _gather_batch(images, labels, index, key_data, first_row, normalizer, *, augment):
     chosen = jnp.take(images, index, axis=0, mode="clip")
-    images = finish_images(chosen, key_data, first_row, normaliser, augment=augment)
+    images = finish_images(chosen, key_data, first_row, normalizer, augment=augment)
     return {**images, "label": jnp.take(labels, index, axis=0, mode="clip"), "index": index}
 
 
@@ -117,10 +117,10 @@ def _check_arrays(images, labels, indices) -> np.ndarray:
 class InMemoryStream:
     """A `Stream` over arrays on the device; make it with `in_memory_stream`."""
 
-    def __init__(self, images, labels, chosen, batch_size, seed, augment, normaliser, rows):
+    def __init__(self, images, labels, chosen, batch_size, seed, augment, normalizer, rows):
         self._images, self._labels, self._chosen = images, labels, chosen
         self._batch_size, self._seed = batch_size, seed
-        self._augment, self._normaliser, self._rows = augment, normaliser, rows
+        self._augment, self._normalizer, self._rows = augment, normalizer, rows
         self._first_row = jax.device_put(np.int32(rows[0]))
         # At most two epochs meet in a batch of n <= N; a memory of pure values, not of state.
         self._epoch = functools.lru_cache(maxsize=2)(epoch_indices)
@@ -131,7 +131,7 @@ class InMemoryStream:
         return len(self._chosen)
 
     def indices(self, step: int) -> np.ndarray:
-        """The positions int32[n] that ``batch(step)`` holds, without touching the device."""
+        """The positions int32[n] that `batch(step)` holds, without touching the device."""
         first, last = self._rows
         rows = batch_indices(
             len(self._chosen), self._batch_size, self._seed, step, epoch_fn=self._epoch
@@ -148,7 +148,7 @@ class InMemoryStream:
             index,
             key_data,
             self._first_row,
-            self._normaliser,
+            self._normalizer,
             augment=self._augment,
         )
 
@@ -160,7 +160,7 @@ def in_memory_stream(
     *,
     seed: int,
     augment: Augmentation | None = None,
-    normalise: Normalise | None = None,
+    normalize: Normalize | None = None,
     indices: np.ndarray | None = None,
     host_index: int = 0,
     host_count: int = 1,
@@ -169,21 +169,21 @@ def in_memory_stream(
 
     Args:
       images: uint8[N, H, W, C] (becomes float32 in [0, 1]) or floats [N, ...] (kept). Several
-        streams share one copy if it is a `jax.Array` already: ``images = jax.device_put(images)``.
+        streams share one copy if it is a `jax.Array` already: `images = jax.device_put(images)`.
       labels: integers [N].
       batch_size: n of the global batch; may exceed the number of examples (see `batch_indices`).
       seed: int; shuffling and augmentation follow from (seed, step).
-      augment: ``augment(rng, images) -> images``, hashable by value (see `augment`), applied before
-        normalisation; None for none.
-      normalise: (mean, std), numbers or one per channel, of images in [0, 1]; None for none.
-      indices: int[M], draw from these positions only, e.g. ``splits.trusted``; None for all.
+      augment: `augment(rng, images) -> images`, hashable by value (see `augment`), applied before
+        normalization; None for none.
+      normalize: (mean, std), numbers or one per channel, of images in [0, 1]; None for none.
+      indices: int[M], draw from these positions only, e.g. `splits.trusted`; None for all.
       host_index, host_count: this host's rows of every global batch.
 
     Returns:
-      A `Stream`; ``index`` refers to ``images`` and ``labels`` as given, also with ``indices``.
+      A `Stream`; `index` refers to `images` and `labels` as given, also with `indices`.
 
     Raises:
-      ValueError: sizes disagree, nothing to draw from, indices out of range, bad normalisation.
+      ValueError: sizes disagree, nothing to draw from, indices out of range, bad normalization.
 
     >>> import numpy as np
     >>> stream = in_memory_stream(np.zeros((5, 8, 8, 1), np.uint8), np.arange(5), 4, seed=0)
@@ -203,7 +203,7 @@ def in_memory_stream(
         int(batch_size),
         hashing.checked_seed(seed),
         augment,
-        make_normaliser(normalise, images.shape),
+        make_normalizer(normalize, images.shape),
         rows,
     )
 
@@ -211,12 +211,12 @@ def in_memory_stream(
 class EvaluationBatches:
     """Every example once, in order, in batches of one size; make it with `evaluation_batches`.
 
-    Iterate as often as you like; ``len`` is the number of batches.
+    Iterate as often as you like; `len` is the number of batches.
     """
 
-    def __init__(self, images, labels, chosen, batch_size, normaliser):
+    def __init__(self, images, labels, chosen, batch_size, normalizer):
         self._images, self._labels, self._chosen = images, labels, chosen
-        self._batch_size, self._normaliser = batch_size, normaliser
+        self._batch_size, self._normalizer = batch_size, normalizer
 
     def __len__(self) -> int:
         return -(-len(self._chosen) // self._batch_size)
@@ -234,7 +234,7 @@ class EvaluationBatches:
                 jax.device_put(index),
                 None,
                 None,
-                self._normaliser,
+                self._normalizer,
                 augment=None,
             )
             yield {**batch, "mask": jax.device_put(mask)}
@@ -244,19 +244,19 @@ def evaluation_batches(
     images: np.ndarray | jax.Array,
     labels: np.ndarray | jax.Array,
     batch_size: int,
-    normalise: Normalise | None = None,
+    normalize: Normalize | None = None,
     *,
     indices: np.ndarray | None = None,
 ) -> EvaluationBatches:
     """All examples once, in order, the last batch padded to the full size.
 
     Args:
-      images, labels, normalise, indices: as in `in_memory_stream`.
+      images, labels, normalize, indices: as in `in_memory_stream`.
       batch_size: n.
 
     Returns:
       An iterable of {"image", "label", "index", "mask": float32[n]}; the mask is 1 for real rows
-      and 0 for padding (copies of the first example), so that sums over ``mask`` count every
+      and 0 for padding (copies of the first example), so that sums over `mask` count every
       example exactly once.
 
     Raises:
@@ -271,5 +271,5 @@ def evaluation_batches(
         jax.device_put(labels.astype(np.int32)),
         chosen,
         int(batch_size),
-        make_normaliser(normalise, images.shape),
+        make_normalizer(normalize, images.shape),
     )

@@ -15,7 +15,7 @@ from famus_jax.data import hashing
 
 
 def checked_step(step: int) -> int:
-    """Return ``step`` as an int; raise `ValueError` unless it is a whole number >= 0."""
+    """Return `step` as an int; raise `ValueError` unless it is a whole number >= 0."""
     if int(step) != step or step < 0:
         raise ValueError(f"step = {step!r} must be a whole number >= 0")
     return int(step)
@@ -31,7 +31,7 @@ def check_sizes(num_examples: int, batch_size: int) -> tuple[int, int]:
 
 
 def epoch_indices(num_examples: int, seed: int, epoch: int) -> np.ndarray:
-    """The permutation of epoch ``epoch``: int64[N], a function of the arguments for ever."""
+    """The permutation of epoch `epoch`: int64[N], a function of the arguments for ever."""
     bits = hashing.bit_generator(seed, "epoch", epoch).random_raw(num_examples)
     return np.argsort(bits, kind="stable").astype(np.int64)
 
@@ -44,7 +44,7 @@ def batch_indices(
     *,
     epoch_fn: Callable[[int, int, int], np.ndarray] = epoch_indices,
 ) -> np.ndarray:
-    """The examples of batch ``step``: int64[n] in [0, N).
+    """The examples of batch `step`: int64[n] in [0, N).
 
     For n <= N the batches cut the sequence of epochs into equal pieces, so that a batch may span
     two epochs and every batch is full. A batch with n > N (a small trusted set) holds floor(n/N)
@@ -80,7 +80,7 @@ def batch_indices(
 
 
 def augment_key_data(seed: int, step: int) -> np.ndarray:
-    """The augmentation key of batch ``step``: uint32[2] for `jax.random.wrap_key_data`."""
+    """The augmentation key of batch `step`: uint32[2] for `jax.random.wrap_key_data`."""
     text = f"famus_jax\x00augment\x00{hashing.checked_seed(seed)}\x00{checked_step(step)}"
     return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=8).digest(), "<u4").copy()
 

@@ -9,43 +9,43 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Normalise = tuple[float | Sequence[float], float | Sequence[float]]
+Normalize = tuple[float | Sequence[float], float | Sequence[float]]
 
 
-class Normaliser(NamedTuple):
+class Normalizer(NamedTuple):
     """Mean and standard deviation, float32[1, ..., 1, channels] each."""
 
     mean: jax.Array
     std: jax.Array
 
 
-def make_normaliser(normalise: Normalise | None, shape: tuple[int, ...]) -> Normaliser | None:
-    """Put (mean, std) on the device, shaped to meet arrays of ``shape`` = [..., channels].
+def make_normalizer(normalize: Normalize | None, shape: tuple[int, ...]) -> Normalizer | None:
+    """Put (mean, std) on the device, shaped to meet arrays of `shape` = [..., channels].
 
     Raises:
       ValueError: not a pair, another number of channels, or a standard deviation <= 0.
     """
-    if normalise is None:
+    if normalize is None:
         return None
     try:
-        mean, std = normalise
+        mean, std = normalize
     except (TypeError, ValueError):
-        raise ValueError(f"normalise = {normalise!r}; expected (mean, std) or None") from None
+        raise ValueError(f"normalize = {normalize!r}; expected (mean, std) or None") from None
     channels = shape[-1]
 
     def spread(value: float | Sequence[float], name: str) -> jax.Array:
         array = np.asarray(value, np.float32)
         if array.shape not in ((), (1,), (channels,)):
             raise ValueError(
-                f"normalise: {name} has shape {array.shape}; give one number or one for each of "
+                f"normalize: {name} has shape {array.shape}; give one number or one for each of "
                 f"the {channels} channels"
             )
         full = np.broadcast_to(array, (channels,)).reshape((1,) * (len(shape) - 1) + (channels,))
         return jax.device_put(full)
 
     if not (np.asarray(std) > 0).all():
-        raise ValueError(f"normalise: std = {std!r} must be positive")
-    return Normaliser(spread(mean, "mean"), spread(std, "std"))
+        raise ValueError(f"normalize: std = {std!r} must be positive")
+    return Normalizer(spread(mean, "mean"), spread(std, "std"))
 
 
 def to_float(images: jax.Array) -> jax.Array:
@@ -55,17 +55,17 @@ def to_float(images: jax.Array) -> jax.Array:
     return images.astype(jnp.float32)
 
 
-def normalised(images: jax.Array, normaliser: Normaliser | None) -> jax.Array:
+def normalized(images: jax.Array, normalizer: Normalizer | None) -> jax.Array:
     """(images - mean) / std; None changes nothing."""
-    if normaliser is None:
+    if normalizer is None:
         return images
-    return (images - normaliser.mean) / normaliser.std
+    return (images - normalizer.mean) / normalizer.std
 
 
 def channel_statistics(
     images: np.ndarray, indices: np.ndarray | None = None, chunk: int = 1024
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel, for ``normalise=``, in little memory.
+    """Mean and standard deviation of each channel, for `normalize=`, in little memory.
 
     Args:
       images: uint8[N, ..., C] (counted in units of 255) or floats (as they are).

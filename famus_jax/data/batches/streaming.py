@@ -27,7 +27,7 @@ from famus_jax.data.batches.order import (
     epoch_indices,
     local_rows,
 )
-from famus_jax.data.batches.pixels import Normalise, make_normaliser
+from famus_jax.data.batches.pixels import Normalize, make_normalizer
 from famus_jax.data.sources.random_access import ImageSource
 
 HostTransform = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -48,7 +48,7 @@ class _Plan(NamedTuple):
 
 
 class _Positions:
-    """grain's data source: position p of this host's sequence, counted from step ``start``."""
+    """grain's data source: position p of this host's sequence, counted from step `start`."""
 
     def __init__(self, start: int, local: int):
         self._first, self._length = start * local, 2**62
@@ -121,9 +121,9 @@ def _grain_iterator(plan: _Plan, start: int, workers: int, threads: int):
 class GrainStream:
     """A `Stream` that reads ahead; make it with `streaming`, close it at the end."""
 
-    def __init__(self, plan, labels, augment, normaliser, workers, threads, ahead):
+    def __init__(self, plan, labels, augment, normalizer, workers, threads, ahead):
         self._plan, self._labels = plan, labels
-        self._augment, self._normaliser = augment, normaliser
+        self._augment, self._normalizer = augment, normalizer
         self._first_row = jax.device_put(np.int32(plan.rows[0]))
         self._workers, self._threads, self._ahead = workers, threads, ahead
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="famus_data")
@@ -171,7 +171,7 @@ class GrainStream:
             images,
             key_data,
             self._first_row,
-            self._normaliser,
+            self._normalizer,
             augment=self._augment,
         )
         return {**finished, "label": label, "index": index}
@@ -194,7 +194,7 @@ def streaming(
     *,
     seed: int,
     augment: Augmentation | None = None,
-    normalise: Normalise | None = None,
+    normalize: Normalize | None = None,
     indices: np.ndarray | None = None,
     host_transform: HostTransform | None = None,
     host_index: int = 0,
@@ -208,9 +208,9 @@ def streaming(
     Args:
       source: row -> uint8[H, W, C], e.g. `stream_sources.FileSource`; picklable if workers > 0.
       labels: integers [N], e.g. of a noise table; kept on the host.
-      batch_size, seed, augment, normalise, indices, host_index, host_count: as in
+      batch_size, seed, augment, normalize, indices, host_index, host_count: as in
         `in_memory_stream`, with the same batches.
-      host_transform: ``transform(image, numbers) -> image`` for images of many sizes, with float64
+      host_transform: `transform(image, numbers) -> image` for images of many sizes, with float64
         numbers[16] in [0, 1) that are a function of (seed, step, row); see `host_augment`.
       workers: worker processes of grain; 0 reads in threads of this process.
       threads: reading threads of each process; each reads a batch, so as many are in memory.
@@ -254,7 +254,7 @@ def streaming(
         plan,
         values.astype(np.int32),
         augment,
-        make_normaliser(normalise, (batch_size, *first.shape)),
+        make_normalizer(normalize, (batch_size, *first.shape)),
         workers,
         threads,
         ahead,

@@ -1,4 +1,4 @@
-"""``famus noise``: write label-noise tables and look at them."""
+"""`famus noise`: write label-noise tables and look at them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from famus_jax.data.noise.transition import NoisyLabels, expected_rate, summarise
 from famus_jax.data.noise.files import align, make_table, read_table, write_table
 from famus_jax.data.noise.kinds import apply_noise
 from famus_jax.data.noise.presets import all_names, named_noise
+from famus_jax.data.noise.transition import NoisyLabels, expected_rate, summarize
 from famus_jax.data.sources.tfds import load_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands ``write``, ``inspect`` and ``kinds`` to ``parser``."""
+    """Add the sub-commands `write`, `inspect` and `kinds` to `parser`."""
     commands = parser.add_subparsers(dest="noise_command", required=True)
     write = commands.add_parser("write", help="corrupt the labels of a data set into a table")
     write.add_argument("--out", required=True, help="file to write, .json or .csv")
@@ -52,11 +52,11 @@ def _matrix_lines(matrix: np.ndarray, limit: int = 20) -> Sequence[str]:
 def _report(noisy: NoisyLabels, clean: np.ndarray, expected: float | None) -> None:
     wrong = int((noisy.labels != clean).sum())
     print(f"examples        {len(clean)}")
-    print(f"wrong labels    {wrong} ({100 * noisy.realised_rate:.2f} %)")
+    print(f"wrong labels    {wrong} ({100 * noisy.realized_rate:.2f} %)")
     if expected is not None:
         print(f"expected        {100 * expected:.2f} %")
     print(f"digest          {noisy.digest}")
-    print("\n".join(_matrix_lines(noisy.realised_transition)))
+    print("\n".join(_matrix_lines(noisy.realized_transition)))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,7 +87,7 @@ def _run(args: argparse.Namespace) -> None:
             "rate": spec.rate,
             "exact": spec.exact,
             "seed": args.seed,
-            "realised_rate": noisy.realised_rate,
+            "realized_rate": noisy.realized_rate,
             "num_classes": examples.num_classes,
         }
         write_table(args.out, make_table(examples.ids, noisy.labels, **about))
@@ -105,7 +105,7 @@ def _run(args: argparse.Namespace) -> None:
         print("(name the clean labels with --source to see the rate)")
         return
     examples = load_source(args.source, args.split, args.data_dir)
-    noisy = summarise(
+    noisy = summarize(
         align(table, examples.ids), examples.labels, examples.ids.tolist(), examples.num_classes
     )
     _report(noisy, examples.labels, None)

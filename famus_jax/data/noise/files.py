@@ -1,7 +1,7 @@
 """Noise tables in files: ours (by id) and the published ones (by position).
 
-No reader here can execute code: pickles are refused, `numpy` loads with ``allow_pickle=False``.
-Positions mean nothing without an order, so a file without ids is read with ``order="torchvision"``
+No reader here can execute code: pickles are refused, `numpy` loads with `allow_pickle=False`.
+Positions mean nothing without an order, so a file without ids is read with `order="torchvision"`
 only: row 17 belongs to the id "train_00017", which is how tfds names CIFAR's examples.
 """
 
@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from famus_jax.data import hashing
-from famus_jax.data.noise.transition import NoisyLabels, checked_labels, summarise
+from famus_jax.data.noise.transition import NoisyLabels, checked_labels, summarize
 
 FORMAT = "famus_noise_table/1"
 Order = Literal["ids", "torchvision"]
@@ -51,7 +51,7 @@ def make_table(
 
 
 def align(table: LabelTable, ids: Sequence[str] | np.ndarray) -> np.ndarray:
-    """The table's labels in the order of ``ids``, int32[M].
+    """The table's labels in the order of `ids`, int32[M].
 
     Raises:
       ValueError: an id is not in the table (rows for other ids are ignored).
@@ -74,12 +74,12 @@ def noisy_from_table(
     ids: Sequence[str] | np.ndarray,
     num_classes: int,
 ) -> NoisyLabels:
-    """The table as `NoisyLabels` of these examples, with the realised rate against ``labels``."""
-    return summarise(align(table, ids), np.asarray(labels), hashing.checked_ids(ids), num_classes)
+    """The table as `NoisyLabels` of these examples, with the realized rate against `labels`."""
+    return summarize(align(table, ids), np.asarray(labels), hashing.checked_ids(ids), num_classes)
 
 
 def write_table(path: str | os.PathLike, table: LabelTable) -> None:
-    """Write a table as ``.json`` (with ``about``) or ``.csv`` (id, label), atomically.
+    """Write a table as `.json` (with `about`) or `.csv` (id, label), atomically.
 
     Rows are sorted by id, so that equal tables are equal files.
 
@@ -219,8 +219,8 @@ def read_table(
     """Read a noise table.
 
     Args:
-      path: ``.json`` (ours; an object id -> label; or a list, as DivideMix and its relatives
-        write), ``.csv`` (columns "id", "label"), ``.npy`` (integers [N]), ``.npz`` (arrays "ids",
+      path: `.json` (ours; an object id -> label; or a list, as DivideMix and its relatives
+        write), `.csv` (columns "id", "label"), `.npy` (integers [N]), `.npz` (arrays "ids",
         "labels").
       order: "ids", or "torchvision" for files without ids: row i is example i of the original
         files. Never guessed.

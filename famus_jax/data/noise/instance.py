@@ -18,7 +18,7 @@ from famus_jax.data.noise.transition import (
     checked_labels,
     checked_num_classes,
     checked_rate,
-    summarise,
+    summarize,
 )
 
 
@@ -32,7 +32,7 @@ def _normal(seed: int, purpose: str, count: int) -> np.ndarray:
 
 
 def flip_chances(ids: Sequence[str], rate: float, seed: int, spread: float = 0.1) -> np.ndarray:
-    """q_i, float64[N]: a normal around ``rate`` cut to [0, 1], a function of (seed, id).
+    """q_i, float64[N]: a normal around `rate` cut to [0, 1], a function of (seed, id).
 
     The cut is by rejection: attempt k uses the purpose "instance_rate/k".
     """
@@ -63,7 +63,7 @@ def instance_dependent(
 
     Args:
       features: [N, ...]; uint8 images become floats in [0, 1], then every row is flattened. Pass
-        the features that the paper uses (normalised images) to follow it.
+        the features that the paper uses (normalized images) to follow it.
       labels: clean labels, integers [N] in [0, C).
       ids: N unique strings.
       rate: r in [0, 1], the mean chance of a wrong label (the cut to [0, 1] moves the mean near
@@ -108,4 +108,4 @@ def instance_dependent(
         drawn = (u[mine][:, None] >= edges).sum(axis=1)
         # rounding may leave a sliver beyond the last *possible* class when that is class c - 1
         noisy[mine] = np.where(chance[np.arange(len(mine)), drawn] > 0, drawn, c)
-    return summarise(noisy, clean, names, num_classes)
+    return summarize(noisy, clean, names, num_classes)

@@ -5,8 +5,8 @@ redrawn example of class c (it may contain c itself). With the rate r the transi
 
     P = (1 - r) I + r Q .
 
-`apply_noise` redraws each example with chance r independently (``exact="no"``), or exactly
-floor(r N) examples of all (``"all"``, DivideMix), or floor(r n_c) of each class (``"class"``).
+`apply_noise` redraws each example with chance r independently (`exact="no"`), or exactly
+floor(r N) examples of all (`"all"`, DivideMix), or floor(r n_c) of each class (`"class"`).
 The papers and codes behind the definitions are named in `noise_presets`.
 """
 
@@ -28,7 +28,7 @@ from famus_jax.data.noise.transition import (
     checked_rate,
     checked_transition,
     draw_from_rows,
-    summarise,
+    summarize,
 )
 
 Exact = Literal["no", "all", "class"]
@@ -72,7 +72,7 @@ def uniform_but_last_redraw(num_classes: int) -> np.ndarray:
 
 
 def map_redraw(targets: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Class c always becomes ``targets[c]``; float64[C, C].
+    """Class c always becomes `targets[c]`; float64[C, C].
 
     >>> map_redraw([0, 0]).tolist()
     [[1.0, 0.0], [1.0, 0.0]]
@@ -87,15 +87,15 @@ def next_redraw(num_classes: int) -> np.ndarray:
 
 
 def background_redraw(num_classes: int, target: int) -> np.ndarray:
-    """Everything becomes class ``target`` (L2R's BackgroundFlip; the target class stays)."""
+    """Everything becomes class `target` (L2R's BackgroundFlip; the target class stays)."""
     return map_redraw([target] * checked_num_classes(num_classes))
 
 
 def flip_to_some_redraw(num_classes: int, how_many: int, matrix_seed: int = 1) -> np.ndarray:
-    """Class c becomes one of ``how_many`` fixed other classes, drawn once per class.
+    """Class c becomes one of `how_many` fixed other classes, drawn once per class.
 
     MW-Net's "flip" (1) and "flip2" (2). The targets come from numpy's frozen legacy generator with
-    ``matrix_seed`` (1 in the paper's code), class by class, as there.
+    `matrix_seed` (1 in the paper's code), class by class, as there.
     """
     c = checked_num_classes(num_classes)
     if how_many not in (1, 2) or how_many >= c:
@@ -163,7 +163,7 @@ def hierarchical_redraw(
 
 
 def random_class(num_classes: int, seed: int) -> int:
-    """A class drawn from ``seed``, the same for ever (for `background_redraw`)."""
+    """A class drawn from `seed`, the same for ever (for `background_redraw`)."""
     word = hashlib.blake2b(f"class\x00{hashing.checked_seed(seed)}".encode(), digest_size=8)
     return int.from_bytes(word.digest(), "little") % checked_num_classes(num_classes)
 
@@ -184,7 +184,7 @@ def apply_noise(
     ids: Sequence[str] | np.ndarray,
     seed: int,
 ) -> NoisyLabels:
-    """Corrupt labels as ``spec`` says, by stable hashes of (seed, id).
+    """Corrupt labels as `spec` says, by stable hashes of (seed, id).
 
     Args:
       spec: the noise.
@@ -193,12 +193,12 @@ def apply_noise(
       seed: int.
 
     Returns:
-      `NoisyLabels`. Independent of the order of the examples. With ``exact="no"`` also of which
+      `NoisyLabels`. Independent of the order of the examples. With `exact="no"` also of which
       other examples there are; an exact count needs the whole set: corrupt it before sharding.
 
     Raises:
       ValueError: rate outside [0, 1], labels out of range, ids missing or repeated, unknown
-        ``exact``.
+        `exact`.
     """
     rate = checked_rate(spec.rate)
     redraw = checked_transition(spec.redraw)
@@ -208,7 +208,7 @@ def apply_noise(
     u = hashing.uniform(seed, "label_noise", names)
     if spec.exact == "no":
         noisy = draw_from_rows(spec.transition, clean, u)
-        return summarise(noisy, clean, names, num_classes)
+        return summarize(noisy, clean, names, num_classes)
     order = hashing.hash_order(seed, "label_noise_selection", names)
     if spec.exact == "all":
         chosen = order[: _count(rate, len(clean))]
@@ -219,4 +219,4 @@ def apply_noise(
         raise ValueError(f"exact = {spec.exact!r}; choose 'no', 'all' or 'class'")
     noisy = clean.copy()
     noisy[chosen] = draw_from_rows(redraw, clean[chosen], u[chosen])
-    return summarise(noisy, clean, names, num_classes)
+    return summarize(noisy, clean, names, num_classes)

@@ -1,6 +1,6 @@
 """Label noise by the name of a paper: what its released code does, with the share to expect.
 
-``published_noise("dividemix", "symmetric", 10, 0.5)`` is a `NoiseSpec` for `apply_noise`. What is
+`published_noise("dividemix", "symmetric", 10, 0.5)` is a `NoiseSpec` for `apply_noise`. What is
 reproduced is the *distribution*; the random draws are ours (keyed by example id), because the
 published ones depend on array order, library versions and, partly, on no seed at all.
 """
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from famus_jax.data.noise import kinds
-from famus_jax.data.noise.transition import checked_num_classes, checked_rate
 from famus_jax.data.noise.kinds import Exact, NoiseSpec
+from famus_jax.data.noise.transition import checked_num_classes, checked_rate
 
 
 class Preset(NamedTuple):
@@ -25,7 +25,7 @@ class Preset(NamedTuple):
       exact: "no", "all" or "class".
       num_classes: the only number of classes it is defined for, or None.
       expected: (rate, num_classes) -> expected share of wrong labels on balanced classes, from the
-        published formula (written independently of ``redraw``).
+        published formula (written independently of `redraw`).
       note: what is particular.
     """
 

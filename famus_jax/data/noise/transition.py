@@ -1,7 +1,7 @@
 """Label noise as a table keyed by example id.
 
-A *transition matrix* P is float64[C, C]: ``P[c, k]`` is the chance that an example of clean class c
-is labelled k; rows sum to 1. `corrupt_labels` draws one label per example from the row of its clean
+A *transition matrix* P is float64[C, C]: `P[c, k]` is the chance that an example of clean class c
+is labeled k; rows sum to 1. `corrupt_labels` draws one label per example from the row of its clean
 class, with randomness of (seed, id) alone, so that the table is the same in any order, on any
 number of hosts, for ever. The papers and codes behind the
 definitions are named in `noise_presets`.
@@ -22,20 +22,20 @@ class NoisyLabels(NamedTuple):
 
     Attributes:
       labels: int32[N], in the order of the input.
-      realised_rate: fraction of labels that differ from the clean one (0 for N = 0).
-      realised_transition: float64[C, C], row c the distribution of labels among the examples of
+      realized_rate: fraction of labels that differ from the clean one (0 for N = 0).
+      realized_transition: float64[C, C], row c the distribution of labels among the examples of
         clean class c; a class without examples has a row of zeros.
       digest: 32 hex digits of the table id -> label, independent of order.
     """
 
     labels: np.ndarray
-    realised_rate: float
-    realised_transition: np.ndarray
+    realized_rate: float
+    realized_transition: np.ndarray
     digest: str
 
 
 def checked_rate(rate: float, name: str = "rate") -> float:
-    """Return ``rate`` as a float; raise `ValueError` unless it lies in [0, 1]."""
+    """Return `rate` as a float; raise `ValueError` unless it lies in [0, 1]."""
     value = float(rate)
     if not 0.0 <= value <= 1.0:
         hint = f"; for {value:g} % write {value / 100:g}" if 1.0 < value <= 100.0 else ""
@@ -107,7 +107,7 @@ def symmetric(num_classes: int, rate: float, inclusive: bool = True) -> np.ndarr
 
 
 def flip_next(num_classes: int, rate: float) -> np.ndarray:
-    """Pair flip: class c becomes (c + 1) mod C with chance ``rate``; float64[C, C]."""
+    """Pair flip: class c becomes (c + 1) mod C with chance `rate`; float64[C, C]."""
     c, r = checked_num_classes(num_classes), checked_rate(rate)
     return (1.0 - r) * np.eye(c) + r * np.roll(np.eye(c), 1, axis=1)
 
@@ -119,10 +119,10 @@ def expected_rate(transition: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(1.0 - np.diagonal(matrix)[clean])) if clean.size else 0.0
 
 
-def summarise(
+def summarize(
     noisy: np.ndarray, clean: np.ndarray, ids: Sequence[str], num_classes: int
 ) -> NoisyLabels:
-    """Wrap a corrupted label vector with its realised rate, matrix and digest.
+    """Wrap a corrupted label vector with its realized rate, matrix and digest.
 
     Args:
       noisy, clean: integers [N] in [0, num_classes).
@@ -136,9 +136,9 @@ def summarise(
     names = hashing.checked_ids(ids, len(clean))
     cells = clean.astype(np.int64) * num_classes + noisy
     counts = np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
-    realised = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    realized = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rate = float(np.mean(noisy != clean)) if clean.size else 0.0
-    return NoisyLabels(noisy, rate, realised, hashing.table_digest(names, noisy))
+    return NoisyLabels(noisy, rate, realized, hashing.table_digest(names, noisy))
 
 
 def draw_from_rows(rows: np.ndarray, row: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -179,17 +179,17 @@ def corrupt_labels(
       seed: int; seeds are independent draws.
 
     Returns:
-      `NoisyLabels`; the realised rate differs from the expected one by sampling error.
+      `NoisyLabels`; the realized rate differs from the expected one by sampling error.
 
     Raises:
       ValueError, TypeError: labels out of range, ids missing or repeated, rows no distributions.
 
     >>> noisy = corrupt_labels([0, 1, 2], ["a", "b", "c"], flip_next(3, 1.0), seed=0)
-    >>> noisy.labels.tolist(), noisy.realised_rate
+    >>> noisy.labels.tolist(), noisy.realized_rate
     ([1, 2, 0], 1.0)
     """
     matrix = checked_transition(transition)
     clean = checked_labels(labels, len(matrix))
     names = hashing.checked_ids(ids, len(clean))
     u = hashing.uniform(seed, "label_noise", names)
-    return summarise(draw_from_rows(matrix, clean, u), clean, names, len(matrix))
+    return summarize(draw_from_rows(matrix, clean, u), clean, names, len(matrix))

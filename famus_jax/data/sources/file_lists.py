@@ -24,7 +24,7 @@ class FileList(NamedTuple):
       paths: N files.
       labels: int32[N] in [0, C).
       ids: N unique strings.
-      class_names: C names; class c is ``class_names[c]``.
+      class_names: C names; class c is `class_names[c]`.
       name: for messages and tables.
     """
 
@@ -80,7 +80,7 @@ def list_folder(root: str | os.PathLike) -> FileList:
 
 
 def read_columns(path: Path, columns: Iterable[str]) -> dict[str, list]:
-    """Columns of a ``.csv`` (text) or ``.parquet`` file as lists.
+    """Columns of a `.csv` (text) or `.parquet` file as lists.
 
     Raises:
       FileNotFoundError: no such file.
@@ -163,7 +163,7 @@ def list_table(
     """A table of image paths and labels.
 
     Args:
-      path: ``.csv`` with a header line, or ``.parquet``.
+      path: `.csv` with a header line, or `.parquet`.
       path_column, label_column: their names; labels are class numbers or names.
       root: folder that relative paths start from; the table's own folder by default.
 

@@ -35,7 +35,7 @@ def required_size(size: int | tuple[int, int] | None) -> tuple[int, int]:
 
 
 def fit(image, size: tuple[int, int]):
-    """Scale a Pillow image to cover ``size`` and cut the middle out: no distortion, no borders."""
+    """Scale a Pillow image to cover `size` and cut the middle out: no distortion, no borders."""
     from PIL import Image, ImageOps
 
     height, width = size
@@ -43,13 +43,13 @@ def fit(image, size: tuple[int, int]):
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8[H, W, C] (C = 1 or 3) fitted to ``size`` (see `fit`); unchanged if it has that size."""
+    """uint8[H, W, C] (C = 1 or 3) fitted to `size` (see `fit`); unchanged if it has that size."""
     if image.shape[:2] == size:
         return image
     from PIL import Image
 
-    grey = image.shape[-1] == 1
-    fitted = fit(Image.fromarray(image[..., 0] if grey else image), size)
+    gray = image.shape[-1] == 1
+    fitted = fit(Image.fromarray(image[..., 0] if gray else image), size)
     return np.asarray(fitted, np.uint8).reshape(*size, image.shape[-1])
 
 
@@ -59,7 +59,7 @@ def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.n
     Args:
       file: a path or a binary file object.
       size: (height, width) to fit to (see `fit`), or None for the image's own.
-      channels: 3 (colour) or 1 (grey).
+      channels: 3 (color) or 1 (gray).
 
     Raises:
       OSError, ValueError, SyntaxError, Image.DecompressionBombError: Pillow's, if it can't be read.
@@ -100,7 +100,7 @@ def report_unreadable(reasons: dict[str, str], count: int, tolerance: float, nou
       noun: "images" or "rows", for the message.
 
     Raises:
-      ValueError: more than ``tolerance * count`` are unreadable.
+      ValueError: more than `tolerance * count` are unreadable.
     """
     if not reasons:
         return
@@ -144,7 +144,7 @@ def read_images(
     pair = checked_size(size)
     tolerance = check_tolerance(tolerance)
     if channels not in (1, 3):
-        raise ValueError(f"channels = {channels!r}; choose 3 (colour) or 1 (grey)")
+        raise ValueError(f"channels = {channels!r}; choose 3 (color) or 1 (gray)")
     reasons: dict[str, str] = {}
     kept: list[int] = []
     array: np.ndarray | None = None

@@ -9,9 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from famus_jax.data import hashing
-from famus_jax.data.sources.images import read_images
 from famus_jax.data.noise.transition import checked_labels
-from famus_jax.data.sources.file_lists import FileList, list_folder, list_table, number_classes, read_columns
+from famus_jax.data.sources.file_lists import (
+    FileList,
+    list_folder,
+    list_table,
+    number_classes,
+    read_columns,
+)
+from famus_jax.data.sources.images import read_images
 from famus_jax.data.types import Examples, take
 
 TEST_SHARE = 0.25
@@ -80,7 +86,7 @@ def from_arrays(
     """Check arrays and wrap them.
 
     Args:
-      images: uint8[N, H, W, C], uint8[N, H, W] (grey), or floats [N, D] (features; float32 after).
+      images: uint8[N, H, W, C], uint8[N, H, W] (gray), or floats [N, D] (features; float32 after).
       labels: integers [N] from 0.
       ids: N unique strings; by default the row numbers, "row_0000017" (then the order of the file
         must never change, or noise and splits go to other examples).
@@ -125,7 +131,7 @@ def load_npz(
     labels: str = "labels",
     ids: str = "ids",
 ) -> Examples:
-    """An ``.npz`` file with arrays of images (or features), labels and, if present, ids.
+    """An `.npz` file with arrays of images (or features), labels and, if present, ids.
 
     Args:
       path: the file; read without unpickling.
@@ -158,8 +164,8 @@ def load_features(
     """Precomputed features of any modality.
 
     Args:
-      features: ``.npy`` or ``.npz`` (one array), floats [N, D].
-      labels: ``.npy``, ``.npz`` (integers [N]), ``.csv`` or ``.parquet`` (in the same order).
+      features: `.npy` or `.npz` (one array), floats [N, D].
+      labels: `.npy`, `.npz` (integers [N]), `.csv` or `.parquet` (in the same order).
       label_column: of a table; class numbers or names.
       id_column: of a table, ids of the examples; row numbers by default.
 
@@ -219,7 +225,7 @@ def load_path(
 
     Args:
       path: a folder of class folders; or with folders "train" and "test" of class folders; a
-        ``.csv``/``.parquet`` of paths and labels (columns "path", "label"); an ``.npz`` with
+        `.csv`/`.parquet` of paths and labels (columns "path", "label"); an `.npz` with
         "images" and "labels".
       split: "train", "test" or "all". Data in one piece are split by `held_out`.
       size, channels, tolerance: for image files, see `images.read_images`.

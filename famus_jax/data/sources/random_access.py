@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from famus_jax.data.sources.file_lists import FileList
 from famus_jax.data.sources.images import (
     check_tolerance,
     checked_size,
@@ -20,7 +21,6 @@ from famus_jax.data.sources.images import (
     report_unreadable,
     resize,
 )
-from famus_jax.data.sources.file_lists import FileList
 from famus_jax.data.sources.tfds import open_builder
 
 
@@ -32,12 +32,12 @@ class ImageSource(Protocol):
         ...
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """Image ``row`` as uint8[H, W, C]."""
+        """Image `row` as uint8[H, W, C]."""
         ...
 
 
 class ArraySource:
-    """Rows of an array, e.g. of ``numpy.load(path, mmap_mode="r")``."""
+    """Rows of an array, e.g. of `numpy.load(path, mmap_mode="r")`."""
 
     def __init__(self, images: np.ndarray):
         self._images = images

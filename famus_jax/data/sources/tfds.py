@@ -34,7 +34,7 @@ def default_data_dir() -> Path:
 
 
 def _prepared_dir(name: str, root: Path) -> Path | None:
-    """The newest prepared version of ``name`` ("cifar10", "set/config", "set/config:1.0.0")."""
+    """The newest prepared version of `name` ("cifar10", "set/config", "set/config:1.0.0")."""
     plain, _, wanted = name.partition(":")
     base = root / plain
     found = []
@@ -138,10 +138,10 @@ def load_source(
 
     Args:
       name: "famus_digits" (prepared on first use), or any tfds set that is prepared in
-        ``data_dir`` as ArrayRecord, with the features "image", "label" and, if it has one, "id".
+        `data_dir` as ArrayRecord, with the features "image", "label" and, if it has one, "id".
         Without an id, examples are named by split and record number, "train_0000017"; such ids
         are stable for one version of the builder, which then is part of `Examples.name`. Or a path
-        to the user's own data, recognised by its start ("./", "/", "~", "../") or its suffix
+        to the user's own data, recognized by its start ("./", "/", "~", "../") or its suffix
         (.csv, .parquet, .npz): see `own_data.load_path`.
       split: a name in the builder, "train"; "train", "test" or "all" of own data.
       data_dir: see `open_builder`.

@@ -104,7 +104,7 @@ def _feature(data: memoryview) -> Value:
 
 
 def parse_example(record: bytes) -> dict[str, Value]:
-    """The features of a serialised tf.train.Example: name -> list of bytes, ints or floats.
+    """The features of a serialized tf.train.Example: name -> list of bytes, ints or floats.
 
     Raises:
       ValueError: the bytes are no such message.

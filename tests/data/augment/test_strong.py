@@ -1,4 +1,4 @@
-"""Stronger augmentations: colour operations against Pillow and colorsys, geometry by hand."""
+"""Stronger augmentations: color operations against Pillow and colorsys, geometry by hand."""
 
 import colorsys
 import functools
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from famus_jax.data.augment import color as colour
+from famus_jax.data.augment import color
 from famus_jax.data.augment import host as host_augment
 from famus_jax.data.augment.device import Flip, PadCrop, image_keys, two_views
-from famus_jax.data.augment.strong import ColourJitter, Cutout, RandomResizedCrop
-from famus_jax.data.batches.in_memory import in_memory_stream
 from famus_jax.data.augment.randaugment import OPERATIONS, RandAugment, apply_operation, warp
+from famus_jax.data.augment.strong import ColorJitter, Cutout, RandomResizedCrop
+from famus_jax.data.batches.in_memory import in_memory_stream
 
 PIXELS = np.random.default_rng(0).integers(30, 200, (3, 32, 24, 3)).astype(np.uint8)
 IMAGES = jnp.asarray(PIXELS / 255.0, jnp.float32)
@@ -42,22 +42,22 @@ def full(value, dtype=jnp.float32):
 @pytest.mark.parametrize(
     ("ours", "pillow", "tolerance"),
     [
-        (lambda x: colour.brightness(x, full(1.4)), lambda p: enhance("Brightness", p, 1.4), 1),
-        (lambda x: colour.contrast(x, full(0.3)), lambda p: enhance("Contrast", p, 0.3), 2),
-        (lambda x: colour.saturation(x, full(1.7)), lambda p: enhance("Color", p, 1.7), 2),
-        (lambda x: colour.sharpness(x, full(1.9)), lambda p: enhance("Sharpness", p, 1.9), 2),
+        (lambda x: color.brightness(x, full(1.4)), lambda p: enhance("Brightness", p, 1.4), 1),
+        (lambda x: color.contrast(x, full(0.3)), lambda p: enhance("Contrast", p, 0.3), 2),
+        (lambda x: color.saturation(x, full(1.7)), lambda p: enhance("Color", p, 1.7), 2),
+        (lambda x: color.sharpness(x, full(1.9)), lambda p: enhance("Sharpness", p, 1.9), 2),
         (
-            lambda x: colour.posterize(x, full(3, jnp.int32)),
+            lambda x: color.posterize(x, full(3, jnp.int32)),
             lambda p: ImageOps.posterize(p, 3),
             0,
         ),
-        (lambda x: colour.solarize(x, full(128 / 255)), lambda p: ImageOps.solarize(p, 128), 0),
-        (colour.autocontrast, ImageOps.autocontrast, 1),
-        (colour.equalize, ImageOps.equalize, 0),
-        (colour.grey, ImageOps.grayscale, 1),
+        (lambda x: color.solarize(x, full(128 / 255)), lambda p: ImageOps.solarize(p, 128), 0),
+        (color.autocontrast, ImageOps.autocontrast, 1),
+        (color.equalize, ImageOps.equalize, 0),
+        (color.gray, ImageOps.grayscale, 1),
     ],
 )
-def test_colour_operations_are_pillows(ours, pillow, tolerance):
+def test_color_operations_are_pillows(ours, pillow, tolerance):
     out = np.asarray(jax.jit(ours)(IMAGES)) * 255
     for got, pixels in zip(out, PIXELS, strict=True):
         expected = np.asarray(pillow(Image.fromarray(pixels)), np.float64).reshape(got.shape)
@@ -70,8 +70,8 @@ def enhance(name, picture, factor):
 
 @pytest.mark.parametrize("turn", [0.0, 0.1, -0.3, 0.5])
 def test_hue_is_colorsys(turn):
-    images = IMAGES[:, :8, :8].at[0, 0, 0].set(0.5)  # a grey pixel has no hue
-    out = np.asarray(jax.jit(colour.hue)(images, full(turn)))
+    images = IMAGES[:, :8, :8].at[0, 0, 0].set(0.5)  # a gray pixel has no hue
+    out = np.asarray(jax.jit(color.hue)(images, full(turn)))
     for got, pixel in zip(out.reshape(-1, 3), np.asarray(images).reshape(-1, 3), strict=True):
         h, s, v = colorsys.rgb_to_hsv(*pixel.tolist())
         np.testing.assert_allclose(got, colorsys.hsv_to_rgb((h + turn) % 1, s, v), atol=1e-5)
@@ -79,19 +79,19 @@ def test_hue_is_colorsys(turn):
 
 def test_constant_channels_survive():
     flat = jnp.full((3, 8, 8, 3), 0.4)
-    for operation in (colour.autocontrast, colour.equalize):
+    for operation in (color.autocontrast, color.equalize):
         np.testing.assert_allclose(operation(flat), 0.4, atol=1e-6)
 
 
 def test_jitter_stays_in_its_range():
     # Brightness alone: the ratio to the image is the factor, one per image, within [0.5, 1.5].
     many = jnp.full((200, 4, 4, 3), 0.5)
-    out = np.asarray(run(ColourJitter(0.5, 0.0, 0.0), KEY, many)) / 0.5
+    out = np.asarray(run(ColorJitter(0.5, 0.0, 0.0), KEY, many)) / 0.5
     factors = out[:, 0, 0, 0]
     np.testing.assert_allclose(out, np.broadcast_to(factors[:, None, None, None], out.shape))
     assert 0.5 <= factors.min() < 0.6
     assert 1.4 < factors.max() <= 1.5
-    same = ColourJitter(0.0, 0.0, 0.0, 0.0)(KEY, IMAGES)
+    same = ColorJitter(0.0, 0.0, 0.0, 0.0)(KEY, IMAGES)
     np.testing.assert_array_equal(same, IMAGES)
 
 
@@ -201,7 +201,7 @@ def test_randaugment_draws_per_image_and_step():
 
 def test_two_views_are_two_draws():
     stream = in_memory_stream(
-        PIXELS, np.arange(3), 3, seed=0, augment=two_views(PadCrop(3)), normalise=(0.5, 0.5)
+        PIXELS, np.arange(3), 3, seed=0, augment=two_views(PadCrop(3)), normalize=(0.5, 0.5)
     )
     batch = stream.batch(0)
     assert set(batch) == {"image", "image_1", "label", "index"}
@@ -238,8 +238,8 @@ def test_host_crops():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: ColourJitter(-0.1), "brightness = -0.1"),
-        (lambda: ColourJitter(hue=0.6), "half of the circle"),
+        (lambda: ColorJitter(-0.1), "brightness = -0.1"),
+        (lambda: ColorJitter(hue=0.6), "half of the circle"),
         (lambda: Cutout(0), "size = 0"),
         (lambda: RandomResizedCrop((0.0, 1.0)), "scale"),
         (lambda: RandomResizedCrop(ratio=(2.0, 1.0)), "ratio"),
@@ -247,7 +247,7 @@ def test_host_crops():
         (lambda: RandAugment(2, 31), r"outside \[0, 30\]"),
         (lambda: host_augment.ResizeCrop(10, 20), "crop = 20"),
         (lambda: host_augment.RandomResizedCrop(0), "size = 0"),
-        (lambda: colour.grey(jnp.ones((1, 2, 2, 2))), "2 channels"),
+        (lambda: color.gray(jnp.ones((1, 2, 2, 2))), "2 channels"),
     ],
 )
 def test_bad_input_is_named(call, words):

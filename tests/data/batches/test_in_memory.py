@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from famus_jax.data.batches import in_memory as batches
 from famus_jax.data.augment.device import chain, pad_crop_flip
+from famus_jax.data.batches import in_memory as batches
 from famus_jax.data.batches.in_memory import (
     batch_indices,
     epoch_indices,
@@ -55,7 +55,7 @@ def test_small_sets_give_whole_passes(count, size):
 def test_batch_holds_the_right_rows():
     chosen = np.array([3, 19, 7, 11, 2])
     stream = in_memory_stream(
-        IMAGES, LABELS, 4, seed=1, indices=chosen, normalise=([0.1, 0.2, 0.3], [0.5, 1.0, 2.0])
+        IMAGES, LABELS, 4, seed=1, indices=chosen, normalize=([0.1, 0.2, 0.3], [0.5, 1.0, 2.0])
     )
     for step in (0, 1, 9):
         batch = stream.batch(step)
@@ -164,9 +164,9 @@ def test_features_pass_unchanged():
         ({"batch_size": 0}, "batch_size = 0"),
         ({"indices": np.array([0, 20])}, "only 20 images"),
         ({"indices": np.array([], int)}, "indices is empty"),
-        ({"normalise": ([0.1, 0.2], 1.0)}, "3 channels"),
-        ({"normalise": (0.0, 0.0)}, "must be positive"),
-        ({"normalise": 0.5}, r"expected \(mean, std\)"),
+        ({"normalize": ([0.1, 0.2], 1.0)}, "3 channels"),
+        ({"normalize": (0.0, 0.0)}, "must be positive"),
+        ({"normalize": 0.5}, r"expected \(mean, std\)"),
         ({"host_count": 4}, "can't be divided among 4 hosts"),
         ({"host_index": 1}, "host_index = 1"),
     ],

@@ -86,10 +86,10 @@ def test_table_for_other_ids():
         align(TABLE, ["train_00000", "test_00001"])
 
 
-def test_realised_rate_against_clean_labels():
+def test_realized_rate_against_clean_labels():
     noisy = noisy_from_table(TABLE, [3, 4, 0], ["train_00000", "train_00001", "train_00002"], 6)
     assert noisy.labels.tolist() == [3, 4, 5]
-    assert noisy.realised_rate == pytest.approx(1 / 3)
+    assert noisy.realized_rate == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(

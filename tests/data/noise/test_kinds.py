@@ -5,7 +5,6 @@ import pytest
 
 from famus_jax.data.noise import kinds
 from famus_jax.data.noise.cifar_classes import CIFAR10, CIFAR100_SUPERCLASS
-from famus_jax.data.noise.transition import corrupt_labels, symmetric
 from famus_jax.data.noise.instance import flip_chances, instance_dependent
 from famus_jax.data.noise.kinds import NoiseSpec, apply_noise
 from famus_jax.data.noise.presets import (
@@ -16,6 +15,7 @@ from famus_jax.data.noise.presets import (
     published_noise,
     published_rate,
 )
+from famus_jax.data.noise.transition import corrupt_labels, symmetric
 
 N = 10_000
 IDS = [f"train_{i:05d}" for i in range(N)]
@@ -122,8 +122,8 @@ def test_presets_have_the_published_rate(paper, kind, classes, rate):
     spec = published_noise(paper, kind, classes, rate)
     expected = published_rate(paper, kind, classes, rate)
     assert 1 - np.diagonal(spec.transition).mean() == pytest.approx(expected, abs=1e-12)
-    realised = apply_noise(spec, labels, IDS, 11).realised_rate
-    assert abs(realised - expected) < 4 * np.sqrt(expected * (1 - expected) / N) + 1e-12
+    realized = apply_noise(spec, labels, IDS, 11).realized_rate
+    assert abs(realized - expected) < 4 * np.sqrt(expected * (1 - expected) / N) + 1e-12
 
 
 def test_published_table():
@@ -134,7 +134,7 @@ def test_published_table():
     assert published_rate("dividemix", "asymmetric", 10, 0.4) == pytest.approx(0.2)
     # L2R's released code never draws the last class
     noisy = apply_noise(published_noise("l2r", "uniform_flip", 10, 0.9), LABELS10, IDS, 0)
-    assert (noisy.realised_transition[:9, 9] == 0).all()
+    assert (noisy.realized_transition[:9, 9] == 0).all()
 
 
 @pytest.mark.parametrize("rate", [0.29, 0.3, 1.0, 0.0])
@@ -146,7 +146,7 @@ def test_exact_counts(rate):
     few = apply_noise(NoiseSpec("x", redraw, rate, "all"), LABELS10[:100], IDS[:100], 2)
     assert (few.labels != LABELS10[:100]).sum() == round(rate * 100)
     by_class = apply_noise(NoiseSpec("x", redraw, rate, "class"), LABELS10, IDS, 2)
-    np.testing.assert_allclose(np.diagonal(by_class.realised_transition), 1 - rate, atol=1e-12)
+    np.testing.assert_allclose(np.diagonal(by_class.realized_transition), 1 - rate, atol=1e-12)
     assert rate in (0.0, 1.0) or noisy.digest != by_class.digest
 
 
@@ -165,7 +165,7 @@ def test_instance_dependent_noise():
     labels = np.arange(4000) % 5
     ids = IDS[:4000]
     noisy = instance_dependent(features, labels, ids, 0.4, 0, num_classes=5)
-    assert abs(noisy.realised_rate - 0.4) < 0.035
+    assert abs(noisy.realized_rate - 0.4) < 0.035
     order = rng.permutation(4000)
     again = instance_dependent(
         features[order], labels[order], np.array(ids)[order], 0.4, 0, num_classes=5
@@ -175,7 +175,7 @@ def test_instance_dependent_noise():
     # Fails if the noise ignores x (then all other classes would be about equally frequent).
     same = np.broadcast_to(3 * features[:1], (4000, 6))
     one = instance_dependent(same, labels, ids, 0.4, 0, num_classes=5)
-    wrong = one.realised_transition - np.diag(np.diagonal(one.realised_transition))
+    wrong = one.realized_transition - np.diag(np.diagonal(one.realized_transition))
     assert (wrong.max(axis=1) / wrong.sum(axis=1) > 0.5).sum() >= 4
 
 

@@ -79,18 +79,18 @@ def test_symmetric_rates(rate, inclusive):
     expected = rate * 0.9 if inclusive else rate
     assert expected_rate(matrix, LABELS) == pytest.approx(expected)
     noisy = corrupt_labels(LABELS, IDS, matrix, 5)
-    assert abs(noisy.realised_rate - expected) < 4 * np.sqrt(expected * (1 - expected) / 10_000)
+    assert abs(noisy.realized_rate - expected) < 4 * np.sqrt(expected * (1 - expected) / 10_000)
     # every cell within five standard deviations of the matrix (1,000 examples per row)
     spread = np.sqrt(matrix * (1 - matrix) / 1000)
-    assert (abs(noisy.realised_transition - matrix) < 5 * spread).all()
+    assert (abs(noisy.realized_transition - matrix) < 5 * spread).all()
 
 
-def test_realised_numbers_by_hand():
+def test_realized_numbers_by_hand():
     noisy = corrupt_labels([0, 0, 1, 2], list("abcd"), np.roll(np.eye(3), 1, axis=1), 0)
     assert noisy.labels.dtype == np.int32
     assert noisy.labels.tolist() == [1, 1, 2, 0]
-    assert noisy.realised_rate == 1.0
-    np.testing.assert_array_equal(noisy.realised_transition, [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    assert noisy.realized_rate == 1.0
+    np.testing.assert_array_equal(noisy.realized_transition, [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
 
 
 def test_flip_next_goes_up_and_wraps():
@@ -109,7 +109,7 @@ def test_impossible_labels_are_never_drawn():
     # the edges belong to the next class: u < 0.5 is class 1, u = 0.5 is class 3
     row, u = np.array([[0.0, 0.5, 0.0, 0.5]]), np.array([0.0, np.nextafter(0.5, 0), 0.5, 0.75])
     assert draw_from_rows(row, np.zeros(4, int), u).tolist() == [1, 1, 3, 3]
-    assert corrupt_labels(LABELS, IDS, np.eye(10), 0).realised_rate == 0
+    assert corrupt_labels(LABELS, IDS, np.eye(10), 0).realized_rate == 0
 
 
 def test_seeds_and_purposes_are_independent():

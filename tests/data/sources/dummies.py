@@ -5,7 +5,7 @@ from PIL import Image
 
 
 def picture(path, number, size=(9, 7)):
-    """A JPEG whose mean grey tells ``number`` (steps of 8 survive the compression)."""
+    """A JPEG whose mean gray tells `number` (steps of 8 survive the compression)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((*size, 3), 8 * number, np.uint8)).save(path, quality=95)
 

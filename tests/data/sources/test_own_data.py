@@ -66,10 +66,10 @@ def test_sizes(tmp_path):
         load_source(str(tmp_path), "all")
     found = load_source(str(tmp_path), "all", size=4)
     assert found.images.shape == (13, 4, 4, 3)
-    grey = own_data.load_path(tmp_path, size=(6, 5), channels=1)
-    assert grey.images.shape == (13, 6, 5, 1)
+    gray = own_data.load_path(tmp_path, size=(6, 5), channels=1)
+    assert gray.images.shape == (13, 6, 5, 1)
     expected = PIXELS[0] @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(grey.images[0, ..., 0], expected, atol=1)
+    np.testing.assert_allclose(gray.images[0, ..., 0], expected, atol=1)
 
 
 def test_unreadable_images_are_named_and_counted(tmp_path):
@@ -199,7 +199,7 @@ def test_bad_input_is_named(tmp_path, call, error, words):
 
 
 def test_postscript_is_never_run(tmp_path):
-    # Pillow recognises files by content and gives EPS to Ghostscript, which executes it.
+    # Pillow recognizes files by content and gives EPS to Ghostscript, which executes it.
     save_images(tmp_path)
     with Image.open(tmp_path / "cat" / "0.png") as picture:
         picture.save(tmp_path / "cat" / "1.png", format="EPS")

@@ -1,6 +1,6 @@
 """A tfds builder for the handwritten digits that come with scikit-learn.
 
-1,797 grey images of 8x8 pixels in ten classes (E. Alpaydin, C. Kaynak, 1998, UCI; CC BY 4.0). The
+1,797 gray images of 8x8 pixels in ten classes (E. Alpaydin, C. Kaynak, 1998, UCI; CC BY 4.0). The
 pictures are part of scikit-learn, so preparing needs neither network nor TensorFlow: all features
 are `Tensor`, `Scalar` and `Text`.
 """
@@ -66,7 +66,7 @@ class FamusDigits(tfds.core.GeneratorBasedBuilder):
         from sklearn.datasets import load_digits
 
         pixels, labels = load_digits(return_X_y=True)
-        # 17 grey levels, 0 … 16, spread over 0 … 255 without loss.
+        # 17 gray levels, 0 … 16, spread over 0 … 255 without loss.
         images = np.rint(pixels.reshape(-1, 8, 8, 1) * (255.0 / 16.0)).astype(np.uint8)
         ids = [f"digits_{row:05d}" for row in range(len(labels))]
         rows = split_rows(labels, ids)
