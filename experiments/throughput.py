@@ -1,6 +1,6 @@
 """Images per second of the input paths, against plain numpy and tf.data doing the same work.
 
-    python -m famus_jax.data.throughput --images=50000 --size=32 --batch=128 [--json=PATH]
+    python experiments/throughput.py --images=50000 --size=32 --batch=128 [--json=PATH]
 
 The work: draw a batch of a shuffled set, reflect-pad 4 and crop, flip, normalize, float32 on the
 device. Times are medians over batches of interleaved rounds, after a warm-up round; every batch is
@@ -19,10 +19,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from famus_jax.data.augment.device import pad_crop_flip
-from famus_jax.data.batches.in_memory import in_memory_stream
-from famus_jax.data.batches.streaming import streaming
-from famus_jax.data.sources.random_access import ArraySource
+from famus_jax.data import ArraySource, crop_flip, in_memory_stream, streaming
 
 Draw = Callable[[int], object]
 MEAN, STD, PADDING = 0.5, 0.25, 4
@@ -66,7 +63,7 @@ def tf_data_batches(images: np.ndarray, labels: np.ndarray, batch_size: int) -> 
 
 def paths(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, Draw]:
     """name -> draw(step), for every path that can run here."""
-    options = {"seed": 0, "augment": pad_crop_flip(PADDING), "normalize": (MEAN, STD)}
+    options = {"seed": 0, "augment": crop_flip(PADDING), "normalize": (MEAN, STD)}
     found: dict[str, Draw] = {
         "in_memory": in_memory_stream(images, labels, batch_size, **options).batch,
         "streaming": streaming(ArraySource(images), labels, batch_size, **options).batch,

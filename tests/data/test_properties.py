@@ -5,8 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from famus_jax.data import hashing
-from famus_jax.data.batches.in_memory import batch_indices
-from famus_jax.data.batches.order import local_rows
+from famus_jax.data.batches.order import batch_indices, local_rows
 from famus_jax.data.long_tail import long_tail
 from famus_jax.data.noise.files import make_table, read_table, write_table
 from famus_jax.data.noise.kinds import apply_noise

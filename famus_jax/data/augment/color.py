@@ -47,6 +47,8 @@ def saturation(images: jax.Array, factor: jax.Array) -> jax.Array:
 
 def hue(images: jax.Array, turn: jax.Array) -> jax.Array:
     """Turn the hue of color images by `turn` (1 is once around), as in the HSV hexagon."""
+    if images.shape[-1] != 3:
+        raise ValueError(f"images have {images.shape[-1]} channels; a hue needs 3")
     red, green, blue = jnp.moveaxis(images, -1, 0)
     value = images.max(-1)
     chroma = value - images.min(-1)

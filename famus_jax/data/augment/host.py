@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from famus_jax.data.augment.checks import check_part
 from famus_jax.data.sources.images import required_size
 
 
@@ -41,10 +42,7 @@ class RandomResizedCrop:
 
     def __post_init__(self):
         required_size(self.size)
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale = {self.scale!r} must be 0 < least <= most <= 1")
-        if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise ValueError(f"ratio = {self.ratio!r} must be 0 < least <= most")
+        check_part(self.scale, self.ratio)
 
     def box(self, height: int, width: int, numbers: np.ndarray) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of the part, in whole pixels."""

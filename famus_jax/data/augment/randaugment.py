@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al. 2020) on the device, fourteen operations.
+"""RandAugment (Cubuk et al. 2020, arXiv 1909.13719) on the device, fourteen operations.
 
 Each round draws one operation per image. All images of a batch go through the same program: one
 affine warp (the identity unless a geometric operation was drawn) and each color operation, of
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from famus_jax.data.augment import color
+from famus_jax.data.augment.checks import is_number, is_whole
 from famus_jax.data.augment.device import check_images, image_keys
 
 OPERATIONS = (
@@ -101,9 +102,9 @@ class RandAugment:
     magnitude: float = 9.0
 
     def __post_init__(self):
-        if int(self.rounds) != self.rounds or self.rounds < 1:
+        if not is_whole(self.rounds, 1):
             raise ValueError(f"rounds = {self.rounds!r} must be a whole number >= 1")
-        if not 0 <= self.magnitude <= 30:
+        if not is_number(self.magnitude) or not 0 <= self.magnitude <= 30:
             raise ValueError(f"magnitude = {self.magnitude!r} is outside [0, 30]")
 
     def __call__(self, rng: jax.Array, images: jax.Array) -> jax.Array:

@@ -1,16 +1,13 @@
-"""Batches for the training loop: the batch at step t is a function of (seed, t).
+"""Batches of a set that lies on the device as one array.
 
-Small sets live on the device as one array; a batch is a gather, a normalization and an
-augmentation there, in one compiled program that all streams of the same shapes share. To resume,
-only the step is needed.
-The order of the examples is in `order`, pixels to floats in `pixels`.
+A batch is a gather, an augmentation and a normalization there, in one compiled program that all
+streams of the same shapes share. To resume, only the step is needed. The order of the examples is
+in `order`, pixels to floats in `pixels`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -25,65 +22,19 @@ from famus_jax.data.batches.order import (
     epoch_indices,
     local_rows,
 )
-from famus_jax.data.batches.pixels import Normalize, make_normalizer, normalized, to_float
-
-__all__ = [
-    "EvaluationBatches",
-    "InMemoryStream",
-    "Stream",
-    "batch_indices",
-    "epoch_indices",
-    "evaluation_batches",
-    "in_memory_stream",
-]
-
-
-class Stream(Protocol):
-    """What the training loop needs to know of data."""
-
-    def batch(self, step: int) -> dict[str, jax.Array]:
-        """The batch at `step`, always the same for the same stream.
-
-        Returns:
-          {"image": float32[n, H, W, C], "label": int32[n], "index": int32[n]}; `index` is the
-          position in the arrays that the stream was built from.
-        """
-        ...
-
-
-def finish_images(images, key_data, first_row, normalizer, *, augment):
-    """Stored pixels to network input, traced: floats, augmentation, normalization.
-
-    Returns:
-      {"image": float32[n, ...]}; an augmentation that makes several views (`augment.Views`) adds
-      "image_1", "image_2", ….
-
-    Args:
-      images: [n, ...] as stored.
-      key_data: uint32[2] of `order.augment_key_data`; unused without augmentation.
-      first_row: int32 scalar, the row of the global batch that `images[0]` is; row i gets its
-        own key, so that hosts together make the batch that one host would make.
-      normalizer: `pixels.Normalizer` or None.
-      augment: static, or None.
-    """
-    batch = to_float(images)
-    if augment is not None:
-        rng = jax.random.wrap_key_data(key_data, impl="threefry2x32")
-        rows = first_row + jnp.arange(len(images), dtype=jnp.int32)
-        batch = augment(jax.vmap(jax.random.fold_in, (None, 0))(rng, rows), batch)
-    views = batch if isinstance(batch, tuple) else (batch,)
-    names = ("image", *(f"image_{number}" for number in range(1, len(views))))
-    return {name: normalized(view, normalizer) for name, view in zip(names, views, strict=True)}
+from famus_jax.data.batches.pixels import Normalize, finish_images, make_normalizer
 
 
 @functools.partial(jax.jit, static_argnames=("augment",))
-def _gather_batch(images, labels, index, key_data, first_row, normalizer, *, augment):
+def gather_batch(images, labels, index, key_data, first_row, normalizer, *, augment):
+    """The examples `index` as a batch, compiled; arguments as in `pixels.finish_images`."""
     chosen = jnp.take(images, index, axis=0, mode="clip")
     images = finish_images(chosen, key_data, first_row, normalizer, augment=augment)
     return {**images, "label": jnp.take(labels, index, axis=0, mode="clip"), "index": index}
 
 
-def _check_arrays(images, labels, indices) -> np.ndarray:
+def check_arrays(images, labels, indices) -> np.ndarray:
+    """The positions to draw from, int32[M]; raises `ValueError` where arrays don't fit together."""
     if images.ndim < 2 or not (images.dtype == np.uint8 or images.dtype.kind == "f"):
         raise ValueError(
             f"images are {images.dtype}{list(images.shape)}; expected uint8 or float, [N, H, W, C] "
@@ -117,7 +68,7 @@ def _check_arrays(images, labels, indices) -> np.ndarray:
 class InMemoryStream:
     """A `Stream` over arrays on the device; make it with `in_memory_stream`."""
 
-    def __init__(self, images, labels, chosen, batch_size, seed, augment, normalizer, rows):
+    def __init__(self, *, images, labels, chosen, batch_size, seed, augment, normalizer, rows):
         self._images, self._labels, self._chosen = images, labels, chosen
         self._batch_size, self._seed = batch_size, seed
         self._augment, self._normalizer, self._rows = augment, normalizer, rows
@@ -142,7 +93,7 @@ class InMemoryStream:
         """See `Stream.batch`; dispatched without waiting for the device."""
         index = jax.device_put(self.indices(step))
         key_data = jax.device_put(augment_key_data(self._seed, step))
-        return _gather_batch(
+        return gather_batch(
             self._images,
             self._labels,
             index,
@@ -173,8 +124,8 @@ def in_memory_stream(
       labels: integers [N].
       batch_size: n of the global batch; may exceed the number of examples (see `batch_indices`).
       seed: int; shuffling and augmentation follow from (seed, step).
-      augment: `augment(rng, images) -> images`, hashable by value (see `augment`), applied before
-        normalization; None for none.
+      augment: `augment(rng, images) -> images`, hashable by value (see `augment.device`), applied
+        before normalization; None for none.
       normalize: (mean, std), numbers or one per channel, of images in [0, 1]; None for none.
       indices: int[M], draw from these positions only, e.g. `splits.trusted`; None for all.
       host_index, host_count: this host's rows of every global batch.
@@ -192,84 +143,17 @@ def in_memory_stream(
     """
     images = images if isinstance(images, jax.Array) else np.asarray(images)
     labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
-    chosen = _check_arrays(images, labels, indices)
+    chosen = check_arrays(images, labels, indices)
     check_sizes(len(chosen), batch_size)
     hash(augment)  # a clear TypeError here beats one from inside jit
     rows = local_rows(batch_size, host_index, host_count)
     return InMemoryStream(
-        jax.device_put(images),
-        jax.device_put(labels.astype(np.int32)),
-        chosen,
-        int(batch_size),
-        hashing.checked_seed(seed),
-        augment,
-        make_normalizer(normalize, images.shape),
-        rows,
-    )
-
-
-class EvaluationBatches:
-    """Every example once, in order, in batches of one size; make it with `evaluation_batches`.
-
-    Iterate as often as you like; `len` is the number of batches.
-    """
-
-    def __init__(self, images, labels, chosen, batch_size, normalizer):
-        self._images, self._labels, self._chosen = images, labels, chosen
-        self._batch_size, self._normalizer = batch_size, normalizer
-
-    def __len__(self) -> int:
-        return -(-len(self._chosen) // self._batch_size)
-
-    def __iter__(self) -> Iterator[dict[str, jax.Array]]:
-        n = self._batch_size
-        for start in range(0, len(self._chosen), n):
-            index = self._chosen[start : start + n]
-            mask = np.zeros(n, np.float32)
-            mask[: len(index)] = 1.0
-            index = np.concatenate([index, np.full(n - len(index), self._chosen[0], np.int32)])
-            batch = _gather_batch(
-                self._images,
-                self._labels,
-                jax.device_put(index),
-                None,
-                None,
-                self._normalizer,
-                augment=None,
-            )
-            yield {**batch, "mask": jax.device_put(mask)}
-
-
-def evaluation_batches(
-    images: np.ndarray | jax.Array,
-    labels: np.ndarray | jax.Array,
-    batch_size: int,
-    normalize: Normalize | None = None,
-    *,
-    indices: np.ndarray | None = None,
-) -> EvaluationBatches:
-    """All examples once, in order, the last batch padded to the full size.
-
-    Args:
-      images, labels, normalize, indices: as in `in_memory_stream`.
-      batch_size: n.
-
-    Returns:
-      An iterable of {"image", "label", "index", "mask": float32[n]}; the mask is 1 for real rows
-      and 0 for padding (copies of the first example), so that sums over `mask` count every
-      example exactly once.
-
-    Raises:
-      ValueError: as `in_memory_stream`.
-    """
-    images = images if isinstance(images, jax.Array) else np.asarray(images)
-    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
-    chosen = _check_arrays(images, labels, indices)
-    check_sizes(len(chosen), batch_size)
-    return EvaluationBatches(
-        jax.device_put(images),
-        jax.device_put(labels.astype(np.int32)),
-        chosen,
-        int(batch_size),
-        make_normalizer(normalize, images.shape),
+        images=jax.device_put(images),
+        labels=jax.device_put(labels.astype(np.int32)),
+        chosen=chosen,
+        batch_size=int(batch_size),
+        seed=hashing.checked_seed(seed),
+        augment=augment,
+        normalizer=make_normalizer(normalize, images.shape),
+        rows=rows,
     )

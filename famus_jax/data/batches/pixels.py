@@ -1,4 +1,4 @@
-"""From stored pixels to network input: uint8 to [0, 1], then (x - mean) / std."""
+"""From stored pixels to network input: uint8 to [0, 1], augmented, then (x - mean) / std."""
 
 from __future__ import annotations
 
@@ -60,6 +60,31 @@ def normalized(images: jax.Array, normalizer: Normalizer | None) -> jax.Array:
     if normalizer is None:
         return images
     return (images - normalizer.mean) / normalizer.std
+
+
+def finish_images(images, key_data, first_row, normalizer, *, augment):
+    """Stored pixels to network input, traced: floats, augmentation, normalization.
+
+    Returns:
+      {"image": float32[n, ...]}; an augmentation that makes several views (`augment.device.Views`) adds
+      "image_1", "image_2", ….
+
+    Args:
+      images: [n, ...] as stored.
+      key_data: uint32[2] of `order.augment_key_data`; unused without augmentation.
+      first_row: int32 scalar, the row of the global batch that `images[0]` is; row i gets its
+        own key, so that hosts together make the batch that one host would make.
+      normalizer: `Normalizer` or None.
+      augment: static, or None.
+    """
+    batch = to_float(images)
+    if augment is not None:
+        rng = jax.random.wrap_key_data(key_data, impl="threefry2x32")
+        rows = first_row + jnp.arange(len(images), dtype=jnp.int32)
+        batch = augment(jax.vmap(jax.random.fold_in, (None, 0))(rng, rows), batch)
+    views = batch if isinstance(batch, tuple) else (batch,)
+    names = ("image", *(f"image_{number}" for number in range(1, len(views))))
+    return {name: normalized(view, normalizer) for name, view in zip(names, views, strict=True)}
 
 
 def channel_statistics(

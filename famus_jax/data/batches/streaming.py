@@ -1,6 +1,6 @@
 """Batches of sets that are too large for the device: read by grain, prefetched, sharded per host.
 
-The same `Stream` interface and the same batches as `batches.in_memory_stream` with the same seed:
+The same `Stream` interface and the same batches as `in_memory_stream` with the same seed:
 the order is `order.batch_indices`, the augmentation key `order.augment_key_data`. grain walks the
 endless sequence of examples; asking for any other step than the next restarts it there.
 """
@@ -18,7 +18,6 @@ import numpy as np
 
 from famus_jax.data import hashing
 from famus_jax.data.augment.device import Augmentation
-from famus_jax.data.batches.in_memory import finish_images
 from famus_jax.data.batches.order import (
     augment_key_data,
     batch_indices,
@@ -27,7 +26,7 @@ from famus_jax.data.batches.order import (
     epoch_indices,
     local_rows,
 )
-from famus_jax.data.batches.pixels import Normalize, make_normalizer
+from famus_jax.data.batches.pixels import Normalize, finish_images, make_normalizer
 from famus_jax.data.sources.random_access import ImageSource
 
 HostTransform = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -121,7 +120,7 @@ def _grain_iterator(plan: _Plan, start: int, workers: int, threads: int):
 class GrainStream:
     """A `Stream` that reads ahead; make it with `streaming`, close it at the end."""
 
-    def __init__(self, plan, labels, augment, normalizer, workers, threads, ahead):
+    def __init__(self, plan, labels, *, augment, normalizer, workers, threads, ahead):
         self._plan, self._labels = plan, labels
         self._augment, self._normalizer = augment, normalizer
         self._first_row = jax.device_put(np.int32(plan.rows[0]))
@@ -206,12 +205,12 @@ def streaming(
     """Batches from a source with random access, read ahead in the background.
 
     Args:
-      source: row -> uint8[H, W, C], e.g. `stream_sources.FileSource`; picklable if workers > 0.
+      source: row -> uint8[H, W, C], e.g. `random_access.FileSource`; picklable if workers > 0.
       labels: integers [N], e.g. of a noise table; kept on the host.
       batch_size, seed, augment, normalize, indices, host_index, host_count: as in
         `in_memory_stream`, with the same batches.
       host_transform: `transform(image, numbers) -> image` for images of many sizes, with float64
-        numbers[16] in [0, 1) that are a function of (seed, step, row); see `host_augment`.
+        numbers[16] in [0, 1) that are a function of (seed, step, row); see `augment.host`.
       workers: worker processes of grain; 0 reads in threads of this process.
       threads: reading threads of each process; each reads a batch, so as many are in memory.
       ahead: batches that wait on the device.
@@ -242,20 +241,20 @@ def streaming(
             raise ValueError(f"{name} = {value!r} must be a whole number >= {least}")
     rows = local_rows(batch_size, host_index, host_count)
     plan = _Plan(
-        source,
-        chosen.astype(np.int64),
-        int(batch_size),
-        hashing.checked_seed(seed),
-        rows,
-        host_transform,
+        source=source,
+        chosen=chosen.astype(np.int64),
+        batch_size=int(batch_size),
+        seed=hashing.checked_seed(seed),
+        rows=rows,
+        transform=host_transform,
     )
     first = _Read(plan)(0)["image"]
     return GrainStream(
         plan,
         values.astype(np.int32),
-        augment,
-        make_normalizer(normalize, (batch_size, *first.shape)),
-        workers,
-        threads,
-        ahead,
+        augment=augment,
+        normalizer=make_normalizer(normalize, (batch_size, *first.shape)),
+        workers=workers,
+        threads=threads,
+        ahead=ahead,
     )

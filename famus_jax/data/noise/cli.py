@@ -12,7 +12,7 @@ from famus_jax.data.noise.files import align, make_table, read_table, write_tabl
 from famus_jax.data.noise.kinds import apply_noise
 from famus_jax.data.noise.presets import all_names, named_noise
 from famus_jax.data.noise.transition import NoisyLabels, expected_rate, summarize
-from famus_jax.data.sources.tfds import load_source
+from famus_jax.data.sources.load import load_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,53 +59,59 @@ def _report(noisy: NoisyLabels, clean: np.ndarray, expected: float | None) -> No
     print("\n".join(_matrix_lines(noisy.realized_transition)))
 
 
-def run(args: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Do what the parsed arguments say.
 
     Returns:
       The exit status: 0, or 1 after a message on standard error that names value and fix.
     """
     try:
-        _run(args)
+        _COMMANDS[arguments.noise_command](arguments)
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         print(f"famus noise: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _run(args: argparse.Namespace) -> None:
-    if args.noise_command == "kinds":
-        print("\n".join(all_names()))
-        return
-    if args.noise_command == "write":
-        examples = load_source(args.source, args.split, args.data_dir)
-        spec = named_noise(args.kind, examples.num_classes, args.rate, args.exact)
-        noisy = apply_noise(spec, examples.labels, examples.ids, args.seed)
-        about = {
-            "source": examples.name,
-            "kind": spec.name,
-            "rate": spec.rate,
-            "exact": spec.exact,
-            "seed": args.seed,
-            "realized_rate": noisy.realized_rate,
-            "num_classes": examples.num_classes,
-        }
-        write_table(args.out, make_table(examples.ids, noisy.labels, **about))
-        print(f"wrote           {args.out}")
-        _report(noisy, examples.labels, expected_rate(spec.transition, examples.labels))
-        return
-    table = read_table(args.table, order=args.order, key=args.key)
+def _kinds(arguments: argparse.Namespace) -> None:
+    del arguments
+    print("\n".join(all_names()))
+
+
+def _write(arguments: argparse.Namespace) -> None:
+    examples = load_source(arguments.source, arguments.split, arguments.data_dir)
+    spec = named_noise(arguments.kind, examples.num_classes, arguments.rate, arguments.exact)
+    noisy = apply_noise(spec, examples.labels, examples.ids, arguments.seed)
+    about = {
+        "source": examples.name,
+        "kind": spec.name,
+        "rate": spec.rate,
+        "exact": spec.exact,
+        "seed": arguments.seed,
+        "realized_rate": noisy.realized_rate,
+        "num_classes": examples.num_classes,
+    }
+    write_table(arguments.out, make_table(examples.ids, noisy.labels, **about))
+    print(f"wrote           {arguments.out}")
+    _report(noisy, examples.labels, expected_rate(spec.transition, examples.labels))
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    table = read_table(arguments.table, order=arguments.order, key=arguments.key)
     for key, value in table.about.items():
         print(f"{key:15s} {value}")
-    if args.source is None:
+    if arguments.source is None:
         print(f"examples        {len(table.ids)}")
         print(f"digest          {table.digest}")
         counts = np.bincount(table.labels)
         print("labels          " + ", ".join(f"{c}: {n}" for c, n in enumerate(counts)))
         print("(name the clean labels with --source to see the rate)")
         return
-    examples = load_source(args.source, args.split, args.data_dir)
+    examples = load_source(arguments.source, arguments.split, arguments.data_dir)
     noisy = summarize(
         align(table, examples.ids), examples.labels, examples.ids.tolist(), examples.num_classes
     )
     _report(noisy, examples.labels, None)
+
+
+_COMMANDS = {"kinds": _kinds, "write": _write, "inspect": _inspect}

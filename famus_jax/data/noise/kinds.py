@@ -7,7 +7,7 @@ redrawn example of class c (it may contain c itself). With the rate r the transi
 
 `apply_noise` redraws each example with chance r independently (`exact="no"`), or exactly
 floor(r N) examples of all (`"all"`, DivideMix), or floor(r n_c) of each class (`"class"`).
-The papers and codes behind the definitions are named in `noise_presets`.
+The papers and codes behind the definitions are named in `presets`.
 """
 
 from __future__ import annotations

@@ -22,18 +22,18 @@ class Preset(NamedTuple):
 
     Attributes:
       redraw: num_classes -> Q, float64[C, C].
-      exact: "no", "all" or "class".
-      num_classes: the only number of classes it is defined for, or None.
       expected: (rate, num_classes) -> expected share of wrong labels on balanced classes, from the
         published formula (written independently of `redraw`).
       note: what is particular.
+      exact: "no", "all" or "class".
+      num_classes: the only number of classes it is defined for, or None.
     """
 
     redraw: Callable[[int], np.ndarray]
-    exact: Exact
-    num_classes: int | None
     expected: Callable[[float, int], float]
     note: str
+    exact: Exact = "no"
+    num_classes: int | None = None
 
 
 def _inclusive(r: float, c: int) -> float:
@@ -45,82 +45,82 @@ def _whole(r: float, c: int) -> float:
     return r
 
 
-_MWNET = {
-    "symmetric": Preset(
-        kinds.uniform_redraw, "no", None, _inclusive, "'unif': the true class may be drawn"
-    ),
-    "flip": Preset(
-        lambda c: kinds.flip_to_some_redraw(c, 1, 1), "no", None, _whole, "one class, seed 1"
-    ),
-    "flip2": Preset(
-        lambda c: kinds.flip_to_some_redraw(c, 2, 1), "no", None, _whole, "two classes, seed 1"
-    ),
-    "hierarchical": Preset(
-        lambda c: kinds.hierarchical_redraw(), "no", 100, _whole, "CIFAR-100: other fine classes"
-    ),
-}
-
 PRESETS: dict[str, dict[str, Preset]] = {
-    "mwnet": _MWNET,
+    "mwnet": {
+        "symmetric": Preset(
+            redraw=kinds.uniform_redraw,
+            expected=_inclusive,
+            note="'unif': the true class may be drawn",
+        ),
+        "flip": Preset(
+            redraw=lambda c: kinds.flip_to_some_redraw(c, 1, 1),
+            expected=_whole,
+            note="one class, seed 1",
+        ),
+        "flip2": Preset(
+            redraw=lambda c: kinds.flip_to_some_redraw(c, 2, 1),
+            expected=_whole,
+            note="two classes, seed 1",
+        ),
+        "hierarchical": Preset(
+            redraw=lambda c: kinds.hierarchical_redraw(),
+            num_classes=100,
+            expected=_whole,
+            note="CIFAR-100: other fine classes",
+        ),
+    },
     "dividemix": {
         "symmetric": Preset(
-            kinds.uniform_redraw, "all", None, _inclusive, "exactly floor(r N) redrawn"
+            redraw=kinds.uniform_redraw,
+            exact="all",
+            expected=_inclusive,
+            note="exactly floor(r N) redrawn",
         ),
         "asymmetric": Preset(
-            lambda c: kinds.asymmetric_cifar10_redraw("dividemix"),
-            "all",
-            10,
-            lambda r, c: 0.5 * r,
-            "CIFAR-10 look-alikes, cat <-> dog; exactly floor(r N) examples chosen",
+            redraw=lambda c: kinds.asymmetric_cifar10_redraw("dividemix"),
+            exact="all",
+            num_classes=10,
+            expected=lambda r, c: 0.5 * r,
+            note="CIFAR-10 look-alikes, cat <-> dog; exactly floor(r N) examples chosen",
         ),
     },
     "l2r": {
         "uniform_flip": Preset(
-            kinds.uniform_but_last_redraw,
-            "no",
-            None,
-            _inclusive,
-            "the true class may be drawn, the last class never is",
+            redraw=kinds.uniform_but_last_redraw,
+            expected=_inclusive,
+            note="the true class may be drawn, the last class never is",
         ),
         "background_flip": Preset(
-            lambda c: kinds.background_redraw(c, kinds.random_class(c, 0)),
-            "no",
-            None,
-            _inclusive,
-            "all go to one class (ours is drawn with seed 0)",
+            redraw=lambda c: kinds.background_redraw(c, kinds.random_class(c, 0)),
+            expected=_inclusive,
+            note="all go to one class (ours is drawn with seed 0)",
         ),
     },
     "mlc": {
         "symmetric": Preset(
-            lambda c: kinds.uniform_redraw(c, inclusive=False),
-            "no",
-            None,
-            _whole,
-            "Wang et al. 2020, noise_type 2: never the true class",
+            redraw=lambda c: kinds.uniform_redraw(c, inclusive=False),
+            expected=_whole,
+            note="Wang et al. 2020, noise_type 2: never the true class",
         ),
         "symmetric_inclusive": Preset(
-            kinds.uniform_redraw,
-            "class",
-            None,
-            _inclusive,
-            "Wang et al. 2020, Uniform_noise.py: per class; their even spread over targets is "
+            redraw=kinds.uniform_redraw,
+            exact="class",
+            expected=_inclusive,
+            note="Wang et al. 2020, Uniform_noise.py: per class; their even spread over targets is "
             "random here",
         ),
     },
     "clid_mu": {
         "symmetric": Preset(
-            lambda c: kinds.uniform_redraw(c, inclusive=False),
-            "no",
-            None,
-            _whole,
-            "TopoFilter's build_uniform_P: never the true class",
+            redraw=lambda c: kinds.uniform_redraw(c, inclusive=False),
+            expected=_whole,
+            note="TopoFilter's build_uniform_P: never the true class",
         ),
         "asymmetric": Preset(
-            lambda c: kinds.asymmetric_cifar10_redraw("dividemix"),
-            "no",
-            10,
-            lambda r, c: 0.5 * r,
-            "CIFAR-10 look-alikes",
+            redraw=lambda c: kinds.asymmetric_cifar10_redraw("dividemix"),
+            num_classes=10,
+            expected=lambda r, c: 0.5 * r,
+            note="CIFAR-10 look-alikes",
         ),
     },
 }

@@ -4,7 +4,7 @@ A *transition matrix* P is float64[C, C]: `P[c, k]` is the chance that an exampl
 is labeled k; rows sum to 1. `corrupt_labels` draws one label per example from the row of its clean
 class, with randomness of (seed, id) alone, so that the table is the same in any order, on any
 number of hosts, for ever. The papers and codes behind the
-definitions are named in `noise_presets`.
+definitions are named in `presets`.
 """
 
 from __future__ import annotations

@@ -71,11 +71,11 @@ def list_folder(root: str | os.PathLike) -> FileList:
         paths += files
         labels += [number] * len(files)
     return FileList(
-        paths,
-        np.asarray(labels, np.int32),
-        [path.relative_to(base).as_posix() for path in paths],
-        tuple(folder.name for folder in classes),
-        base.name,
+        paths=paths,
+        labels=np.asarray(labels, np.int32),
+        ids=[path.relative_to(base).as_posix() for path in paths],
+        class_names=tuple(folder.name for folder in classes),
+        name=base.name,
     )
 
 
@@ -179,4 +179,6 @@ def list_table(
     if len(set(ids)) != len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
         raise ValueError(f"{source}: path {twice!r} occurs more than once; one row per image")
-    return FileList([base / i for i in ids], labels, ids, names, source.name)
+    return FileList(
+        paths=[base / i for i in ids], labels=labels, ids=ids, class_names=names, name=source.name
+    )

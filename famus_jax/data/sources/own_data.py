@@ -1,22 +1,16 @@
-"""The user's own data as `Examples`: image folders, tables, arrays, precomputed features."""
+"""The user's own data at a path, as `Examples`: image folders, tables of images, an `.npz`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from famus_jax.data import hashing
-from famus_jax.data.noise.transition import checked_labels
-from famus_jax.data.sources.file_lists import (
-    FileList,
-    list_folder,
-    list_table,
-    number_classes,
-    read_columns,
-)
+from famus_jax.data.sources.arrays import load_npz
+from famus_jax.data.sources.file_lists import FileList, list_folder, list_table
 from famus_jax.data.sources.images import read_images
 from famus_jax.data.types import Examples, take
 
@@ -50,148 +44,14 @@ def load_files(
         name = files.class_names[int(counts.argmin())]
         raise ValueError(f"{files.name}: class {name!r} has no readable image left")
     ids = np.asarray([files.ids[row] for row in kept], dtype=np.str_)
-    return Examples(images, labels, ids, len(files.class_names), files.name, files.class_names)
-
-
-def _load_array(path: Path, key: str | None = None) -> np.ndarray:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        if "pickle" in str(error):
-            raise ValueError(
-                f"{path} holds Python objects (a pickle), which could run code; save plain numeric "
-                "arrays: numpy.save(path, numpy.asarray(x, dtype='float32'))"
-            ) from None
-        raise
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        name = key or (loaded.files[0] if len(loaded.files) == 1 else "")
-        if name not in loaded.files:
-            raise ValueError(f"{path} has arrays {loaded.files}, none is {name!r}; name it")
-        try:
-            return loaded[name]
-        except ValueError as error:
-            raise ValueError(f"{path}: array {name!r} can't be read: {error}") from None
-
-
-def from_arrays(
-    images: np.ndarray,
-    labels: np.ndarray,
-    ids: Sequence[str] | np.ndarray | None = None,
-    *,
-    name: str,
-    num_classes: int | None = None,
-) -> Examples:
-    """Check arrays and wrap them.
-
-    Args:
-      images: uint8[N, H, W, C], uint8[N, H, W] (gray), or floats [N, D] (features; float32 after).
-      labels: integers [N] from 0.
-      ids: N unique strings; by default the row numbers, "row_0000017" (then the order of the file
-        must never change, or noise and splits go to other examples).
-      name: for messages.
-      num_classes: C; by default the highest label + 1.
-
-    Raises:
-      ValueError, TypeError: other shapes or dtypes, lengths that disagree, features that are not
-        finite, an empty class.
-    """
-    array = np.asarray(images)
-    if array.dtype == np.uint8 and array.ndim == 3:
-        array = array[..., None]
-    if array.dtype.kind == "f" and array.ndim >= 2:
-        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
-        if bad.size:
-            raise ValueError(f"{name}: row {bad[0]} is not finite ({bad.size} such rows)")
-        array = array.astype(np.float32)
-    elif array.dtype != np.uint8 or array.ndim != 4:
-        raise ValueError(
-            f"{name}: images are {array.dtype}{list(array.shape)}; expected uint8 [N, H, W, C] or "
-            "[N, H, W], or float features [N, D]"
-        )
-    count = int(num_classes) if num_classes is not None else int(np.max(labels, initial=-1)) + 1
-    values = checked_labels(labels, max(count, 1))
-    if len(values) != len(array) or len(array) == 0:
-        raise ValueError(
-            f"{name}: {len(values)} labels for {len(array)} images (at least 1 of each)"
-        )
-    empty = np.flatnonzero(np.bincount(values, minlength=count) == 0)
-    if empty.size:
-        raise ValueError(f"{name}: class {empty[0]} of {count} has no examples")
-    names = [f"row_{row:07d}" for row in range(len(values))] if ids is None else ids
-    checked = np.asarray(hashing.checked_ids(names, len(values)), dtype=np.str_)
-    return Examples(array, values, checked, count, name)
-
-
-def load_npz(
-    path: str | os.PathLike,
-    *,
-    images: str = "images",
-    labels: str = "labels",
-    ids: str = "ids",
-) -> Examples:
-    """An `.npz` file with arrays of images (or features), labels and, if present, ids.
-
-    Args:
-      path: the file; read without unpickling.
-      images, labels, ids: names of the arrays in it.
-
-    Raises:
-      FileNotFoundError, ValueError, TypeError: see `from_arrays`; an array that is missing.
-    """
-    source = _existing(path)
-    with np.load(source, allow_pickle=False) as file:
-        present = file.files
-    for name in (images, labels):
-        if name not in present:
-            raise ValueError(f"{source} has no array {name!r}; it has {present}")
-    return from_arrays(
-        _load_array(source, images),
-        _load_array(source, labels),
-        _load_array(source, ids) if ids in present else None,
-        name=source.name,
+    return Examples(
+        images=images,
+        labels=labels,
+        ids=ids,
+        num_classes=len(files.class_names),
+        name=files.name,
+        class_names=files.class_names,
     )
-
-
-def load_features(
-    features: str | os.PathLike,
-    labels: str | os.PathLike,
-    *,
-    label_column: str = "label",
-    id_column: str | None = None,
-) -> Examples:
-    """Precomputed features of any modality.
-
-    Args:
-      features: `.npy` or `.npz` (one array), floats [N, D].
-      labels: `.npy`, `.npz` (integers [N]), `.csv` or `.parquet` (in the same order).
-      label_column: of a table; class numbers or names.
-      id_column: of a table, ids of the examples; row numbers by default.
-
-    Returns:
-      `Examples` with float32 "images" [N, D].
-    """
-    source, target = _existing(features), _existing(labels)
-    ids = None
-    if target.suffix in (".csv", ".parquet"):
-        wanted = [label_column] + ([id_column] if id_column else [])
-        columns = read_columns(target, wanted)
-        values, _ = number_classes(columns[label_column], str(target))
-        ids = [str(v) for v in columns[id_column]] if id_column else None
-    else:
-        values = _load_array(target)
-    array = _load_array(source)
-    if array.dtype.kind != "f":
-        raise ValueError(f"{source}: features are {array.dtype}; expected floats [N, D]")
-    return from_arrays(array, values, ids, name=source.name)
-
-
-def _existing(path: str | os.PathLike) -> Path:
-    source = Path(path).expanduser()
-    if not source.is_file():
-        raise FileNotFoundError(f"no file at {source.absolute()}")
-    return source
 
 
 def held_out(labels: np.ndarray, ids: np.ndarray, part: str) -> np.ndarray:
@@ -213,6 +73,46 @@ def held_out(labels: np.ndarray, ids: np.ndarray, part: str) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
+def list_path(path: str | os.PathLike, split: str = "all") -> FileList:
+    """The image files that a path of the user's means, with their labels; nothing is read yet.
+
+    Args:
+      path: a folder of class folders; or with folders "train" and "test" of class folders; or a
+        `.csv`/`.parquet` of paths and labels (columns "path", "label").
+      split: "train", "test" or "all". Data in one piece are split by `held_out`.
+
+    Raises:
+      FileNotFoundError, ValueError: see `list_folder`, `list_table`; classes that differ between
+        the folders "train" and "test".
+    """
+    source = Path(path).expanduser()
+    if source.is_dir() and split != "all" and (source / "train").is_dir():
+        files = list_folder(source / split)
+        expected = list_folder(source / "train").class_names
+        if files.class_names != expected:
+            odd = sorted(set(files.class_names) ^ set(expected))
+            raise ValueError(f"{source}: {split!r} and 'train' have different class folders: {odd}")
+        ids = [f"{split}/{i}" for i in files.ids]
+        return files._replace(ids=ids, name=f"{source.name}/{split}")
+    if source.is_dir():
+        files = list_folder(source)
+    elif source.suffix in (".csv", ".parquet"):
+        files = list_table(source)
+    elif not source.exists():
+        raise FileNotFoundError(f"no data at {source.absolute()}")
+    else:
+        raise ValueError(
+            f"{source.name!r}: expected a folder, .csv, .parquet or .npz (features in .npy: "
+            "load_features)"
+        )
+    rows = held_out(files.labels, np.asarray(files.ids), split)
+    return files._replace(
+        paths=[files.paths[row] for row in rows],
+        labels=files.labels[rows],
+        ids=[files.ids[row] for row in rows],
+    )
+
+
 def load_path(
     path: str | os.PathLike,
     split: str = "all",
@@ -224,47 +124,16 @@ def load_path(
     """Load the user's data from one path, whatever they are.
 
     Args:
-      path: a folder of class folders; or with folders "train" and "test" of class folders; a
-        `.csv`/`.parquet` of paths and labels (columns "path", "label"); an `.npz` with
-        "images" and "labels".
+      path: as in `list_path`, or an `.npz` with "images" and "labels".
       split: "train", "test" or "all". Data in one piece are split by `held_out`.
       size, channels, tolerance: for image files, see `images.read_images`.
 
     Raises:
-      FileNotFoundError, ValueError: see the loaders of this file.
+      FileNotFoundError, ValueError: see `list_path`, `load_files`, `load_npz`.
     """
     source = Path(path).expanduser()
-    options = {"size": size, "channels": channels, "tolerance": tolerance}
-    if source.is_dir():
-        named = source / split
-        if split != "all" and (source / "train").is_dir():
-            files = list_folder(named)
-            if split != "train":
-                expected = list_folder(source / "train").class_names
-                if files.class_names != expected:
-                    odd = sorted(set(files.class_names) ^ set(expected))
-                    raise ValueError(
-                        f"{source}: {split!r} and 'train' have different class folders: {odd}"
-                    )
-            ids = [f"{split}/{i}" for i in files.ids]
-            return load_files(files._replace(ids=ids, name=f"{source.name}/{split}"), **options)
-        files = list_folder(source)
-    elif source.suffix in (".csv", ".parquet"):
-        files = list_table(source)
-    elif source.suffix == ".npz":
+    if source.suffix == ".npz" and not source.is_dir():
         examples = load_npz(source)
         return take(examples, held_out(examples.labels, examples.ids, split))
-    elif not source.exists():
-        raise FileNotFoundError(f"no data at {source.absolute()}")
-    else:
-        raise ValueError(
-            f"{source.name!r}: expected a folder, .csv, .parquet or .npz (features in .npy: "
-            "load_features)"
-        )
-    rows = held_out(files.labels, np.asarray(files.ids), split)
-    chosen = files._replace(
-        paths=[files.paths[row] for row in rows],
-        labels=files.labels[rows],
-        ids=[files.ids[row] for row in rows],
-    )
-    return load_files(chosen, **options)
+    files = list_path(source, split)
+    return load_files(files, size=size, channels=channels, tolerance=tolerance)

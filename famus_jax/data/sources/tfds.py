@@ -1,4 +1,4 @@
-"""Image-classification sets as plain arrays with stable example ids."""
+"""Prepared tfds sets as plain arrays with stable example ids, read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from famus_jax.data.sources.images import checked_size, resize
-from famus_jax.data.sources.own_data import load_path
 from famus_jax.data.types import Examples
-
-__all__ = ["Column", "Examples", "default_data_dir", "load_column", "load_source", "open_builder"]
 
 OURS = {
     "famus_digits": ("famus_jax.data.sources.builders.famus_digits", "FamusDigits"),
@@ -115,49 +112,15 @@ def open_builder(name: str, data_dir: str | os.PathLike | None = None) -> Any:
     return builder
 
 
-def is_path(name: str) -> bool:
-    """Whether a source name is a path to the user's own data rather than a tfds name."""
-    starts = (".", "/", "~", "\\")
-    return (
-        name.startswith(starts)
-        or name.endswith((".csv", ".parquet", ".npz"))
-        or os.path.isabs(name)
-    )
-
-
-def load_source(
+def load_tfds(
     name: str,
     split: str,
     data_dir: str | os.PathLike | None = None,
     *,
     size: int | tuple[int, int] | None = None,
-    tolerance: float = 0.0,
     label_key: str = "label",
 ) -> Examples:
-    """Load one split of a tfds image-classification set, without TensorFlow.
-
-    Args:
-      name: "famus_digits" (prepared on first use), or any tfds set that is prepared in
-        `data_dir` as ArrayRecord, with the features "image", "label" and, if it has one, "id".
-        Without an id, examples are named by split and record number, "train_0000017"; such ids
-        are stable for one version of the builder, which then is part of `Examples.name`. Or a path
-        to the user's own data, recognized by its start ("./", "/", "~", "../") or its suffix
-        (.csv, .parquet, .npz): see `own_data.load_path`.
-      split: a name in the builder, "train"; "train", "test" or "all" of own data.
-      data_dir: see `open_builder`.
-      size: fit every image to this height and width (see `images.fit`), e.g. 32 for the 84-pixel
-        Mini-ImageNet; None keeps the images' own, which then must be one.
-      tolerance: share of the user's own image files that may be unreadable.
-      label_key: the feature that is the label, e.g. "worse_label" of cifar10_n.
-
-    Returns:
-      `Examples`, in the order of the files (which for tfds is *not* torchvision's: align by id).
-
-    Raises:
-      FileNotFoundError, ValueError: see `open_builder`; an unknown split; images of several sizes.
-    """
-    if is_path(name):
-        return load_path(name, split, size=size, tolerance=tolerance)
+    """One split of a prepared set in memory; arguments and errors as in `load_source`."""
     builder = _builder_with(name, split, data_dir, ("image", label_key))
     pair = checked_size(size)
     images: np.ndarray | None = None
@@ -179,12 +142,12 @@ def load_source(
         raise ValueError(f"{name!r}: split {split!r} is empty")
     feature = builder.info.features[label_key]
     return Examples(
-        images,
-        np.asarray(labels, np.int32),
-        np.asarray(ids, dtype=np.str_),
-        int(feature.num_classes),
-        f"{name.partition(':')[0]}:{builder.info.version}/{split}",
-        tuple(feature.names or ()),
+        images=images,
+        labels=np.asarray(labels, np.int32),
+        ids=np.asarray(ids, dtype=np.str_),
+        num_classes=int(feature.num_classes),
+        name=f"{name.partition(':')[0]}:{builder.info.version}/{split}",
+        class_names=tuple(feature.names or ()),
     )
 
 
@@ -213,7 +176,7 @@ def load_column(
     "is_clean" of controlled_noisy_web_labels.
 
     Args:
-      name, split, data_dir: as in `load_source` (a tfds set).
+      name, split, data_dir: as in `load_tfds`.
       key: the feature, one number per example.
 
     Raises:

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from famus_jax.data.sources.arrays import from_arrays
 from famus_jax.data.sources.images import checked_size, decode
-from famus_jax.data.sources.own_data import from_arrays
 from famus_jax.data.types import Examples
 
 Value = list[Any]  # of bytes, int or float

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from famus_jax.data.augment.device import Flip, PadCrop, chain, image_keys, pad_crop_flip, shift
+from famus_jax.data.augment.crop_flip import Flip, PadCrop, crop_flip, shift
+from famus_jax.data.augment.device import chain, image_keys
 
 IMAGES = np.random.default_rng(0).uniform(size=(64, 6, 5, 2)).astype(np.float32)
 
@@ -60,7 +61,7 @@ def test_shift_by_one_brings_in_zeros():
 
 def test_cutting_the_batch_changes_nothing():
     # Fails if an augmentation draws for the batch as a whole.
-    augment = pad_crop_flip(2)
+    augment = crop_flip(2)
     keys = image_keys(jax.random.key(5), 64)
     whole = run(augment, keys, jnp.asarray(IMAGES))
     np.testing.assert_array_equal(run(augment, jax.random.key(5), jnp.asarray(IMAGES)), whole)
@@ -70,9 +71,9 @@ def test_cutting_the_batch_changes_nothing():
 
 def test_equal_settings_are_equal_values():
     # Fails if a closure is compared by identity: each stream would compile again.
-    assert pad_crop_flip(4) == pad_crop_flip(4)
-    assert hash(pad_crop_flip(4)) == hash(chain(PadCrop(4, "reflect"), Flip(0.5)))
-    assert pad_crop_flip(4) != pad_crop_flip(3)
+    assert crop_flip(4) == crop_flip(4)
+    assert hash(crop_flip(4)) == hash(chain(PadCrop(4, "reflect"), Flip(0.5)))
+    assert crop_flip(4) != crop_flip(3)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,12 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from famus_jax.data.augment import color
 from famus_jax.data.augment import host as host_augment
-from famus_jax.data.augment.device import Flip, PadCrop, image_keys, two_views
+from famus_jax.data.augment.color_jitter import ColorJitter
+from famus_jax.data.augment.crop_flip import Flip, PadCrop
+from famus_jax.data.augment.cutout import Cutout
+from famus_jax.data.augment.device import image_keys, two_views
 from famus_jax.data.augment.randaugment import OPERATIONS, RandAugment, apply_operation, warp
-from famus_jax.data.augment.strong import ColorJitter, Cutout, RandomResizedCrop
+from famus_jax.data.augment.random_resized_crop import RandomResizedCrop
 from famus_jax.data.batches.in_memory import in_memory_stream
 
 PIXELS = np.random.default_rng(0).integers(30, 200, (3, 32, 24, 3)).astype(np.uint8)

@@ -5,14 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from famus_jax.data.augment.device import chain, pad_crop_flip
-from famus_jax.data.batches import in_memory as batches
-from famus_jax.data.batches.in_memory import (
-    batch_indices,
-    epoch_indices,
-    evaluation_batches,
-    in_memory_stream,
-)
+from famus_jax.data.augment.crop_flip import crop_flip
+from famus_jax.data.augment.device import chain
+from famus_jax.data.batches.evaluation import evaluation_batches
+from famus_jax.data.batches.in_memory import gather_batch, in_memory_stream
+from famus_jax.data.batches.order import batch_indices, epoch_indices
 from famus_jax.data.batches.pixels import channel_statistics
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3)).astype(np.uint8)
@@ -73,7 +70,7 @@ def test_batch_holds_the_right_rows():
 
 def test_any_step_without_the_ones_before():
     # Fails if the stream carries state: resuming would change the run.
-    make = lambda: in_memory_stream(IMAGES, LABELS, 6, seed=2, augment=pad_crop_flip(2))  # noqa: E731
+    make = lambda: in_memory_stream(IMAGES, LABELS, 6, seed=2, augment=crop_flip(2))  # noqa: E731
     one, other = make(), make()
     walked = [one.batch(t) for t in range(9)]
     jumped = other.batch(8)
@@ -85,8 +82,8 @@ def test_any_step_without_the_ones_before():
 def test_augmentation_differs_between_steps_and_seeds():
     # The same image at each step: fails if the key ignores the step.
     same = np.broadcast_to(IMAGES[:1], IMAGES.shape)
-    stream = in_memory_stream(same, LABELS, 8, seed=0, augment=pad_crop_flip(2))
-    other = in_memory_stream(same, LABELS, 8, seed=1, augment=pad_crop_flip(2))
+    stream = in_memory_stream(same, LABELS, 8, seed=0, augment=crop_flip(2))
+    other = in_memory_stream(same, LABELS, 8, seed=1, augment=crop_flip(2))
     first = np.asarray(stream.batch(0)["image"])
     assert not np.array_equal(first, stream.batch(1)["image"])
     assert not np.array_equal(first, other.batch(0)["image"])
@@ -96,7 +93,7 @@ def test_augmentation_differs_between_steps_and_seeds():
 @pytest.mark.parametrize("hosts", [2, 4])
 def test_hosts_together_see_the_stream_of_one(hosts):
     make = lambda h, n: in_memory_stream(  # noqa: E731
-        IMAGES, LABELS, 8, seed=3, augment=pad_crop_flip(1), host_index=h, host_count=n
+        IMAGES, LABELS, 8, seed=3, augment=crop_flip(1), host_index=h, host_count=n
     )
     for step in (0, 5):
         whole = make(0, 1).batch(step)
@@ -107,13 +104,13 @@ def test_hosts_together_see_the_stream_of_one(hosts):
 
 def test_streams_of_equal_shapes_share_one_compilation():
     # Fails if arrays are closed over, or an augmentation is compared by identity.
-    count = batches._gather_batch._cache_size
+    count = gather_batch._cache_size
     images = np.zeros((21, 5, 5, 1), np.uint8)
     labels = np.zeros(21, np.int64)
-    in_memory_stream(images, labels, 4, seed=0, augment=chain(pad_crop_flip(1))).batch(0)
+    in_memory_stream(images, labels, 4, seed=0, augment=chain(crop_flip(1))).batch(0)
     before = count()
     second = in_memory_stream(
-        images + 1, labels, 4, seed=9, augment=chain(pad_crop_flip(1)), indices=np.arange(7)
+        images + 1, labels, 4, seed=9, augment=chain(crop_flip(1)), indices=np.arange(7)
     )
     for step in range(3):
         second.batch(step)
@@ -122,7 +119,7 @@ def test_streams_of_equal_shapes_share_one_compilation():
 
 def test_no_hidden_transfer():
     # A training loop under a transfer guard must be able to draw its batches.
-    stream = in_memory_stream(IMAGES, LABELS, 4, seed=0, augment=pad_crop_flip(1))
+    stream = in_memory_stream(IMAGES, LABELS, 4, seed=0, augment=crop_flip(1))
     evaluation = evaluation_batches(IMAGES, LABELS, 8)
     with jax.transfer_guard("disallow"):
         stream.batch(0)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from famus_jax.data.augment import host as host_augment
-from famus_jax.data.augment.device import pad_crop_flip
+from famus_jax.data.augment.crop_flip import crop_flip
 from famus_jax.data.batches.in_memory import in_memory_stream
 from famus_jax.data.batches.streaming import host_numbers, streaming
 from famus_jax.data.sources.file_lists import list_folder
@@ -19,7 +19,7 @@ pytest.importorskip("grain")
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 6, 6, 3)).astype(np.uint8)
 LABELS = np.arange(30) % 5
-KEYWORDS = {"seed": 3, "augment": pad_crop_flip(2), "normalize": (0.5, 0.2)}
+KEYWORDS = {"seed": 3, "augment": crop_flip(2), "normalize": (0.5, 0.2)}
 
 
 def equal(one, other):

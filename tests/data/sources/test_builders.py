@@ -4,8 +4,9 @@ import dummies
 import numpy as np
 import pytest
 
+from famus_jax.data.sources.load import load_source
 from famus_jax.data.sources.random_access import TfdsSource
-from famus_jax.data.sources.tfds import load_column, load_source
+from famus_jax.data.sources.tfds import load_column
 from famus_jax.data.types import content_digest
 
 

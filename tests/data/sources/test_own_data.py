@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from famus_jax.data.sources import own_data
+from famus_jax.data.sources import arrays, own_data
 from famus_jax.data.sources.file_lists import list_folder, list_table, number_classes
-from famus_jax.data.sources.tfds import load_source
+from famus_jax.data.sources.load import load_source
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 6, 5, 3)).astype(np.uint8)
@@ -133,8 +133,8 @@ def test_npz_and_features(tmp_path):
     (tmp_path / "y.csv").write_text(
         "key,label\n" + "".join(f"k{i},{'abc'[y]}\n" for i, y in enumerate(labels))
     )
-    by_array = own_data.load_features(tmp_path / "x.npy", tmp_path / "y.npy")
-    by_table = own_data.load_features(tmp_path / "x.npy", tmp_path / "y.csv", id_column="key")
+    by_array = arrays.load_features(tmp_path / "x.npy", tmp_path / "y.npy")
+    by_table = arrays.load_features(tmp_path / "x.npy", tmp_path / "y.csv", id_column="key")
     np.testing.assert_array_equal(by_array.images, features.astype(np.float32))
     np.testing.assert_array_equal(by_table.labels, labels)
     assert by_table.ids[5] == "k5"
@@ -157,30 +157,30 @@ def test_label_names_and_numbers():
         (lambda d: list_table(d / "t.csv", label_column="z"), ValueError, "no column 'z'"),
         (lambda d: list_table(d / "t.csv"), ValueError, "row 1 has no label"),
         (lambda d: list_table(d / "t.txt"), FileNotFoundError, "no table at"),
-        (lambda d: own_data.load_npz(d / "p.npz"), ValueError, "can't be read"),
-        (lambda d: own_data.load_npz(d / "q.npz"), ValueError, "no array 'labels'"),
+        (lambda d: arrays.load_npz(d / "p.npz"), ValueError, "can't be read"),
+        (lambda d: arrays.load_npz(d / "q.npz"), ValueError, "no array 'labels'"),
         (lambda d: own_data.load_path(d / "a", size=0), ValueError, "size = 0"),
         (lambda d: own_data.load_path(d / "a", tolerance=2), ValueError, "tolerance = 2"),
         (lambda d: own_data.load_path(d / "a", channels=4), ValueError, "channels = 4"),
         (lambda d: number_classes(["0", "2"], "t"), ValueError, "class 1 has no examples"),
         (lambda d: number_classes(["-1", "0"], "t"), ValueError, "label -1 is negative"),
         (
-            lambda d: own_data.from_arrays(PIXELS, np.arange(3), name="n"),
+            lambda d: arrays.from_arrays(PIXELS, np.arange(3), name="n"),
             ValueError,
             "3 labels for 12 images",
         ),
         (
-            lambda d: own_data.from_arrays(PIXELS / 2, np.zeros(12, int), name="n", num_classes=2),
+            lambda d: arrays.from_arrays(PIXELS / 2, np.zeros(12, int), name="n", num_classes=2),
             ValueError,
             "class 1 of 2 has no examples",
         ),
         (
-            lambda d: own_data.from_arrays(np.full((2, 2), np.nan), [0, 1], name="n"),
+            lambda d: arrays.from_arrays(np.full((2, 2), np.nan), [0, 1], name="n"),
             ValueError,
             "row 0 is not finite",
         ),
         (
-            lambda d: own_data.from_arrays(PIXELS.astype(int), np.zeros(12, int), name="n"),
+            lambda d: arrays.from_arrays(PIXELS.astype(int), np.zeros(12, int), name="n"),
             ValueError,
             "expected uint8",
         ),

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from famus_jax.data import hashing
-from famus_jax.data.sources.tfds import _prepared_dir, load_source
+from famus_jax.data.sources.load import load_source
+from famus_jax.data.sources.tfds import _prepared_dir
 from famus_jax.data.types import first_classes
 
 

@@ -24,7 +24,7 @@ Clothing1M is handed out by its authors on request (https://github.com/Cysu/nois
     clean_test_key_list.txt   one line per image, "images/0/00/name.jpg"
     noisy_label_kv.txt        clean_label_kv.txt     lines "images/0/00/name.jpg 4"
     images/0/00/name.jpg …
-<manual_dir> is <data_dir>/downloads/manual. Then stream it: stream_sources.TfdsSource(
+<manual_dir> is <data_dir>/downloads/manual. Then stream it: famus_jax.data.TfdsSource(
 "famus_clothing1m", "train", data_dir).
 """
 

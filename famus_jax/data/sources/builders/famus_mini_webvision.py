@@ -23,7 +23,7 @@ WebVision 1.0 is downloaded by hand from https://data.vision.ee.ethz.ch/cvl/webv
     google/q0001/…                     training images (from google_resized_256.tar)
     val_images_256/val000001.jpg …     validation images (from val_images_resized.tar)
 <manual_dir> is <data_dir>/downloads/manual. Then load_source("famus_mini_webvision", "train",
-data_dir, size=…), or stream it: stream_sources.TfdsSource.
+data_dir, size=…), or stream it: famus_jax.data.TfdsSource.
 """
 
 _CITATION = """@article{li2017webvision, title={WebVision Database: Visual Learning and
