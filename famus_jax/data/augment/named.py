@@ -52,13 +52,13 @@ def named_augment(spec: Any, where: str = "augment") -> Augmentation | None:
     >>> named_augment(["flip", {"kind": "cutout", "size": 4}])
     Chain(steps=(Flip(probability=0.5), Cutout(size=4, fill=0.0)))
     """
-    if spec == "none":
+    if spec in ("none", ["none"], ("none",)):
         return None
     if not isinstance(spec, list | tuple):
         return _one(spec, where)
-    if len(spec) == 1:
-        return named_augment(spec[0], f"{where}[0]")
     steps = [_one(part, f"{where}[{number}]") for number, part in enumerate(spec)]
+    if len(steps) == 1:
+        return steps[0]
     return chain(*steps) if steps else None
 
 
@@ -92,7 +92,7 @@ def _one(spec: Any, where: str) -> Augmentation:
             '{"kind": "cutout", "size": 16}, or a list of such'
         )
     if kind == "none":
-        raise ValueError(f'{where}: "none" stands alone; leave it out of a list')
+        raise ValueError(f'{where}: "none" stands alone, without arguments or a list')
     _known(kind, NAMES, where)
     make = KINDS[kind]
     for name in arguments:
