@@ -1,7 +1,7 @@
 """Flax Linen networks: logits only, the norm and the dtype are arguments.
 
-Every network is called as ``module.apply(variables, images, train=bool)`` with floating-point
-images ``[n, H, W, C]`` and returns logits ``[n, num_classes]``.
+Every network is called as `module.apply(variables, images, train=bool)` with floating-point
+images `[n, H, W, C]` and returns logits `[n, num_classes]`.
 """
 
 from famus_jax.models.build import MODELS, build_model

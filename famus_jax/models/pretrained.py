@@ -1,17 +1,17 @@
 """ImageNet weights for ResNet-50, from tensors in torchvision's naming.
 
-Only safetensors files are read: they hold numbers and nothing that could be executed. (A ``.pth``
-file is a pickle; convert it once, where you trust it, with ``safetensors.torch.save_file``.)
+Only safetensors files are read: they hold numbers and nothing that could be executed. (A `.pth`
+file is a pickle; convert it once, where you trust it, with `safetensors.torch.save_file`.)
 
 | torchvision | here |
 |---|---|
-| ``conv1``, ``bn1`` | ``stem``, ``stem_norm`` |
-| ``layer{s}.{b}.conv{i}``, ``.bn{i}`` | ``stage{s}_block{b}`` / ``conv{i}``, ``norm{i}`` |
-| ``layer{s}.{b}.downsample.0``, ``.1`` | ``stage{s}_block{b}`` / ``shortcut``, ``shortcut_norm`` |
-| ``fc`` | ``head`` |
-| ``weight`` [out, in, h, w] or [out, in] | ``kernel`` [h, w, in, out] or [in, out] |
-| ``weight`` [c] | ``scale`` [c] |
-| ``running_mean``, ``running_var`` | ``mean``, ``var`` in the collection ``batch_stats`` |
+| `conv1`, `bn1` | `stem`, `stem_norm` |
+| `layer{s}.{b}.conv{i}`, `.bn{i}` | `stage{s}_block{b}` / `conv{i}`, `norm{i}` |
+| `layer{s}.{b}.downsample.0`, `.1` | `stage{s}_block{b}` / `shortcut`, `shortcut_norm` |
+| `fc` | `head` |
+| `weight` [out, in, h, w] or [out, in] | `kernel` [h, w, in, out] or [in, out] |
+| `weight` [c] | `scale` [c] |
+| `running_mean`, `running_var` | `mean`, `var` in the collection `batch_stats` |
 
 torchvision's weights expect RGB images scaled to [0, 1], less the mean (0.485, 0.456, 0.406) and
 divided by (0.229, 0.224, 0.225).
@@ -34,17 +34,19 @@ def load_resnet50_safetensors(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads the weights of a ResNet-50 from a safetensors file in torchvision's naming.
 
-    **Arguments:**
+    Args:
+      path: the file.
+      head: whether the last dense layer is wanted. For another set of classes pass False and put
+        the trunk into a fresh network's parameters: `params = {**params, **trunk}`.
 
-    - `path`: the file.
-    - `head`: whether the last dense layer is wanted. For another set of classes pass False and put
-      the trunk into a fresh network's parameters: ``params = {**params, **trunk}``.
+    Returns:
+      `(params, model_state)` for `build_model("resnet_50", classes)`, float32;
+      `model_state` is `{"batch_stats": ...}`.
 
-    **Returns:** ``(params, model_state)`` for ``build_model("resnet_50", classes)``, float32;
-    `model_state` is ``{"batch_stats": ...}``.
-
-    **Raises:** `ImportError` if `safetensors` isn't installed; `FileNotFoundError`; `ValueError` if
-    the file isn't safetensors, or as `resnet50_from_torchvision`.
+    Raises:
+      ImportError: `safetensors` isn't installed.
+      FileNotFoundError: there is no such file.
+      ValueError: the file isn't safetensors, or as `resnet50_from_torchvision`.
     """
     try:
         from safetensors import SafetensorError  # pyright: ignore[reportMissingImports]
@@ -71,15 +73,16 @@ def resnet50_from_torchvision(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Translates tensors by torchvision's names into the variables of our `ResNet50`.
 
-    **Arguments:**
+    Args:
+      tensors: arrays by name; `num_batches_tracked` entries are ignored.
+      head: whether `fc` is wanted, see `load_resnet50_safetensors`.
 
-    - `tensors`: arrays by name; ``num_batches_tracked`` entries are ignored.
-    - `head`: whether ``fc`` is wanted, see `load_resnet50_safetensors`.
+    Returns:
+      `(params, model_state)`, float32.
 
-    **Returns:** ``(params, model_state)``, float32.
-
-    **Raises:** `ValueError` naming the tensors that are missing, unknown, or of another shape than
-    ResNet-50's.
+    Raises:
+      ValueError: names the tensors that are missing, unknown, or of another shape than
+        ResNet-50's.
     """
     wanted = _expected(_num_classes(tensors) if head else 1)
     if not head:
@@ -120,7 +123,7 @@ _LEAVES = {"bias": "bias", "running_mean": "mean", "running_var": "var"}
 
 
 def _translate(name: str, ndim: int) -> tuple[str, ...]:
-    """Path of the torchvision tensor `name` among our variables; ``()`` if it has none."""
+    """Path of the torchvision tensor `name` among our variables; `()` if it has none."""
     layer, _, leaf = name.rpartition(".")
     leaf = _LEAVES.get(leaf, ("scale" if ndim == 1 else "kernel") if leaf == "weight" else "")
     collection = "batch_stats" if leaf in ("mean", "var") else "params"
