@@ -1,5 +1,7 @@
 """ImageNet weights for ResNet-50, from tensors in torchvision's naming.
 
+`load_trunk` reads all but the last layer, and `with_trunk` puts it into a fresh network's variables.
+
 Only safetensors files are read: they hold numbers and nothing that could be executed. (A `.pth`
 file is a pickle; convert it once, where you trust it, with `safetensors.torch.save_file`.)
 
@@ -27,6 +29,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.models.resnet import ResNet50
+
+# Names of `MODELS` whose weights can be read.
+PRETRAINED = ("resnet_50",)
+
+Variables = tuple[dict[str, Any], dict[str, Any]]  # (params, model_state)
+
+
+def load_trunk(path: str | os.PathLike[str]) -> Variables:
+    """All of a file's ResNet-50 but its head, as numpy arrays; see `load_resnet50_safetensors`."""
+    return jax.device_get(load_resnet50_safetensors(path, head=False))
+
+
+def with_trunk(fresh: Variables, trunk: Variables) -> Variables:
+    """A fresh network with a trunk from a file: only the head stays as it was drawn.
+
+    Args:
+      fresh: (params, model_state) of `build_model("resnet_50", classes)`.
+      trunk: what `load_trunk` gives. It is copied, so that donating the result leaves it whole.
+
+    Raises:
+      ValueError: the network is not the one of the file; names the first variable that differs.
+    """
+    here, there = ({**_shapes(v[0]), **_shapes(v[1])} for v in (fresh, trunk))
+    here = {path: shape for path, shape in here.items() if not path.startswith("head/")}
+    for path in sorted(here.keys() | there.keys()):
+        if here.get(path) != there.get(path):
+            raise ValueError(
+                f"{path} has shape {there.get(path, 'none')} in the file and "
+                f"{here.get(path, 'none')} in the network. The weights are of ResNet-50 with "
+                "BatchNorm for RGB images: leave `blocks` and `norm` as they are, and give images "
+                "with 3 channels."
+            )
+    copied = jax.tree.map(jnp.array, trunk)
+    return {**fresh[0], **copied[0]}, {**fresh[1], **copied[1]}
 
 
 def load_resnet50_safetensors(
@@ -117,6 +153,11 @@ def resnet50_from_torchvision(
             f"{missing[:5]}, {len(unknown)} unknown {unknown[:5]}."
         )
     return variables["params"], {"batch_stats": variables["batch_stats"]}
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {"/".join(entry.key for entry in path): np.shape(leaf) for path, leaf in leaves}
 
 
 _LEAVES = {"bias": "bias", "running_mean": "mean", "running_var": "var"}
