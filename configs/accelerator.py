@@ -78,7 +78,7 @@ def get_config(variant: str = "wrn_28_2") -> ConfigDict:
                 "noise_rate": 0.6,
                 "trusted_per_class": 100,
                 "validation_per_class": 100,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": variant, "overrides": {}},
             "schedule": {

@@ -50,7 +50,7 @@ def get_config(variant: str = "40") -> ConfigDict:
                 "noise_rate": 0.6 if variant == "60" else 0.4,
                 "trusted_per_class": 100,
                 "validation_per_class": 100,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": "wrn_28_10", "overrides": {}},
             "schedule": {

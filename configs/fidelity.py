@@ -119,7 +119,7 @@ def _cifar10(config: Any) -> None:
             "validation_per_class": 20,
             "max_train": 5000,
             "max_test": 3000,
-            "augment": "pad_crop_flip",
+            "augment": "crop_flip",
         }
     )
     config.model.update({"name": "wrn_28_2", "overrides": {"depth": 16}})

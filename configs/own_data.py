@@ -36,7 +36,7 @@ def get_config(variant: str = "trusted") -> ConfigDict:
                 "validation_per_class": 5,
                 "image_size": 32,
                 "noise": "none",
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": "cnn", "overrides": {}},
             "schedule": {

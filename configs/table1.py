@@ -71,7 +71,7 @@ def get_config(variant: str = "cifar10_mwnet_40") -> ConfigDict:
                 "noise_rate": int(noise) / 100,
                 "trusted_per_class": 1000 // classes,
                 "validation_per_class": 1000 // classes,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {
                 "name": "wrn_28_10",

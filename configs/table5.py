@@ -70,7 +70,7 @@ def get_config(variant: str = "cifar10_60") -> ConfigDict:
                 "noise_rate": int(noise) / 100,
                 "trusted_per_class": 0,
                 "validation_per_class": 1000 // classes,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": "preact_resnet_18", "overrides": {}},
             "schedule": {

@@ -81,7 +81,7 @@ def get_config(variant: str = "cifar10_100") -> ConfigDict:
                 "imbalance_profile": "mwnet",
                 "trusted_per_class": TRUSTED,
                 "validation_per_class": held_out,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": "resnet_32", "overrides": {"cosine_head": True} if ldam else {}},
             "schedule": {

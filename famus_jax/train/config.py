@@ -17,6 +17,7 @@ from famus_jax.train.build import build_estimator
 from famus_jax.train.choices import one_of
 from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.methods import METHODS
+from famus_jax.train.pretrained import check_pretrained
 from famus_jax.train.pseudo_clean_config import PseudoCleanConfig, check_pseudo_clean
 from famus_jax.train.sections import (
     LabelCorrectionConfig,
@@ -88,9 +89,11 @@ def default_config() -> Any:
 
     Fields that a config file leaves alone can then be changed on the command line too.
     """
-    from ml_collections import ConfigDict
+    from ml_collections import ConfigDict, FieldReference
 
     values = {name: dataclasses.asdict(section()) for name, section in _SECTIONS.items()}
+    # A name, a dict or a list of them: a plain field would take the default's type only.
+    values["data"]["augment"] = FieldReference(values["data"]["augment"], field_type=object)
     return ConfigDict({**values, "runs": (), "seeds": (0,)})
 
 
@@ -131,6 +134,7 @@ def _check(config: ExperimentConfig) -> None:
     schedule = config.schedule
     check_data(config.data)
     one_of(config.model.dtype, ("float32", "bfloat16"), "model.dtype")
+    check_pretrained(config.model)
     one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
     one_of(config.meta.optimizer, ("sgd", "adam"), "meta.optimizer")
     one_of(config.meta.normalise, ("sum", "n"), "meta.normalise")

@@ -13,12 +13,14 @@ import numpy as np
 from famus_jax.adapters import linen_forward, linen_init
 from famus_jax.core.forwards import compute_in
 from famus_jax.core.linearize import Forward
+from famus_jax.data.augment.named import check_augment, named_augment
 from famus_jax.models import build_model
 from famus_jax.train import data_setup
 from famus_jax.train.config import ExperimentConfig, RunConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.evaluation import Evaluator
 from famus_jax.train.placement import ONE_DEVICE, Placement
+from famus_jax.train.pretrained import from_trunk, read_pretrained
 
 PyTree = Any
 
@@ -68,10 +70,16 @@ class Seeded(NamedTuple):
 def make_setting(
     config: ExperimentConfig, workdir: Path, placement: Placement = ONE_DEVICE
 ) -> Setting:
-    """Reads the data and builds the network. Raises what `load_sources` and `build_model` raise."""
+    """Reads the data and builds the network.
+
+    Raises what `load_sources` and `build_model` raise, and `ValueError` for an augmentation or for
+    pretrained weights that do not fit the images or the network.
+    """
+    trunk = read_pretrained(config.model)
     sources = data_setup.load_sources(config.data)
     model = build_model(config.model.name, sources.train.num_classes, **config.model.overrides)
     shape = tuple(sources.train.images.shape[1:])
+    check_augment(named_augment(config.data.augment, "data.augment"), shape, "data.augment")
 
     def forward(*, train: bool = True, features: bool = False) -> Forward:
         made = linen_forward(model, train=train, features=features)
@@ -87,7 +95,9 @@ def make_setting(
         forward(features=True),
         predict,
         Evaluator(predict),
-        jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))),
+        from_trunk(
+            jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))), trunk
+        ),
         shape,
         placement,
     )

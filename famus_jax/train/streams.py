@@ -122,7 +122,7 @@ class StreamedEvaluation:
             self.labels,
             n,
             seed=0,
-            normalise=self.normalise,
+            normalize=self.normalise,
             indices=self.where,
             threads=self.threads,
         ) as stream:
@@ -177,17 +177,13 @@ def make_stream(
       workers: processes that read from disk.
       hosts: `host_index` and `host_count` of this process; None for one alone.
     """
-    augment = {
-        "none": lambda: None,
-        "shift": lambda: data.shift(1),
-        "pad_crop_flip": lambda: data.pad_crop_flip(4),
-    }[config.augment]()
+    augment = data.named_augment(config.augment, "data.augment")
     if views > 1:
         augment = data.Views((augment or data.chain(),) * views)
     options: dict[str, Any] = {
         "seed": seed,
         "augment": augment,
-        "normalise": seeded.normalise,
+        "normalize": seeded.normalise,
         "indices": where,
         **(hosts or {}),
     }
