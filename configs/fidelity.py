@@ -23,24 +23,23 @@ from ml_collections import ConfigDict
 from famus_jax.train.config import default_config
 
 VARIANTS = ("digits", "cifar10", "gates", "smoke")
-ONLY = {"lookahead": "active_only"}
-EXACT, HEAD = {"kind": "exact"}, {"kind": "top_k", "k": 1}
+ONLY = {"virtual_step": "active"}
+EXACT, HEAD = {"kind": "all_layers"}, {"kind": "last_layers", "k": 1}
 DEPTH = {"kind": "random_depth", "probabilities": 0.2}
 ESTIMATORS = (
     EXACT,
     {"kind": "second_order"},
     {**EXACT, "route": "vjp"},
-    {**EXACT, "lookahead": "one_pass"},
-    {**EXACT, "virtual_step": "optimizer"},
-    {**EXACT, "part": 0.25},
-    {**EXACT, "part": 0.125},
+    {**EXACT, "virtual_step": "actual"},
+    {**EXACT, "through_optimizer": True},
+    {**EXACT, "examples": 16},
+    {**EXACT, "examples": 8},
     HEAD,
     {**HEAD, **ONLY},
-    {**HEAD, **ONLY, "closed": "coast"},
-    {"kind": "top_k", "k": 2},
-    {"kind": "top_k", "k": 2, **ONLY},
-    {"kind": "random_groups", "s": 2},
-    {"kind": "random_groups", "s": 2, "unbiased": True},
+    {"kind": "last_layers", "k": 2},
+    {"kind": "last_layers", "k": 2, **ONLY},
+    {"kind": "random_layers", "s": 2},
+    {"kind": "random_layers", "s": 2, "unbiased": True},
     DEPTH,
     {**DEPTH, **ONLY},
 )
@@ -119,7 +118,7 @@ def _cifar10(config: Any) -> None:
             "validation_per_class": 20,
             "max_train": 5000,
             "max_test": 3000,
-            "augment": "pad_crop_flip",
+            "augment": "crop_flip",
         }
     )
     config.model.update({"name": "wrn_28_2", "overrides": {"depth": 16}})

@@ -12,7 +12,7 @@ from famus_jax.train.config import default_config
 
 def get_config() -> ConfigDict:
     """The config; every value can be changed on the command line: --config.schedule.steps=100."""
-    head = {"kind": "top_k", "k": 1}
+    head = {"kind": "last_layers", "k": 1}
     config = default_config()
     config.update(
         {
@@ -46,10 +46,10 @@ def get_config() -> ConfigDict:
                 {"method": "trusted_only"},
                 {"method": "noisy_plus_trusted"},
                 {"method": "finetune"},
-                {"method": "mwnet", "estimator": {"kind": "exact"}},
-                {"method": "mwnet", "estimator": {**head, "lookahead": "full"}},
-                {"method": "mwnet", "estimator": {**head, "lookahead": "active_only"}},
-                {"method": "l2r", "estimator": {**head, "lookahead": "full"}},
+                {"method": "mwnet", "estimator": {"kind": "all_layers"}},
+                {"method": "mwnet", "estimator": {**head, "virtual_step": "all"}},
+                {"method": "mwnet", "estimator": {**head, "virtual_step": "active"}},
+                {"method": "l2r", "estimator": {**head, "virtual_step": "all"}},
                 {"method": "clean"},
             ),
             "seeds": (0, 1, 2),

@@ -12,11 +12,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from famus_jax.core.gates import LearnedGates
 from famus_jax.one_of import one_of
 from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.methods import METHODS, MethodValues
+from famus_jax.train.pretrained import check_pretrained
 from famus_jax.train.schema import ModelConfig, check_schedule
 from famus_jax.train.two_networks.config import check_pseudo_clean
 
@@ -25,8 +25,9 @@ from famus_jax.train.two_networks.config import check_pseudo_clean
 class RunConfig:
     """One row of the table: a method and, for methods that learn θ, an estimator.
 
-    `estimator` is a dict with `kind` (`"exact"`, `"second_order"`, `"top_k"`, `"chosen"`, `"block"`,
-    `"random_groups"`, `"random_depth"`, `"learned_gates"`) and that function's arguments.
+    `estimator` is a dict with `kind` (`"all_layers"`, `"second_order"`, `"last_layers"`,
+    `"named_layers"`, `"random_layers"`, `"random_depth"`, `"learned_gates"`) and that function's
+    arguments.
     """
 
     method: str
@@ -35,7 +36,8 @@ class RunConfig:
     @property
     def name(self) -> str:
         """A file name."""
-        return "-".join([self.method, *([self.estimator_label] if self.estimator else [])])
+        label = self.estimator_label.replace("/", ".")  # a layer may be named by a path
+        return "-".join([self.method, *([label] if self.estimator else [])])
 
     @property
     def estimator_label(self) -> str:
@@ -70,9 +72,11 @@ def default_config() -> Any:
 
     Fields that a config file leaves alone can then be changed on the command line too.
     """
-    from ml_collections import ConfigDict
+    from ml_collections import ConfigDict, FieldReference
 
     values = {name: dataclasses.asdict(section()) for name, section in _SECTIONS.items()}
+    # A name, a dict or a list of them: a plain field would take the default's type only.
+    values["data"]["augment"] = FieldReference(values["data"]["augment"], field_type=object)
     return ConfigDict({**values, "runs": (), "seeds": (0,)})
 
 
@@ -113,6 +117,7 @@ def _check(config: ExperimentConfig) -> None:
     schedule = config.schedule
     check_data(config.data)
     one_of(config.model.dtype, ("float32", "bfloat16"), "model.dtype")
+    check_pretrained(config.model)
     check_schedule(schedule)
     if any(run.method in METHODS and METHODS[run.method].networks == 2 for run in config.runs):
         check_pseudo_clean(config.pseudo_clean, schedule.steps)
@@ -130,15 +135,15 @@ def _check(config: ExperimentConfig) -> None:
         if method.learns and not run.estimator:
             raise ValueError(
                 f"method {run.method!r} learns weights: give it an estimator, for instance "
-                'dict(kind="top_k", k=1, lookahead="active_only")'
+                'dict(kind="all_layers", examples=8)'
             )
         if run.estimator and not method.learns:
             raise ValueError(f"method {run.method!r} has no meta-model: leave its estimator out")
         _check_logits(run.method, config)
         active = build_estimator(run.estimator).active if run.estimator else None
-        if isinstance(active, LearnedGates) and active.lag == 0:
+        if active is not None and active.drawn and not active.ahead:
             raise ValueError(
-                f"runs: {run.name} draws its gates in the step itself, but the training step must "
+                f"runs: {run.name} draws its layers in the step itself, but the training step must "
                 'know them before it is dispatched: add "lag": 2 to the estimator'
             )
         if method.needs and method.needs not in [r.method for r in config.runs]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from famus_jax.core import estimators
-from famus_jax.core.estimators import Estimator
+from famus_jax.core import estimator as core
+from famus_jax.core.estimator import Estimator
+from famus_jax.gates import learned_gates
 from famus_jax.one_of import one_of
 
+
+def _named_layers(names: Sequence[str] | str, **how: Any) -> Estimator:
+    """A config has no positional arguments: `{"kind": "named_layers", "names": (...)}`."""
+    return core.named_layers(*((names,) if isinstance(names, str) else names), **how)
+
+
 KINDS = {
-    "exact": estimators.exact,
-    "second_order": estimators.second_order,
-    "top_k": estimators.top_k,
-    "chosen": estimators.chosen,
-    "block": estimators.block,
-    "random_groups": estimators.random_groups,
-    "random_depth": estimators.random_depth,
-    "learned_gates": estimators.learned_gates,
+    "all_layers": core.all_layers,
+    "second_order": core.second_order,
+    "last_layers": core.last_layers,
+    "named_layers": _named_layers,
+    "random_layers": core.random_layers,
+    "random_depth": core.random_depth,
+    "learned_gates": learned_gates,
 }
 
 
@@ -26,6 +32,10 @@ def build_estimator(spec: Mapping[str, Any]) -> Estimator:
 
     Raises:
       ValueError: for an unknown kind or argument.
+
+    Example:
+      >>> build_estimator({"kind": "last_layers", "k": 1, "virtual_step": "active"}).label
+      'last_layers_1_active_step'
     """
     kind = spec.get("kind")
     one_of(kind, KINDS, "estimator.kind")

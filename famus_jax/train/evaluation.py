@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.core.linearize import Forward
-from famus_jax.core.losses import logits_of, softmax_cross_entropy
+from famus_jax.losses import logits_of, softmax_cross_entropy
 
 PyTree = Any
 Member = tuple[PyTree, PyTree]

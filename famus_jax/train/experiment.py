@@ -232,7 +232,7 @@ class Experiment:
         return {"row": row, "history": done.history, "weights": weights}
 
     def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
-        """The step's forward and backward passes over a plain step's, from the layer groups."""
+        """The step's forward and backward passes over a plain step's, from its layers."""
         schedule, method = self.config.schedule, METHODS[run.method]
         rho = schedule.meta_batch_size / schedule.batch_size
         if method.batches == "noisy+trusted":

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from famus_jax.core.meta_state import MetaInfo
+from famus_jax.core.state import StepInfo
 from famus_jax.parallel.processes import is_writer
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.clock import Clock, TimeIsUp
@@ -21,11 +21,8 @@ PyTree = Any
 _INFO_SCALARS = (
     "loss",
     "meta_loss",
-    "theta_norm_c",
-    "theta_norm_g",
-    "gate_norm_c",
-    "gate_norm_r",
-    "open_groups",
+    "theta_norm",
+    "open_layers",
 )  # means over the steps with a meta update
 
 
@@ -34,13 +31,11 @@ class Taken(NamedTuple):
 
     Attributes:
       examples: int32 [n], the positions of the examples that the batch held.
-      info: diagnostics; its `cost` in steps of plain training.
-      metrics: scalars.
+      info: diagnostics and metrics; its `cost` in steps of plain training.
     """
 
     examples: jax.Array
-    info: MetaInfo
-    metrics: dict[str, jax.Array]
+    info: StepInfo
 
 
 class Advance(Protocol):
@@ -184,7 +179,7 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
     """Means over the window; adds its weights to `sums`."""
     by_step = jax.device_get(window)
     taken = [one for step in by_step for one in step]
-    infos, metrics = [one.info for one in taken], [one.metrics for one in taken]
+    infos = [one.info for one in taken]
     losses = np.array([[one.info.loss for one in step] for step in by_step])
     if not np.isfinite(losses).all():
         bad = int(np.argmax(~np.isfinite(losses).all(1)))
@@ -194,14 +189,14 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
             "is from before this step"
         )
     measured: dict[str, float | None] = {
-        k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]
+        k: float(np.mean([info.metrics[k] for info in infos])) for k in infos[0].metrics
     }
     measured["cost"] = float(np.mean([sum(one.info.cost for one in step) for step in by_step]))
     if not run.learns:
         return {"loss": float(losses.mean()), **measured}
-    updated = [info for info in infos if info.updated]
-    for name in _INFO_SCALARS:
-        values = [getattr(info, name) for info in updated]
+    told = [{name: getattr(info, name) for name in _INFO_SCALARS} | info.active for info in infos]
+    for name in told[0]:
+        values = [one[name] for one, info in zip(told, infos, strict=True) if info.updated]
         measured[name] = float(np.mean(values)) if values else None
     if not run.reweights:
         return measured

@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 
 import optax
 
-from famus_jax import objectives
-from famus_jax.core.losses import ExampleLoss, mean_of, softmax_cross_entropy
-from famus_jax.core.objective import Objective
+from famus_jax import losses, methods
+from famus_jax.core.method import ExampleLoss, Method, mean_of
+from famus_jax.losses import softmax_cross_entropy
 from famus_jax.one_of import one_of
 from famus_jax.train.schema import ScheduleConfig
 from famus_jax.train.two_networks.config import PseudoCleanConfig
@@ -36,11 +36,11 @@ class MetaConfig:
     learning_rate: float = 1e-3
     momentum: float = 0.9
     optimizer: str = "sgd"
-    normalise: str = "sum"
+    normalize: str = "sum"
 
     def __post_init__(self):
         one_of(self.optimizer, ("sgd", "adam"), "meta.optimizer")
-        one_of(self.normalise, ("sum", "n"), "meta.normalise")
+        one_of(self.normalize, ("sum", "n"), "meta.normalize")
 
     def build_optimizer(self) -> optax.GradientTransformation:
         """What moves the meta-model."""
@@ -134,7 +134,7 @@ class Facts(NamedTuple):
 
 # --- builders -----------------------------------------------------------------------------------
 
-Builder = Callable[[MethodValues, Facts], Objective]
+Builder = Callable[[MethodValues, Facts], Method]
 Loss = Callable[[MethodValues, Facts], ExampleLoss]
 
 
@@ -143,64 +143,64 @@ def _cross_entropy(values: MethodValues, facts: Facts) -> ExampleLoss:
 
 
 def _focal(values: MethodValues, facts: Facts) -> ExampleLoss:
-    return objectives.focal(values.long_tail.gamma)
+    return losses.focal(values.long_tail.gamma)
 
 
 def _cb_focal(values: MethodValues, facts: Facts) -> ExampleLoss:
-    return objectives.class_weighted(_focal(values, facts), _class_weights(values, facts))
+    return losses.class_weighted(_focal(values, facts), _class_weights(values, facts))
 
 
 def _ldam(values: MethodValues, facts: Facts) -> ExampleLoss:
     tail = values.long_tail
-    return objectives.ldam(facts.class_counts, max_margin=tail.max_margin, scale=tail.scale)
+    return losses.ldam(facts.class_counts, max_margin=tail.max_margin, scale=tail.scale)
 
 
 def _ldam_drw(values: MethodValues, facts: Facts) -> ExampleLoss:
-    return objectives.deferred(
+    return losses.deferred(
         _ldam(values, facts),
         _class_weights(values, facts),
         after=round(values.long_tail.defer * values.schedule.steps),
-        normalise="sum",
+        normalize="sum",
     )
 
 
 def _class_weights(values: MethodValues, facts: Facts) -> tuple[float, ...]:
-    return objectives.effective_number_weights(facts.class_counts, values.long_tail.beta)
+    return losses.effective_number_weights(facts.class_counts, values.long_tail.beta)
 
 
 def _plain(name: str, loss: Loss) -> Builder:
     """Training on a loss, without a meta-model; steps are shared by `name`."""
-    return lambda values, facts: objectives.cross_entropy(loss(values, facts), name=name)
+    return lambda values, facts: methods.cross_entropy(loss(values, facts), name=name)
 
 
 def _mwnet(name: str, loss: Loss, *, scaled: bool = False) -> Builder:
     """MW-Net on a loss; `scaled`: its meta loss scales the logits as LDAM does."""
 
-    def build(values: MethodValues, facts: Facts) -> Objective:
+    def build(values: MethodValues, facts: Facts) -> Method:
         scale = values.long_tail.scale
-        return objectives.mwnet(
+        return methods.mwnet(
             loss(values, facts),
             hidden=values.meta.hidden,
-            normalise=values.meta.normalise,  # type: ignore[arg-type]
+            normalize=values.meta.normalize,  # type: ignore[arg-type]
             meta_optimizer=values.meta.build_optimizer(),
-            meta_loss=mean_of(objectives.scaled_cross_entropy(scale)) if scaled else None,
+            meta_loss=mean_of(losses.scaled_cross_entropy(scale)) if scaled else None,
         )._replace(name=name)
 
     return build
 
 
-def _l2r(values: MethodValues, facts: Facts) -> Objective:
-    return objectives.l2r()
+def _l2r(values: MethodValues, facts: Facts) -> Method:
+    return methods.l2r()
 
 
-def _mlc(values: MethodValues, facts: Facts) -> Objective:
+def _mlc(values: MethodValues, facts: Facts) -> Method:
     section = values.transition
-    return objectives.mlc(facts.num_classes, step=section.step, carry=section.carry)
+    return methods.mlc(facts.num_classes, step=section.step, carry=section.carry)
 
 
-def _meta_label_correction(values: MethodValues, facts: Facts) -> Objective:
+def _meta_label_correction(values: MethodValues, facts: Facts) -> Method:
     section = values.label_correction
-    return objectives.meta_label_correction(
+    return methods.meta_label_correction(
         facts.num_classes,
         facts.feature_size,
         hidden=section.hidden,
@@ -209,10 +209,10 @@ def _meta_label_correction(values: MethodValues, facts: Facts) -> Objective:
     )
 
 
-def _mixmatch(*, weigh: bool) -> Builder:
+def _mixmatch(*, reweight: bool) -> Builder:
     """The released pipeline's loss on mixed batches, with MW-Net's weights or without."""
-    return lambda values, facts: objectives.mixmatch(
-        weigh=weigh,
+    return lambda values, facts: methods.mixmatch(
+        reweight=reweight,
         hidden=values.meta.hidden,
         prior_weight=values.pseudo_clean.prior_weight,
         meta_optimizer=values.meta.build_optimizer(),
@@ -232,7 +232,7 @@ class MethodSpec(NamedTuple):
       batches: the training batches: the training set with noisy or clean labels, the trusted set,
         or a noisy batch with a whole meta batch of trusted examples (which oversamples them), or one
         mixed of a labelled and an unlabelled part.
-      build: its objective, of a config's values and the facts; methods that share its name share
+      build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       learns: whether something is learned from a meta batch: of trusted examples, or, with two
         networks, of those whose labels look right.
@@ -307,12 +307,12 @@ METHODS: dict[str, MethodSpec] = {
     "mixmatch_pseudo_clean": MethodSpec(
         "MixMatch, weights, pseudo-clean",
         "mixed",
-        build=_mixmatch(weigh=True),
+        build=_mixmatch(reweight=True),
         learns=True,
         networks=2,
     ),
     "dividemix": MethodSpec(
-        "MixMatch, pseudo-clean (DivideMix)", "mixed", build=_mixmatch(weigh=False), networks=2
+        "MixMatch, pseudo-clean (DivideMix)", "mixed", build=_mixmatch(reweight=False), networks=2
     ),
     "clean": MethodSpec("clean labels (bound)", "clean"),
 }

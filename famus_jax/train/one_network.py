@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.core.estimators import exact
+from famus_jax.core.estimator import all_layers
 from famus_jax.core.linearize import Forward
-from famus_jax.core.objective import Objective
+from famus_jax.core.method import Method
+from famus_jax.core.problem import problem as problem_of
 from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.data import Stream
 from famus_jax.train import loop, streams
@@ -22,7 +23,7 @@ from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.placement import ONE_DEVICE, Placement
-from famus_jax.train.setting import Seeded, Setting, check_fits
+from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 
 PyTree = Any
 
@@ -51,9 +52,9 @@ class OneNetwork:
         meta_batch = None
         if self._meta_stream is not None:
             meta_batch = self._placement.batch(numbered(self._meta_stream.batch(t), t))
-        state, info, metrics = self._step(state, batch, meta_batch)
+        state, info = self._step(state, batch, meta_batch)
         index = self._placement.everywhere(batch["index"])
-        return state, (loop.Taken(index, info, metrics),)
+        return state, (loop.Taken(index, info),)
 
 
 def numbered(batch: dict[str, Any], t: int) -> dict[str, Any]:
@@ -71,7 +72,7 @@ class OneNetworkRuns:
     def check_counts(self, run: RunConfig, counts: tuple[int, ...]) -> None:
         """Raises `ValueError` if the run's loss can't be made for these class counts."""
         if METHODS[run.method].reads_counts:
-            self._objective(run, (), (), counts)
+            self._method(run, (), (), counts)
 
     def check(self, run: RunConfig) -> None:
         """Raises `ValueError` if the run's estimator does not fit the network, or the batches the
@@ -84,9 +85,8 @@ class OneNetworkRuns:
         if not run.estimator:
             return
         params, model_state = jax.eval_shape(setting.init, jax.random.key(0))
-        objective = self._objective(run, params, model_state)
-        estimator = build_estimator(run.estimator)
-        check_fits(setting, self._forward(run), objective, estimator, schedule.batch_size)
+        problem = problem_of(self._forward(run), self._method(run, params, model_state))
+        check_fits(setting, problem, build_estimator(run.estimator), schedule.batch_size)
 
     @contextlib.contextmanager
     def open(self, seeded: Seeded, steps: int) -> Iterator[loop.Run]:
@@ -145,20 +145,18 @@ class OneNetworkRuns:
         `counts` are the training examples per class, for methods that read them; equal by default.
         """
         config, n = self._setting.config, batch["label"].shape[0]
-        objective = self._objective(run, params, model_state, counts)
+        method = self._method(run, params, model_state, counts)
         counts = counts if METHODS[run.method].reads_counts else ()
-        key = (objective.name, tuple(sorted(run.estimator.items())), n, finetune, counts)
+        key = (method.name, tuple(sorted(run.estimator.items())), n, finetune, counts)
         if key not in self._steps:
             learning_rate = build_schedule(config.schedule, finetune=finetune)
+            estimator = build_estimator(run.estimator) if run.estimator else all_layers()
+            problem = problem_of(self._forward(run), method)
             self._steps[key] = train_step(
-                self._forward(run),
-                objective,
-                build_estimator(run.estimator) if run.estimator else exact(),
+                problem.on(*shapes_of(params, model_state, batch), by=estimator.active.layers_by),
                 build_optimizer(config.schedule, learning_rate),
-                learning_rate=learning_rate,
-                params=params,
-                model_state=model_state,
-                batch=batch,
+                estimator,
+                step_size=learning_rate,
                 metrics=training_accuracy,
                 compile_with=self._setting.placement.compile_with,
             )
@@ -168,9 +166,9 @@ class OneNetworkRuns:
         setting = self._setting
         return setting.featured if METHODS[run.method].reads_features else setting.forward
 
-    def _objective(
+    def _method(
         self, run: RunConfig, params: PyTree, model_state: PyTree, counts: tuple[int, ...] = ()
-    ) -> Objective:
+    ) -> Method:
         setting = self._setting
         classes = setting.sources.train.num_classes
         facts = Facts(classes, counts or (1,) * classes)

@@ -17,11 +17,14 @@ class ModelConfig:
       overrides: its other arguments.
       dtype: what it computes in, `"float32"` or `"bfloat16"`, in training and in evaluation.
         Parameters, their gradients, θ and the optimizers' states are float32 in both.
+      pretrained: a safetensors file of weights to start from (of `resnet_50`, in torchvision's naming);
+        the head is drawn anew. Empty for none.
     """
 
     name: str = "cnn"
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
     dtype: str = "float32"
+    pretrained: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,7 +89,7 @@ def evaluation_sets(
         "validation": (seeded.images, seeded.noisy, held_out),
     }
     sets = {
-        name: whole_set(images, labels, where, seeded.normalise, config)
+        name: whole_set(images, labels, where, seeded.normalize, config)
         for name, (images, labels, where) in parts.items()
     }
     if config.path == "stream":
@@ -106,13 +106,13 @@ class StreamedEvaluation:
     Attributes:
       images, labels: of a whole set.
       where: int [N], the positions to evaluate on.
-      normalise, threads: as `famus_jax.data.streaming` takes them.
+      normalize, threads: as `famus_jax.data.streaming` takes them.
     """
 
     images: Any
     labels: np.ndarray
     where: np.ndarray
-    normalise: tuple[Any, Any] | None
+    normalize: tuple[Any, Any] | None
     threads: int
 
     def __iter__(self) -> Iterator[dict[str, jax.Array]]:
@@ -123,7 +123,7 @@ class StreamedEvaluation:
             self.labels,
             n,
             seed=0,
-            normalise=self.normalise,
+            normalize=self.normalize,
             indices=self.where,
             threads=self.threads,
         ) as stream:
@@ -178,17 +178,13 @@ def make_stream(
       workers: processes that read from disk.
       hosts: `host_index` and `host_count` of this process; None for one alone.
     """
-    augment = {
-        "none": lambda: None,
-        "shift": lambda: data.shift(1),
-        "pad_crop_flip": lambda: data.pad_crop_flip(4),
-    }[config.augment]()
+    augment = data.named_augment(config.augment, "data.augment")
     if views > 1:
         augment = data.Views((augment or data.chain(),) * views)
     options: dict[str, Any] = {
         "seed": seed,
         "augment": augment,
-        "normalise": seeded.normalise,
+        "normalize": seeded.normalize,
         "indices": where,
         **(hosts or {}),
     }
@@ -209,12 +205,12 @@ def whole_set(
     images: Any,
     labels: np.ndarray,
     where: np.ndarray,
-    normalise: tuple[Any, Any] | None,
+    normalize: tuple[Any, Any] | None,
     config: DataConfig,
 ) -> Iterable[dict[str, jax.Array]]:
     """Every one of the examples `where` once, in batches to go through many times."""
     if config.path == "stream":
         return StreamedEvaluation(
-            images=images, labels=labels, where=where, normalise=normalise, threads=config.threads
+            images=images, labels=labels, where=where, normalize=normalize, threads=config.threads
         )
-    return data.evaluation_batches(images, labels, _EVALUATION_BATCH, normalise, indices=where)
+    return data.evaluation_batches(images, labels, _EVALUATION_BATCH, normalize, indices=where)

@@ -8,18 +8,18 @@ import pytest
 import reference as ref
 from jax.errors import KeyReuseError
 
-from famus_jax import exact, learned_gates, mwnet, random_depth, top_k, train_step
+from famus_jax import all_layers, learned_gates, mwnet, random_depth, last_layers, train_step
 
 N, M = 8, 4
 PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
 BATCH = ref.classification_batch(2, N, dtype=jnp.float32)
 META = ref.classification_batch(3, M, dtype=jnp.float32)
-PART = exact(part=0.5)
+PART = all_layers(part=0.5)
 ESTIMATORS = [
     PART,
     pytest.param(random_depth(0.5), marks=pytest.mark.slow),
     pytest.param(
-        learned_gates("paper", target=2, lag=1, hidden=4, max_variants=2), marks=pytest.mark.slow
+        learned_gates("paper", target=2, lag=1, hidden=4, max_programs=2), marks=pytest.mark.slow
     ),
 ]
 
@@ -77,7 +77,7 @@ def test_no_key_is_used_twice(estimator):
 def test_the_checker_looks_inside():
     """Fails if the test above could not fail: a forward that uses its key twice must be found."""
     with pytest.raises(KeyReuseError):
-        two_steps(make(top_k(1), twice))
+        two_steps(make(last_layers(1), twice))
 
 
 def test_same_bits():
@@ -99,8 +99,8 @@ def test_not_compiled():
         return step
 
     pairs = zip(
-        jax.tree.leaves(two_steps(make(top_k(1), compile_with=eager))),
-        jax.tree.leaves(two_steps(make(top_k(1)))),
+        jax.tree.leaves(two_steps(make(last_layers(1), compile_with=eager))),
+        jax.tree.leaves(two_steps(make(last_layers(1)))),
         strict=True,
     )
     for a, b in pairs:

@@ -18,7 +18,7 @@ RUNS = [
     {"method": "ce"},
     {"method": "finetune"},
     {"method": "mwnet", "estimator": {"kind": "exact", "part": 0.5}},
-    {"method": "l2r", "estimator": {"kind": "top_k", "k": 1, "lookahead": "active_only"}},
+    {"method": "l2r", "estimator": {"kind": "top_k", "k": 1, "virtual_step": "active_only"}},
 ]
 
 
@@ -104,7 +104,7 @@ def compare(data_dir, tmp_path, processes, devices, runs, *flags):
 def test_two_processes(data_dir, tmp_path):
     """Two processes of two devices: MW-Net's numbers, read in halves, written by the first.
 
-    Fails if a process reads rows of the other, weighs by its own sum, or writes as well.
+    Fails if a process reads rows of the other, reweights by its own sum, or writes as well.
     """
     compare(data_dir, tmp_path, 2, 2, RUNS[2:3])
 

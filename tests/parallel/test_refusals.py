@@ -8,7 +8,7 @@ import pytest
 import reference as ref
 from jax.sharding import PartitionSpec as P
 
-from famus_jax import exact, mwnet, parallel, reweighter, stateless_forward
+from famus_jax import all_layers, mwnet, parallel, reweighter, stateless_forward
 from famus_jax.train.placement import Placement
 from famus_jax.train.two_networks.runs import TwoNetworkRuns
 
@@ -23,7 +23,7 @@ def scalar(params, batch):
 
 
 def traced(estimator=None, forward=ref.mlp, axis="data", mapped=True):
-    weigh = reweighter(forward, mwnet(hidden=3), estimator or exact(), learning_rate=0.1, axis=axis)
+    weigh = reweighter(forward, mwnet(hidden=3), estimator or all_layers(), learning_rate=0.1, axis=axis)
     state = weigh.init(jax.random.key(0), PARAMS, (), BATCH, META)
 
     def run(state, params, batch, meta_batch):
@@ -41,7 +41,7 @@ def traced(estimator=None, forward=ref.mlp, axis="data", mapped=True):
     [
         ({"axis": None}, "pass axis='data'"),
         ({"mapped": False}, "inside jax.shard_map or jax.pmap"),
-        ({"estimator": exact(part=1 / 8)}, "use a part of 0.25"),
+        ({"estimator": all_layers(part=1 / 8)}, "use a part of 0.25"),
         ({"forward": stateless_forward(scalar)}, "one number per example"),
     ],
     ids=["axis forgotten", "axis without devices", "uneven part", "scalar output"],
@@ -54,7 +54,7 @@ def test_steps(options, message):
 
 def test_a_network_per_device_is_no_mistake():
     """Parameters that are a device's own need no axis. Fails if they are refused."""
-    weigh = reweighter(ref.mlp, mwnet(hidden=3), exact(), learning_rate=0.1)
+    weigh = reweighter(ref.mlp, mwnet(hidden=3), all_layers(), learning_rate=0.1)
     state = weigh.init(jax.random.key(0), PARAMS, (), BATCH, META)
 
     def run(params, batch, meta_batch):

@@ -61,9 +61,9 @@ def test_normalisation_is_of_the_training_part():
     """Fails if the test or the trusted images count, or 255 is not divided by."""
     seeded = seed_data(Sources(examples(), examples(), 0), CONFIG, seed=1)
     images = examples().images[seeded.splits.train] / 255.0
-    assert seeded.normalise is not None
-    np.testing.assert_allclose(seeded.normalise[0], images.mean((0, 1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(seeded.normalise[1], images.std((0, 1, 2)), rtol=1e-5)
+    assert seeded.normalize is not None
+    np.testing.assert_allclose(seeded.normalize[0], images.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(seeded.normalize[1], images.std((0, 1, 2)), rtol=1e-5)
 
 
 def counts(seeded, part):

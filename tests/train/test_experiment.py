@@ -11,7 +11,7 @@ from famus_jax.core import train_step as train_step_module
 from famus_jax.train import loop, one_network
 from famus_jax.train.experiment import run_experiment
 
-GATES = {"kind": "learned_gates", "preset": "paper", "target": 2.0, "lag": 2, "max_variants": 2}
+GATES = {"kind": "learned_gates", "preset": "paper", "target": 2.0, "lag": 2, "max_programs": 2}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ ALL = (
     {"method": "noisy_plus_trusted"},
     {"method": "finetune"},
     {"method": "mwnet", "estimator": {"kind": "exact"}},
-    {"method": "l2r", "estimator": {"kind": "top_k", "k": 1, "lookahead": "active_only"}},
+    {"method": "l2r", "estimator": {"kind": "top_k", "k": 1, "virtual_step": "active_only"}},
     {"method": "clean"},
 )
 
@@ -125,7 +125,7 @@ def test_suspicious_labels_are_listed_for_each_seed(finished):
     assert [f"{run}/seed_{seed}/label_issues.csv" for seed in (0, 1)] == [
         path for path in found if "l2r" in path
     ]
-    assert not [path for path in found if "/ce/" in path]  # it weighs nothing
+    assert not [path for path in found if "/ce/" in path]  # it reweights nothing
     assert (workdir / run / "seed_0" / "label_issues.png").exists()
 
 

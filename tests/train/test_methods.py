@@ -15,7 +15,7 @@ from famus_jax.train.experiment import run_experiment
 from famus_jax.train.methods import METHODS, Facts, MethodSpec
 
 EXACT = {"kind": "exact", "part": 0.25}
-HEAD = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
+HEAD = {"kind": "top_k", "k": 1, "virtual_step": "active_only"}
 ROWS = (
     {"method": "ce"},
     {"method": "cb_focal"},

@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from famus_jax.core.programs import has_programs
 from famus_jax.core.train_step import TrainState, TrainStep
-from famus_jax.core.variants import has_variants
 from famus_jax.data import Stream
 from famus_jax.train import loop
 from famus_jax.train.evaluation import Evaluator
@@ -50,9 +50,9 @@ class Parts(NamedTuple):
 
 
 class BothSteps:
-    """The step of both networks: one program for the two, unless each must choose among variants.
+    """The step of both networks: one program for the two, unless each must choose among several.
 
-    One program is faster (see docs/methods.md), but an estimator with v variants would need v² of them.
+    One program is faster (see docs/methods.md), but an estimator with p programs would need p² of them.
     """
 
     def __init__(self, step: TrainStep):
@@ -63,7 +63,7 @@ class BothSteps:
             return tuple(step.pure(n, *b) for n, b in zip(networks, batches, strict=True))
 
         self._together = (
-            None if has_variants(step.estimator) else jax.jit(together, donate_argnums=0)
+            None if has_programs(step.estimator) else jax.jit(together, donate_argnums=0)
         )
 
     @property
@@ -72,7 +72,7 @@ class BothSteps:
         return len(self._steps[0].compiled) if self._together is None else int(self.called)
 
     def __call__(self, networks: Sequence[TrainState], batches: Sequence[tuple]) -> Sequence[tuple]:
-        """`(state, info, metrics)` of each; the states are donated."""
+        """`(state, info)` of each; the states are donated."""
         self.called = True
         if self._together is not None:
             return self._together(tuple(networks), tuple(batches))
@@ -141,9 +141,9 @@ class TwoNetworks:
         for k, network in enumerate(state.networks):
             batch = self._warm_streams[k].batch(t)
             plain = network._replace(meta=jax.tree.map(jnp.copy, self._warm_meta))  # is donated
-            plain, info, metrics = self._warm_up(plain, {**batch, "step": np.int32(t)})
+            plain, info = self._warm_up(plain, {**batch, "step": np.int32(t)})
             networks.append(plain._replace(meta=network.meta))
-            taken.append(loop.Taken(batch["index"], info, metrics))
+            taken.append(loop.Taken(batch["index"], info))
         return state._replace(networks=tuple(networks)), taken
 
     def _method_step(self, state: PairState, t: int) -> tuple[PairState, list[loop.Taken]]:
@@ -152,11 +152,11 @@ class TwoNetworks:
         batches = [self._batches(state, parts[k], k, t) for k in (0, 1)]
         networks, taken = [], []
         done = self._steps(state.networks, batches)
-        for (network, info, metrics), (batch, _) in zip(done, batches, strict=True):
+        for (network, info), (batch, _) in zip(done, batches, strict=True):
             if self._targets is not None:  # in plain steps on B: 4 B examples, and the predictions
                 info = info._replace(cost=4 * info.cost + self._targets.passes / 3)
             networks.append(network)
-            taken.append(loop.Taken(batch["index"], info, metrics))
+            taken.append(loop.Taken(batch["index"], info))
         return state._replace(networks=tuple(networks)), taken
 
     def _batches(self, state: PairState, parts: Parts, k: int, t: int) -> tuple[PyTree, PyTree]:

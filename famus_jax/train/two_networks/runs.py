@@ -9,11 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.core.estimators import Estimator, exact
-from famus_jax.core.objective import Objective
+from famus_jax.core.estimator import Estimator, all_layers
+from famus_jax.core.method import Method
+from famus_jax.core.problem import problem as problem_of
 from famus_jax.core.train_step import TrainStep, train_step
-from famus_jax.objectives import cross_entropy
-from famus_jax.objectives.plain import confidence_penalised
+from famus_jax.losses import confidence_penalized
+from famus_jax.methods import cross_entropy
 from famus_jax.train import loop, streams
 from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.config import RunConfig
@@ -21,7 +22,7 @@ from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.one_network import numbered
-from famus_jax.train.setting import Seeded, Setting, check_fits
+from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 from famus_jax.train.two_networks.advance import BothSteps, Parts, TwoNetworks
 from famus_jax.train.two_networks.state import PairState, first_state, members
 from famus_jax.train.two_networks.targets import TargetMaker
@@ -45,13 +46,8 @@ class TwoNetworkRuns:
                 f"{run.method} trains two networks, which is written for one device only: leave "
                 "--devices and --distributed out, or run other methods"
             )
-        check_fits(
-            self._setting,
-            self._setting.forward,
-            self._objective(run),
-            _estimator(run),
-            self._size(run),
-        )
+        problem = problem_of(self._setting.forward, self._method(run))
+        check_fits(self._setting, problem, _estimator(run), self._size(run))
 
     @contextlib.contextmanager
     def open(self, seeded: Seeded, steps: int) -> Iterator[loop.Run]:
@@ -120,7 +116,7 @@ class TwoNetworkRuns:
                 warm_streams=warm_streams,
                 open_parts=open_parts,
                 training_set=streams.whole_set(
-                    data.images, data.noisy, where, data.normalise, config.data
+                    data.images, data.noisy, where, data.normalize, config.data
                 ),
                 evaluator=setting.evaluator,
                 targets=targets,
@@ -166,7 +162,7 @@ class TwoNetworkRuns:
             "split_clamped": float(np.asarray(state.clamped).mean()),
         }
 
-    def _objective(self, run: RunConfig) -> Objective:
+    def _method(self, run: RunConfig) -> Method:
         facts = Facts(self._setting.sources.train.num_classes)
         return METHODS[run.method].build(self._setting.config, facts)
 
@@ -183,26 +179,23 @@ class TwoNetworkRuns:
         if name not in self._steps:
             learning_rate = build_schedule(config.schedule)
             penalty = config.pseudo_clean.confidence_penalty
-            objective, estimator = cross_entropy(confidence_penalised(penalty)), exact()
+            method, estimator = cross_entropy(confidence_penalized(penalty)), all_layers()
             if run is not None:
-                objective, estimator = self._objective(run), _estimator(run)
+                method, estimator = self._method(run), _estimator(run)
             mixed = run is not None and METHODS[run.method].batches == "mixed"
+            problem = problem_of(self._setting.forward, method)
             self._steps[name] = train_step(
-                self._setting.forward,
-                objective,
-                estimator,
+                problem.on(*shapes_of(params, model_state, batch), by=estimator.active.layers_by),
                 build_optimizer(config.schedule, learning_rate),
-                learning_rate=learning_rate,
-                params=params,
-                model_state=model_state,
-                batch=batch,
+                estimator,
+                step_size=learning_rate,
                 metrics=_target_accuracy if mixed else training_accuracy,
             )
         return self._steps[name]
 
 
 def _estimator(run: RunConfig) -> Estimator:
-    return build_estimator(run.estimator) if run.estimator else exact()
+    return build_estimator(run.estimator) if run.estimator else all_layers()
 
 
 def _target_accuracy(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:

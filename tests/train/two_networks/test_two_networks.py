@@ -13,7 +13,7 @@ from famus_jax.train.experiment import run_experiment
 from famus_jax.train.two_networks import advance, runs
 from famus_jax.train.two_networks.state import first_state
 
-DEPTH = {"kind": "random_depth", "probabilities": 0.5, "lookahead": "active_only"}
+DEPTH = {"kind": "random_depth", "probabilities": 0.5, "virtual_step": "active_only"}
 MIXED = {"method": "mixmatch_pseudo_clean", "estimator": DEPTH}
 
 
