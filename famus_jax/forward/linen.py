@@ -60,7 +60,7 @@ class LinenForward:
                 "model_state has an entry 'params'; pass params=variables['params'] and "
                 "model_state=<the other collections>, as linen_init returns them."
             )
-        variables = {"params": params, **state}
+        variables = {"params": params, **dict(state)}  # `()` is no state too
         keywords = self._mode(self.train)
         if not self.train:
             outputs = self.module.apply(variables, *inputs, method=self.method, **keywords)
@@ -76,7 +76,7 @@ class LinenForward:
             rngs=streams,
             **keywords,
         )
-        return outputs, like(new_state, state)
+        return outputs, like(new_state, state) if state else state
 
     def _mode(self, train: bool) -> dict[str, bool]:
         """The keyword that puts the module in training or evaluation mode, if it takes one."""

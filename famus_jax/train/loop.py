@@ -18,12 +18,8 @@ from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.records import Records
 
 PyTree = Any
-_INFO_SCALARS = (
-    "loss",
-    "meta_loss",
-    "theta_norm",
-    "open_layers",
-)  # means over the steps with a meta update
+# Recorded as means over the steps with a meta update, like what the active layers report.
+_INFO_SCALARS = ("loss", "meta_loss", "theta_norm", "open_layers")
 
 
 class Taken(NamedTuple):
