@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax import (
+from famus_jax import cross_entropy, mwnet
+from famus_jax.losses import (
     class_weighted,
-    cross_entropy,
     deferred,
     effective_number_weights,
     focal,
     ldam,
-    mwnet,
+    ldam_margins,
     scaled_cross_entropy,
     softmax_cross_entropy,
 )
-from famus_jax.losses import ldam_margins
 
 LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 BATCH = {"label": jnp.asarray([0, 1, 2, 1, 0])}
@@ -118,9 +117,9 @@ def test_with_methods():
     assert cross_entropy(focal(), name="focal").name == "focal"
     value, _ = cross_entropy(focal(2.0)).loss((), LOGITS, BATCH)
     assert float(value) == pytest.approx(float(focal(2.0)(LOGITS, BATCH).mean()), rel=1e-6)
-    objective = mwnet(ldam(COUNTS), meta_loss=lambda f, b: scaled_cross_entropy()(f, b).mean())
+    method = mwnet(ldam(COUNTS), meta_loss=lambda f, b: scaled_cross_entropy()(f, b).mean())
     expected = float(ref.cross_entropy(30 * LOGITS, BATCH).mean())
-    assert float(objective.l_val(LOGITS, BATCH)) == pytest.approx(expected, rel=1e-5)
+    assert float(method.l_val(LOGITS, BATCH)) == pytest.approx(expected, rel=1e-5)
     assert float(mwnet().l_val(LOGITS, BATCH)) == pytest.approx(float(PLAIN.mean()), rel=1e-5)
 
 

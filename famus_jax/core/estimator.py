@@ -80,7 +80,8 @@ class Estimator:
         active = self.active
         if active.drawn and self.route in ("vjp", "second_order"):
             raise ValueError(
-                f'route="{self.route}" needs a fixed set of active layers; got {active.label}'
+                f'active layers that are drawn go the routes "jvp", "finite_difference" and "darts"; got '
+                f'route="{self.route}" and {active.label}'
             )
         if active.reads_virtual_gradient and self.virtual_step == "active":
             raise ValueError(
@@ -88,17 +89,18 @@ class Estimator:
                 'layers first with virtual_step="active": draw them ahead, learned_gates(..., lag=2), '
                 'or use virtual_step="all"'
             )
-        if not _whole(self.control_variate_every, 0):
+        if not _whole(self.control_variate_every, 0) or self.control_variate_every == 1:
             raise ValueError(
-                "control_variate_every must be an int of at least 0; got "
-                f"{self.control_variate_every!r}"
+                "control_variate_every must be 0 (never) or an int of at least 2 (1 would be the exact "
+                f"gradient itself); got {self.control_variate_every!r}"
             )
         if self.control_variate_every and (
             active.drawn or self.virtual_step == "actual" or self.route == "second_order"
         ):
             raise ValueError(
                 f"control_variate_every={self.control_variate_every} corrects a cheap gradient of a "
-                'fixed set of layers, with virtual_step="all" or "active"; got '
+                "fixed set of layers, last_layers(...) or named_layers(...), with "
+                'virtual_step="all" or "active"; got '
                 f"{active.label} and virtual_step={self.virtual_step!r}, route={self.route!r}"
             )
 
@@ -184,6 +186,10 @@ def named_layers(*names: str, **how: Unpack[How]) -> Estimator:
       >>> named_layers("block_3", "head").label
       'named_layers_block_3+head'
     """
+    if odd := [name for name in names if not isinstance(name, str)]:
+        raise ValueError(
+            f'named_layers takes names, named_layers("block_3", "head"); got {odd[0]!r}'
+        )
     return Estimator(NamedLayers(tuple(names)), **how)
 
 

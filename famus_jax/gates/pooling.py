@@ -16,16 +16,38 @@ import jax.numpy as jnp
 from famus_jax.core.layers import Layers, Part, PyTree
 
 Pooling = Literal["mean", "standardized_sum", "rms"]
+Matching = Literal["mean", "mean_std"]
 _TINY = 1e-9
 
 
 def pooled_width(shape: Sequence[int], out_axis: int = -1) -> int:
-    """The length of a pooled tensor: its output channels, or all of a vector or scalar."""
+    """The length of a pooled tensor: its output channels, or all of a vector or scalar.
+
+    Args:
+      shape: the tensor's shape.
+      out_axis: the output-channel axis.
+
+    Example:
+      >>> pooled_width((3, 3, 16, 32)), pooled_width((32,)), pooled_width(())
+      (32, 32, 1)
+    """
     return shape[out_axis] if len(shape) > 1 else math.prod(shape)
 
 
 def layer_widths(layers: Layers, params: PyTree, out_axis: int = -1) -> tuple[int, ...]:
-    """The length of ḡ_l for every layer l."""
+    """The length of ḡ_l for every layer l.
+
+    Args:
+      layers: the layers.
+      params: the parameters (their shapes count).
+      out_axis: see `pool_tensor`.
+
+    Example:
+      >>> import famus_jax as famus
+      >>> params = {"conv": jnp.zeros((3, 3, 2, 5)), "head": jnp.zeros((5, 2))}
+      >>> layer_widths(famus.layers_by(params, {"conv": 0, "head": 1}), params)
+      (5, 2)
+    """
     widths = [0] * len(layers)
     for leaf, layer in zip(layers.leaves(params), layers.index):
         widths[layer] += pooled_width(jnp.shape(leaf), out_axis)
@@ -33,7 +55,7 @@ def layer_widths(layers: Layers, params: PyTree, out_axis: int = -1) -> tuple[in
 
 
 def pool_tensor(tensor: jax.Array, how: Pooling, out_axis: int = -1) -> jax.Array:
-    """Pools a gradient tensor over every axis but the output channels; a float32 vector.
+    """Pools a gradient tensor over every axis but the output channels.
 
     Args:
       tensor: any shape; vectors and scalars stay as they are.
@@ -41,6 +63,13 @@ def pool_tensor(tensor: jax.Array, how: Pooling, out_axis: int = -1) -> jax.Arra
         its unbiased standard deviation), `"rms"` (the mean; `pool_layers` then divides by the
         root mean square over the whole layer).
       out_axis: the output-channel axis: the last for flax, 0 for PyTorch's layout.
+
+    Returns:
+      A float32 vector of length `pooled_width`.
+
+    Example:
+      >>> pool_tensor(jnp.array([[1.0, 2.0], [3.0, 4.0]]), "mean").tolist()
+      [2.0, 3.0]
     """
     tensor = tensor.astype(jnp.float32)
     if tensor.ndim > 1:
@@ -62,7 +91,7 @@ def pool_layers(
     how: Pooling,
     out_axis: int = -1,
 ) -> jax.Array:
-    """ḡ of every layer, padded with zeros to one width: float32 [L, width].
+    """ḡ of every layer, padded with zeros to one width.
 
     Args:
       part: the gradient's leaves in the layers `active`; the other layers' rows are 0.
@@ -70,6 +99,17 @@ def pool_layers(
       layers: the layers.
       width: at least the largest `layer_widths`.
       how, out_axis: see `pool_tensor`.
+
+    Returns:
+      float32 [L, width].
+
+    Example:
+      >>> import famus_jax as famus
+      >>> gradient = {"body": jnp.array([[1.0, 2.0], [3.0, 4.0]]), "head": jnp.array([5.0])}
+      >>> layers = famus.layers_by(gradient, {"body": 0, "head": 1})
+      >>> part = layers.part(gradient, layers.all)
+      >>> pool_layers(part, layers.all, layers, 2, "mean").tolist()
+      [[2.0, 3.0], [5.0, 0.0]]
     """
     rows: list[list[jax.Array]] = [[] for _ in layers.names]
     for tensor, layer in zip(part, layers.part_index(active), strict=True):
@@ -83,13 +123,10 @@ def pool_layers(
     return jnp.stack(padded)
 
 
-Matching = Literal["mean", "mean_std"]
-
-
 def gradient_matching(
     train: Sequence[jax.Array], val: Sequence[jax.Array], how: Matching, out_axis: int = -1
 ) -> jax.Array:
-    """L_g = ‖ḡ_L^tra − ḡ_L^val‖², the distance of two pooled last-layer gradients; a scalar.
+    """L_g = ‖ḡ_L^tra − ḡ_L^val‖², the distance of two pooled last-layer gradients.
 
     Args:
       train, val: the tensors of the last layer's gradient (kernel and bias). Gradients flow into
@@ -99,7 +136,15 @@ def gradient_matching(
         channel, squared distances averaged over channels; a bias is one row.
       out_axis: the output-channel axis of the kernels.
 
-    Source: paper Eq. 11.
+    Returns:
+      A scalar.
+
+    Source: FaMUS, https://arxiv.org/abs/2104.15092, Eq. 11.
+
+    Example:
+      >>> train, val = (jnp.array([1.0, 2.0]),), (jnp.array([1.0, 0.0]),)
+      >>> float(gradient_matching(train, val, "mean"))
+      4.0
     """
     val = jax.lax.stop_gradient(tuple(val))
     if how == "mean":

@@ -24,6 +24,11 @@ class GateSample(NamedTuple):
       hard: r, float32 [L] of 0 and 1; its gradient is that of `soft` (straight through).
       soft: the Gumbel-softmax probability behind it, [L].
       probability: the chance that the gate opens, [L] (over the Gumbel noise, no temperature).
+
+    Example:
+      >>> sample = GateSample(jnp.array([1.0]), jnp.array([0.8]), jnp.array([0.6]))
+      >>> float(sample.hard.sum())  # how many gates are open
+      1.0
     """
 
     hard: jax.Array
@@ -45,6 +50,13 @@ def init_samplers(
 
     Returns:
       `{"kernels": [[L, in, out], ...], "biases": [[L, out], ...], "slopes": [[L], ...]}`.
+
+    Example:
+      >>> eta = init_samplers(
+      ...     jax.random.key(0), widths=(5, 2), hidden=8, layers=2, open_probability=0.5
+      ... )
+      >>> [kernel.shape for kernel in eta["kernels"]]
+      [(2, 5, 8), (2, 8, 2)]
     """
     num_layers, sizes = len(widths), [max(widths)] + [hidden] * (layers - 1) + [2]
     kernels, biases = [], []
@@ -67,7 +79,20 @@ def _symmetric(key: jax.Array, shape: Sequence[int]) -> jax.Array:
 
 
 def sampler_logits(eta: PyTree, inputs: jax.Array) -> jax.Array:
-    """Γ_l(ḡ_l) for every l: inputs [L, D] -> logits [L, 2] (closed, open)."""
+    """Γ_l(ḡ_l) for every layer l.
+
+    Args:
+      eta: see `init_samplers`.
+      inputs: ḡ, [L, D].
+
+    Returns:
+      Logits [L, 2]: closed, open.
+
+    Example:
+      >>> eta = {"kernels": [jnp.array([[[0.0, 2.0]]])], "biases": [jnp.zeros((1, 2))], "slopes": []}
+      >>> sampler_logits(eta, jnp.array([[3.0]])).tolist()
+      [[0.0, 6.0]]
+    """
     h = inputs
     last = len(eta["kernels"]) - 1
     for i, (kernel, bias) in enumerate(zip(eta["kernels"], eta["biases"])):
@@ -84,7 +109,7 @@ def sample_gates(
     temperature: float,
     shift: Callable[[jax.Array], jax.Array] | None = None,
 ) -> GateSample:
-    """Straight-through Gumbel-softmax gates.
+    """Samples all gates: straight-through Gumbel-softmax.
 
     Args:
       eta: see `init_samplers`.
@@ -93,7 +118,14 @@ def sample_gates(
       temperature: of the softmax; scales the gates' slopes, not the gates.
       shift: log-odds of opening [L] -> a number to add to all of them, held constant.
 
-    Source: paper §4.2; Jang et al., ICLR 2017.
+    Source: FaMUS, https://arxiv.org/abs/2104.15092, §4.2; Jang et al., Categorical Reparameterization
+    with Gumbel-Softmax, ICLR 2017, https://arxiv.org/abs/1611.01144.
+
+    Example:
+      >>> eta = {"kernels": [jnp.array([[[0.0, 2.0]]])], "biases": [jnp.zeros((1, 2))], "slopes": []}
+      >>> sample = sample_gates(eta, jnp.array([[3.0]]), jnp.full((1, 2), 0.5), temperature=1.0)
+      >>> sample.hard.tolist(), round(float(sample.probability[0]), 4)
+      ([1.0], 0.9975)
     """
     logits = sampler_logits(eta, inputs)
     if shift is not None:

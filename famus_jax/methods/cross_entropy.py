@@ -16,7 +16,21 @@ PyTree = Any
 def cross_entropy(
     example_loss: ExampleLoss = softmax_cross_entropy, *, name: str = "cross_entropy"
 ) -> Method:
-    """Plain training: T = mean ℓ_i, no θ. With another `example_loss` its mean, under its `name`."""
+    """Plain training: T = mean ℓ_i, no θ.
+
+    Args:
+      example_loss: `(outputs, batch) -> ℓ [n]`; T is the mean of it.
+      name: for messages and reports.
+
+    Returns:
+      A `Method`.
+
+    Example:
+      >>> batch = {"label": jnp.array([0, 1])}
+      >>> loss, weights = cross_entropy().loss((), jnp.zeros((2, 4)), batch)
+      >>> round(float(loss), 4), weights.tolist()  # log 4
+      (1.3863, [0.5, 0.5])
+    """
 
     def loss(theta, outputs, batch):
         del theta

@@ -11,12 +11,28 @@ from famus_jax.losses import normalize_by_sum, softmax_cross_entropy
 
 
 def l2r(example_loss: ExampleLoss = softmax_cross_entropy) -> Method:
-    """Learning to reweight: θ = ε ∈ Rⁿ, 0 for every batch; weights max(−∂L_val/∂ε, 0) over their sum.
+    """Learning to reweight: every example's weight is how far it helps the trusted batch.
 
-    At ε = 0 the virtual step does not move (ŵ = w), so it is never computed. If no example helps the
-    meta batch, every weight is 0 and the step changes nothing but momentum and decay.
+    θ = ε ∈ Rⁿ starts at 0 for every batch; the weights are max(−∂L_val/∂ε, 0) over their sum. At
+    ε = 0 the virtual step does not move (ŵ = w), so it is never computed. If no example helps the meta
+    batch, every weight is 0 and the step changes nothing but momentum and decay.
 
-    Source: Ren et al., Learning to Reweight Examples for Robust Deep Learning, ICML 2018.
+    Args:
+      example_loss: `(outputs, batch) -> ℓ [n]`.
+
+    Returns:
+      A `Method`.
+
+    Source: Ren et al., Learning to Reweight Examples for Robust Deep Learning, ICML 2018,
+    https://arxiv.org/abs/1803.09050.
+
+    Example:
+      >>> method = l2r()
+      >>> epsilon = method.init(jax.random.key(0), 3)
+      >>> gradient = jnp.array([-3.0, 2.0, -1.0])  # the second example would hurt
+      >>> state = method.meta_optimizer.init(epsilon)
+      >>> method.meta_optimizer.update(gradient, state, epsilon)[0].tolist()
+      [0.75, 0.0, 0.25]
     """
 
     def init(key, n):
@@ -33,7 +49,16 @@ def l2r(example_loss: ExampleLoss = softmax_cross_entropy) -> Method:
 
 
 def rectify() -> optax.GradientTransformation:
-    """The rule of `l2r`: an update max(−g, 0) / Σ max(−g, 0), 0 where that would be 0 / 0."""
+    """The rule of `l2r`: an update max(−g, 0) / Σ max(−g, 0), 0 where that would be 0 / 0.
+
+    Returns:
+      An `optax.GradientTransformation` without a state.
+
+    Example:
+      >>> rule = rectify()
+      >>> rule.update(jnp.array([1.0, 2.0]), rule.init(jnp.zeros(2)))[0].tolist()  # nothing helps
+      [0.0, 0.0]
+    """
 
     def update(updates, state, params=None):
         del params

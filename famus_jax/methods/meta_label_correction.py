@@ -29,8 +29,10 @@ def meta_label_correction(
     embedding: int = 128,
     meta_optimizer: optax.GradientTransformation | None = None,
 ) -> Method:
-    """Meta Label Correction: the network learns from soft labels that a meta-net makes of its
-    features and the given label. The meta loss is cross-entropy of the trusted labels.
+    """Meta Label Correction: a small net rewrites the labels that the network learns from.
+
+    It makes a soft label of the network's features and the given label; the meta loss is cross-entropy
+    of the trusted labels.
 
     The forward of the training batch must return `{"logits": [n, C], "features": [n, D]}`;
     `famus_jax.linen_forward(model, features=True)` does for any Linen network that ends in a dense
@@ -45,10 +47,18 @@ def meta_label_correction(
       meta_optimizer: by default Adam with AMSGrad, 3e-4 (released code).
 
     Raises:
-      ValueError: for a size below 1.
+      ValueError: for a size below 1; from the loss, for outputs without such features.
 
     Source: Zheng, Hassan Awadallah, Dumais, Meta Label Correction for Noisy Label Learning, AAAI
-    2021. Not in here: its look-ahead over several steps.
+    2021, https://arxiv.org/abs/1911.03809. Not in here: its meta gradient through several steps.
+
+    Example:
+      >>> method = meta_label_correction(num_classes=3, feature_size=4)
+      >>> theta = method.init(jax.random.key(0), 2)
+      >>> outputs = {"logits": jnp.zeros((2, 3)), "features": jnp.ones((2, 4))}
+      >>> loss, believed = method.loss(theta, outputs, {"label": jnp.array([0, 1])})
+      >>> round(float(loss), 4), believed.shape  # log 3: soft labels sum to 1
+      (1.0986, (2,))
     """
     sizes = {"num_classes": num_classes, "feature_size": feature_size, "hidden": hidden}
     for name, size in {**sizes, "embedding": embedding}.items():
@@ -79,7 +89,22 @@ def meta_label_correction(
 
 
 def soft_labels(theta: PyTree, features: jax.Array, labels: jax.Array) -> jax.Array:
-    """q: features [n, D] (taken as numbers) and labels int [n] -> distributions [n, C]."""
+    """q, the corrected labels.
+
+    Args:
+      theta: θ, from the method's `init`.
+      features: h, [n, D], taken as numbers.
+      labels: y, int [n].
+
+    Returns:
+      Distributions [n, C].
+
+    Example:
+      >>> theta = meta_label_correction(3, 4).init(jax.random.key(0), 2)
+      >>> soft = soft_labels(theta, jnp.ones((2, 4)), jnp.array([0, 1]))
+      >>> soft.shape, soft.sum(1).round(4).tolist()
+      ((2, 3), [1.0, 1.0])
+    """
     features = jax.lax.stop_gradient(features)
     embedded = theta["embedding"][labels].astype(features.dtype)
     x = jnp.concatenate([features, embedded], axis=1)

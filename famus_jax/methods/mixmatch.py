@@ -9,8 +9,8 @@ an example, V_i(θ) = its weight, λ_u = the weight of the unlabelled part, π =
     T = (n / n_x) Σ_{i labelled} V_i ℓ_i + λ_u (n / n_u) Σ_{i unlabelled} V_i ℓ_i
         + λ_π KL(π ‖ mean_i p_i).
 
-With all V_i = 1/n this is the loss of DivideMix (Li et al., ICLR 2020); with those of a
-weighting net it is that of FaMUS's released pipeline.
+With all V_i = 1/n this is the loss of DivideMix (https://arxiv.org/abs/2002.07394); with those of a
+weighting net it is that of FaMUS's released pipeline (https://arxiv.org/abs/2104.15092).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def mixmatch(
     prior_weight: float = 1.0,
     meta_optimizer: optax.GradientTransformation | None = None,
 ) -> Method:
-    """T as above.
+    """Weights learned on a labelled and an unlabelled part at once: T as above.
 
     Batches are mappings with `"target"`, float [n, C], rows summing to 1, `"labelled"`, float [n], 1
     for the labelled part and 0 for the other (all labelled where it is missing, as in meta batches)
@@ -48,7 +48,19 @@ def mixmatch(
       hidden, meta_optimizer: of the weighting net; see `mwnet`.
       prior_weight: λ_π.
 
-    Source: released pipeline of FaMUS (CVPR 2021), which extends Algorithm 2; DivideMix, ICLR 2020.
+    Returns:
+      A `Method`.
+
+    Source: released pipeline of FaMUS (CVPR 2021), which extends Algorithm 2; Li et al., DivideMix,
+    ICLR 2020.
+
+    Example:
+      >>> method = mixmatch(reweight=False, prior_weight=0.0)
+      >>> batch = {"target": jnp.array([[1.0, 0.0], [0.5, 0.5]]), "labelled": jnp.array([1, 0])}
+      >>> outputs = jnp.array([[0.0, 0.0], [9.0, 9.0]])  # the unlabelled one as its target says
+      >>> loss, weights = method.loss((), outputs, {**batch, "lambda_u": jnp.array(5.0)})
+      >>> round(float(loss), 4), weights.tolist()  # log 2
+      (0.6931, [0.5, 0.5])
     """
     net = mwnet(hidden=hidden, meta_optimizer=meta_optimizer)
 
@@ -80,7 +92,19 @@ def mixmatch(
 
 
 def mixmatch_meta_loss(prior_weight: float = 1.0) -> MetaLoss:
-    """The meta loss of the released pipeline: mean soft cross-entropy + λ_π KL(π ‖ mean p)."""
+    """The meta loss of the released pipeline: mean soft cross-entropy + λ_π KL(π ‖ mean p).
+
+    Args:
+      prior_weight: λ_π.
+
+    Returns:
+      `(outputs, meta_batch) -> L_val`, a scalar.
+
+    Example:
+      >>> trusted = {"target": jnp.array([[1.0, 0.0], [0.0, 1.0]])}
+      >>> round(float(mixmatch_meta_loss()(jnp.zeros((2, 2)), trusted)), 4)  # log 2; the mean is π
+      0.6931
+    """
 
     def meta_loss(outputs: PyTree, batch: PyTree) -> jax.Array:
         return mixed_loss(outputs, batch).mean() + prior_weight * prior_penalty(outputs)
@@ -89,14 +113,23 @@ def mixmatch_meta_loss(prior_weight: float = 1.0) -> MetaLoss:
 
 
 def mixed_loss(outputs: PyTree, batch: PyTree) -> jax.Array:
-    """ℓ, float [n]: cross-entropy of the labelled examples, mean squared error of the others.
+    """ℓ: cross-entropy of the labelled examples, mean squared error of the others.
 
     Args:
       outputs: logits [n, C], or a dict that holds them under `"logits"`.
       batch: see `mixmatch`.
 
+    Returns:
+      float [n].
+
     Raises:
       ValueError: if the batch has no soft targets of the logits' shape.
+
+    Example:
+      >>> target = jnp.array([[1.0, 0.0], [1.0, 0.0]])
+      >>> batch = {"target": target, "labelled": jnp.array([1, 0])}
+      >>> [round(float(x), 4) for x in mixed_loss(jnp.zeros((2, 2)), batch)]  # log 2, (½² + ½²) / 2
+      [0.6931, 0.25]
     """
     logits = logits_of(outputs)
     target = batch.get("target") if hasattr(batch, "get") else None
@@ -104,7 +137,7 @@ def mixed_loss(outputs: PyTree, batch: PyTree) -> jax.Array:
         held = None if target is None else target.shape
         raise ValueError(
             f'mixed_loss reads batch["target"], soft labels of the logits\' shape {logits.shape}; '
-            f"got {held}: famus_jax.train.two_networks.mix_training_batch makes such batches"
+            f"got {held}: famus_jax.pseudo_clean.mix_training_batch makes such batches"
         )
     cross_entropy = optax.softmax_cross_entropy(logits, target)
     squared = ((jax.nn.softmax(logits) - target) ** 2).mean(-1)
@@ -113,7 +146,19 @@ def mixed_loss(outputs: PyTree, batch: PyTree) -> jax.Array:
 
 
 def prior_penalty(outputs: PyTree) -> jax.Array:
-    """KL(π ‖ mean_i p_i), π uniform over the classes: 0 if the mean prediction is uniform."""
+    """KL(π ‖ mean_i p_i), π uniform over the classes: 0 if the mean prediction is uniform.
+
+    Args:
+      outputs: see `mixed_loss`.
+
+    Returns:
+      A scalar.
+
+    Example:
+      >>> sure_of_one_class = jnp.array([[9.0, 0.0], [9.0, 0.0]])
+      >>> float(prior_penalty(jnp.zeros((2, 2)))), float(prior_penalty(sure_of_one_class)) > 3
+      (0.0, True)
+    """
     mean = jax.nn.softmax(logits_of(outputs)).mean(0)
     count = mean.shape[0]
     return (jnp.log(1 / count) - jnp.log(jnp.maximum(mean, 1e-12))).sum() / count

@@ -31,10 +31,10 @@ def mlc(
     carry: bool = False,
     example_loss: ExampleLoss = softmax_cross_entropy,
 ) -> Method:
-    """MLC: the network learns from logits that a C x C transition matrix has corrected.
+    """Meta Loss Correction: the network learns from logits that a transition matrix has corrected.
 
     Evaluate and predict with the logits as they are: the matrix stands for the noise, not for the
-    classes. The weights that a step reports are 1/n: examples are not weighed.
+    classes. The weights that a step reports are 1/n: it does not reweight examples.
 
     Args:
       num_classes: C.
@@ -48,7 +48,19 @@ def mlc(
     Raises:
       ValueError: for fewer than two classes or a step that is not positive.
 
+    Returns:
+      A `Method`.
+
     Source: Wang, Hu, Hu, Training Noise-Robust Deep Neural Networks via Meta-Learning, CVPR 2020.
+
+    Example:
+      >>> method = mlc(num_classes=2)
+      >>> matrix = method.init(jax.random.key(0), 3)
+      >>> matrix.tolist()
+      [[1.0, 0.0], [0.0, 1.0]]
+      >>> loss, _ = method.loss(matrix, jnp.zeros((1, 2)), {"label": jnp.array([0])})
+      >>> round(float(loss), 4)  # at the identity: cross-entropy, log 2
+      0.6931
     """
     if num_classes < 2:
         raise ValueError(
@@ -77,10 +89,19 @@ def mlc(
 
 
 def corrected(outputs: PyTree, matrix: jax.Array) -> PyTree:
-    """Outputs with their logits f [n, C] replaced by f M.
+    """Outputs with their logits f replaced by f M.
+
+    Args:
+      outputs: logits [n, C], or a dict that holds them under `"logits"`.
+      matrix: M, [C, C].
 
     Raises:
       ValueError: if the network has another number of classes than the matrix.
+
+    Example:
+      >>> moved = jnp.array([[1.0, 0.0], [0.5, 0.5]])  # half of class 1's logit goes to label 0
+      >>> corrected(jnp.array([[0.0, 2.0]]), moved).tolist()
+      [[1.0, 1.0]]
     """
     logits = logits_of(outputs)
     if logits.shape[-1] != matrix.shape[0]:
@@ -98,8 +119,18 @@ def transition_step(step: float) -> optax.GradientTransformation:
     A column of which nothing is left stays as it was. The update needs M itself:
     `update(G, state, M)`.
 
-    Raises:
-      ValueError: (the update) without M.
+    Args:
+      step: β.
+
+    Returns:
+      An `optax.GradientTransformation` without a state, whose update raises `ValueError` without M.
+
+    Example:
+      >>> rule, matrix = transition_step(0.5), jnp.eye(2)
+      >>> gradient = jnp.array([[1.0, 0.0], [-1.0, 0.0]])
+      >>> update, _ = rule.update(gradient, rule.init(matrix), matrix)
+      >>> optax.apply_updates(matrix, update).tolist()
+      [[0.5, 0.0], [0.5, 1.0]]
     """
 
     def moved(gradient: jax.Array, matrix: jax.Array) -> jax.Array:

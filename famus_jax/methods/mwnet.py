@@ -22,10 +22,11 @@ def mwnet(
     meta_optimizer: optax.GradientTransformation | None = None,
     meta_loss: MetaLoss | None = None,
 ) -> Method:
-    """Meta-Weight-Net: V_i = sigmoid(MLP(ℓ_i)), T = Σ V_i ℓ_i, with V over its sum or over n.
+    """Meta-Weight-Net: a small net gives every example its weight, from its loss alone.
 
-    The weighting net 1–`hidden`–1 (ReLU inside) sees the loss as a number: no derivative flows into
-    the network through it.
+    V_i = sigmoid(MLP(ℓ_i)) and T = Σ V_i ℓ_i, with V over its sum or over n. The weighting net
+    1–`hidden`–1 (ReLU inside) sees the loss as a number: no derivative flows into the network through
+    it.
 
     Args:
       example_loss: `(outputs, batch) -> ℓ [n]`.
@@ -38,7 +39,19 @@ def mwnet(
     Raises:
       ValueError: for another `normalize`.
 
-    Source: Shu et al., Meta-Weight-Net, NeurIPS 2019.
+    Returns:
+      A `Method`.
+
+    Source: Shu et al., Meta-Weight-Net: Learning an Explicit Mapping For Sample Weighting, NeurIPS
+    2019, https://arxiv.org/abs/1902.07379.
+
+    Example:
+      >>> method = mwnet(hidden=10)
+      >>> theta = method.init(jax.random.key(0), 2)
+      >>> batch = {"label": jnp.array([0, 1])}
+      >>> loss, weights = method.loss(theta, jnp.zeros((2, 4)), batch)
+      >>> round(float(loss), 4), weights.tolist()  # equal losses, equal weights
+      (1.3863, [0.5, 0.5])
     """
     scale = normalizer(normalize)
 
@@ -74,7 +87,20 @@ def mwnet(
 
 
 def mwnet_weight(theta: PyTree, losses: jax.Array) -> jax.Array:
-    """The weighting net of `mwnet` by itself: losses [n] -> V in (0, 1), [n], not normalized."""
+    """The weighting net of `mwnet` by itself, to plot what it has learned.
+
+    Args:
+      theta: θ, from the method's `init` or a state.
+      losses: ℓ, float [n].
+
+    Returns:
+      V in (0, 1), float [n], not normalized.
+
+    Example:
+      >>> theta = mwnet().init(jax.random.key(0), 1)
+      >>> mwnet_weight(theta, jnp.linspace(0, 5, 3)).shape
+      (3,)
+    """
     x = losses[:, None].astype(theta["kernel_1"].dtype)
     hidden = jax.nn.relu(x @ theta["kernel_1"] + theta["bias_1"][None, :])
     return jax.nn.sigmoid(hidden @ theta["kernel_2"] + theta["bias_2"][None, :])[:, 0]

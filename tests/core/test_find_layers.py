@@ -1,4 +1,4 @@
-"""Layer groups by tracing: order, membership and costs, on every way of writing a network."""
+"""Layers by tracing: order, membership and costs, on every way of writing a network."""
 
 import flax.linen as nn
 import jax
@@ -18,15 +18,15 @@ def array(*shape):
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
-def groups_of(apply, params, batch=X, **options):
+def layers_of(apply, params, batch=X, **options):
     """The groups of a stateless function of (params, batch)."""
     return find_layers(lambda p, s, r, b: (apply(p, b), s), params, (), KEY, batch, **options)
 
 
-def as_sets(groups):
+def as_sets(found_layers):
     """[{paths of the leaves of group 0}, ...]"""
-    found = [set() for _ in groups.names]
-    for path, group in jax.tree_util.tree_leaves_with_path(groups.as_tree()):
+    found = [set() for _ in found_layers.names]
+    for path, group in jax.tree_util.tree_leaves_with_path(found_layers.as_tree()):
         found[group].add(jax.tree_util.keystr(path, simple=True, separator="/"))
     return found
 
@@ -68,13 +68,13 @@ def test_containers(container):
     """Fails if groups follow the order of the tree instead of the forward pass, or if a bias is
     parted from its kernel."""
     params, layers, expected = CONTAINERS[container]
-    assert as_sets(groups_of(lambda p, x: dense_stack(layers(p), x), params)) == expected
+    assert as_sets(layers_of(lambda p, x: dense_stack(layers(p), x), params)) == expected
 
 
 def test_costs_of_an_mlp():
     """Shares of d_in · d_out; fails if costs are parameter counts (biases), or equal shares."""
     params, layers, _ = CONTAINERS["dict of dicts"]
-    costs = groups_of(lambda p, x: dense_stack(layers(p), x), params).costs
+    costs = layers_of(lambda p, x: dense_stack(layers(p), x), params).costs
     products = [D * H, H * H, H * C]
     assert sum(costs) == pytest.approx(1)
     assert costs == pytest.approx([p / sum(products) for p in products])
@@ -83,33 +83,33 @@ def test_costs_of_an_mlp():
 def test_by_tensor():
     """One group per leaf; fails if the bias comes before the kernel it is added to."""
     params, layers, _ = CONTAINERS["flat dict"]
-    groups = groups_of(lambda p, x: dense_stack(layers(p), x), params, by="tensor")
-    assert groups.names == ("w3", "b3", "w2", "b2", "w1", "b1")
+    found_layers = layers_of(lambda p, x: dense_stack(layers(p), x), params, by="tensor")
+    assert found_layers.names == ("w3", "b3", "w2", "b2", "w1", "b1")
 
 
 def test_wide_resnet():
     """Every convolution is a group, bottom to top, the head last; norms join what they follow.
 
-    Fails if blocks are groups, if the stem isn't first (alphabetical order), or if the shortcut and
+    Fails if blocks are layers, if the stem isn't first (alphabetical order), or if the shortcut and
     the convolution beside it fall together.
     """
     model = WideResNet(depth=10, width=2, num_classes=3)
     image = array(2, 8, 8, 3)
     variables = jax.eval_shape(lambda key, x: model.init(key, x), KEY, image)
     params, state = variables["params"], {"batch_stats": variables["batch_stats"]}
-    groups = find_layers(linen_forward(model), params, state, KEY, {"image": image})
+    found_layers = find_layers(linen_forward(model), params, state, KEY, {"image": image})
     blocks = [f"stage{s}_block0/{c}" for s in (1, 2, 3) for c in ("shortcut", "conv1", "conv2")]
-    assert groups.names == ("stem", *blocks, "head")
-    sets = as_sets(groups)
+    assert found_layers.names == ("stem", *blocks, "head")
+    sets = as_sets(found_layers)
     assert sets[0] == {"stem/kernel", "stage1_block0/norm1/scale", "stage1_block0/norm1/bias"}
     assert sets[-2] == {"stage3_block0/conv2/kernel", "norm/scale", "norm/bias"}
     assert sets[-1] == {"head/kernel", "head/bias"}
     # FLOPs of the stem over those of the first block's 3x3 convolution, 3·16 to 16·32 channels.
-    assert groups.costs[0] / groups.costs[2] == pytest.approx(3 * 16 / (16 * 32))
+    assert found_layers.costs[0] / found_layers.costs[2] == pytest.approx(3 * 16 / (16 * 32))
 
 
 def test_nnx():
-    """Fails if an NNX state's wrappers end up in the names, or running statistics among the groups."""
+    """Fails if an NNX state's wrappers end up in the names, or running statistics among the layers."""
 
     class Net(nnx.Module):
         def __init__(self, rngs):
@@ -121,10 +121,12 @@ def test_nnx():
             return self.head(nnx.relu(self.norm(self.zero(x))))
 
     forward, params, state = nnx_forward(Net(nnx.Rngs(0)))
-    groups = find_layers(forward, params, state, jax.random.key(0), {"image": jnp.zeros((N, D))})
-    assert groups.names == ("zero", "head")
-    assert len(groups.index) == 6
-    assert [groups.index.count(i) for i in (0, 1)] == [4, 2]
+    found_layers = find_layers(
+        forward, params, state, jax.random.key(0), {"image": jnp.zeros((N, D))}
+    )
+    assert found_layers.names == ("zero", "head")
+    assert len(found_layers.index) == 6
+    assert [found_layers.index.count(i) for i in (0, 1)] == [4, 2]
 
 
 def cast(params):
@@ -152,10 +154,10 @@ def test_what_happens_before_the_batch_does_not_count(prepare):
     Fails if the first equation that touches a parameter decides, which here is the same for all.
     """
     params, layers, expected = CONTAINERS["dict of dicts"]
-    groups = groups_of(
+    found_layers = layers_of(
         lambda p, x: dense_stack(layers(prepare(p)), x.astype(p["z"]["w"].dtype)), params
     )
-    assert as_sets(groups) == expected
+    assert as_sets(found_layers) == expected
 
 
 def remat(w, x):
@@ -191,11 +193,11 @@ def test_calls_are_entered(call):
     def apply(p, x):
         return call(p["c"], call(p["a"], call(p["b"], x)))
 
-    groups = groups_of(apply, params)
-    assert groups.names == ("b", "a", "c")
-    assert sum(groups.costs) == pytest.approx(1)
+    found_layers = layers_of(apply, params)
+    assert found_layers.names == ("b", "a", "c")
+    assert sum(found_layers.costs) == pytest.approx(1)
 
-    one_call = groups_of(lambda p, x: jax.checkpoint(apply)(p, x), params)
+    one_call = layers_of(lambda p, x: jax.checkpoint(apply)(p, x), params)
     assert one_call.names == ("b", "a", "c")
 
 
@@ -208,10 +210,10 @@ def test_tied_embedding():
         h = jnp.tanh(p["table"][tokens] @ p["dense"]["w"] + p["dense"]["b"][None, :])
         return h @ p["table"].T
 
-    groups = groups_of(apply, params, tokens)
-    assert groups.names == ("table", "dense")
+    found_layers = layers_of(apply, params, tokens)
+    assert found_layers.names == ("table", "dense")
     # The product with the tied matrix lies above the dense layer's first use.
-    assert groups.costs == pytest.approx([0, 1])
+    assert found_layers.costs == pytest.approx([0, 1])
 
 
 def test_scanned_stack_is_one_group():
@@ -238,13 +240,13 @@ def test_scanned_stack_is_one_group():
 
     model = Net()
     params = jax.eval_shape(lambda key, x: model.init(key, x), KEY, X)["params"]
-    groups = find_layers(linen_forward(model), params, {}, KEY, {"image": X})
-    assert groups.names == ("zero", "stack", "head")
-    assert as_sets(groups)[1] == {
+    found_layers = find_layers(linen_forward(model), params, {}, KEY, {"image": X})
+    assert found_layers.names == ("zero", "stack", "head")
+    assert as_sets(found_layers)[1] == {
         f"stack/{a}/{b}" for a in ("first", "second") for b in ("kernel", "bias")
     }
     products = [D * H, 4 * 2 * H * H, H * C]
-    assert groups.costs == pytest.approx([p / sum(products) for p in products])
+    assert found_layers.costs == pytest.approx([p / sum(products) for p in products])
 
 
 def test_parallel_branches():
@@ -255,34 +257,34 @@ def test_parallel_branches():
         left, right = jnp.tanh(x @ p["q"]["w"]), jnp.tanh(x @ p["p"]["w"])
         return (left + right) @ p["a"]["w"]
 
-    groups = groups_of(apply, params)
-    assert groups.names == ("q", "p", "a")
+    found_layers = layers_of(apply, params)
+    assert found_layers.names == ("q", "p", "a")
     total = 2 * D * H + H * C
-    assert groups.costs == pytest.approx([D * H / total, D * H / total, H * C / total])
+    assert found_layers.costs == pytest.approx([D * H / total, D * H / total, H * C / total])
 
 
 def test_unused_parameter():
     """Fails if a parameter that the forward never uses crashes the walk or lands on top."""
     params = {"w": array(D, C), "idle": {"w": array(H, H)}}
-    groups = groups_of(lambda p, x: x @ p["w"], params)
-    assert groups.names[-1] == "w"
-    assert len(groups) == 2
+    found_layers = layers_of(lambda p, x: x @ p["w"], params)
+    assert found_layers.names[-1] == "w"
+    assert len(found_layers) == 2
 
 
 def test_gain_and_kernel_meet_the_batch_together():
     """Two tensors multiplied before use are one group; fails if either is lost."""
     params = {"conv": {"gain": array(1, H), "w": array(D, H)}, "head": {"w": array(H, C)}}
-    groups = groups_of(
+    found_layers = layers_of(
         lambda p, x: x @ (p["conv"]["w"] * p["conv"]["gain"]) @ p["head"]["w"], params
     )
-    assert as_sets(groups) == [{"conv/gain", "conv/w"}, {"head/w"}]
+    assert as_sets(found_layers) == [{"conv/gain", "conv/w"}, {"head/w"}]
 
 
 def test_unknown_by():
     with pytest.raises(ValueError, match=r'"module" or "tensor"; got .layer.'):
-        groups_of(lambda p, x: x @ p, array(D, C), by="layer")
+        layers_of(lambda p, x: x @ p, array(D, C), by="layer")
 
 
 def test_no_parameters():
     with pytest.raises(ValueError, match="params has no leaves"):
-        groups_of(lambda p, x: x, {})
+        layers_of(lambda p, x: x, {})

@@ -1,4 +1,4 @@
-"""Layer groups as values: parts, rules of the user's own, errors."""
+"""Layers as values: parts, rules of the user's own, errors."""
 
 import jax
 import jax.numpy as jnp
@@ -35,18 +35,18 @@ def test_with_path_recipe():
 @pytest.mark.parametrize("active", [(), (0,), (1,), (0, 2), (0, 1, 2)], ids=str)
 def test_part_and_place(active):
     """Fails if a part is placed into other leaves than it was taken from."""
-    groups = layers_by(PARAMS, TREE)
+    layers = layers_by(PARAMS, TREE)
     doubled = jax.tree.map(lambda x: 10 * x, PARAMS)
-    placed = groups.place(groups.part(doubled, active), PARAMS, active)
+    placed = layers.place(layers.part(doubled, active), PARAMS, active)
     expected = jax.tree.map(lambda x, g: 10 * x if g in active else x, PARAMS, TREE)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), placed, expected))
-    assert groups.part_index(active) == tuple(g for g in jax.tree.leaves(TREE) if g in active)
+    assert layers.part_index(active) == tuple(g for g in jax.tree.leaves(TREE) if g in active)
 
 
 def test_share_above():
     """Fails if the group itself is left out of its share."""
-    groups = layers_by(PARAMS, TREE, costs=[0.5, 0.3, 0.2])
-    assert [groups.share_above(i) for i in range(4)] == pytest.approx([1.0, 0.5, 0.2, 0.0])
+    layers = layers_by(PARAMS, TREE, costs=[0.5, 0.3, 0.2])
+    assert [layers.share_above(i) for i in range(4)] == pytest.approx([1.0, 0.5, 0.2, 0.0])
 
 
 def test_describe_counts_parameters():
@@ -66,19 +66,19 @@ def test_equal_names_are_numbered():
 
 
 def test_errors_name_value_and_fix():
-    groups = layers_by(PARAMS, TREE)
+    layers = layers_by(PARAMS, TREE)
     with pytest.raises(
-        ValueError, match=r"no layer group 'haed'; the groups are \['c', 'a', 'b'\]"
+        ValueError, match=r"no layer is named 'haed'.*the layers are \['c', 'a', 'b'\]"
     ):
-        groups.find(["haed"])
+        layers.find(["haed"])
     with pytest.raises(
-        ValueError, match=r"another structure; make them anew with famus_jax.find_layers"
+        ValueError, match=r"another structure; find them anew with famus_jax.find_layers"
     ):
-        groups.part({"c": PARAMS["c"]}, (0,))
+        layers.part({"c": PARAMS["c"]}, (0,))
     with pytest.raises(ValueError, match="shaped like the parameters"):
         layers_by(PARAMS, {"c": 0})
     with pytest.raises(
-        ValueError, match=r"every group 0..2 needs at least one parameter.*\[0, 2\]"
+        ValueError, match=r"every layer 0..2 needs at least one parameter.*\[0, 2\]"
     ):
         layers_by(PARAMS, {"c": 0, "a": {"w": 2, "b": 2}, "b": 2})
     with pytest.raises(ValueError, match="given twice: \\['x'\\]"):

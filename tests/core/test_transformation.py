@@ -1,5 +1,6 @@
 """`reweight` keeps optax's contracts."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import optax
 import pytest
 import reference as ref
 
-from famus_jax import l2r, find_layers, learned_gates, reweight, mwnet, last_layers
+from famus_jax import find_layers, l2r, last_layers, learned_gates, mwnet, problem, reweight
 
 RATE, N, M = 0.2, 6, 4
 PARAMS, MODEL_STATE = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
@@ -17,25 +18,25 @@ DATA = {"batch": BATCH, "meta_batch": META}
 HEAD = last_layers(1, virtual_step="active")
 
 
-def transform(estimator=HEAD, objective=None, learning_rate=RATE, **options):
-    options = {"model_state": MODEL_STATE, **options}
-    objective = objective or mwnet(hidden=7)
-    return reweight(
-        ref.bn_mlp,
-        objective,
-        estimator,
-        learning_rate=learning_rate,
-        key=jax.random.key(0),
-        **DATA,
-        **options,
-    )
+def transform(estimator=HEAD, method=None, step_size=RATE, **options):
+    options = {"model_state": MODEL_STATE, "key": jax.random.key(0), **options}
+    what = problem(ref.bn_mlp, method or mwnet(hidden=7))
+    return reweight(what, estimator, step_size=step_size, **options)
+
+
+def found_layers():
+    return find_layers(ref.bn_mlp, PARAMS, MODEL_STATE, jax.random.key(0), BATCH)
 
 
 def assert_same(a, b):
+    """Alike, but for keys, which are no numbers."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True):
-        if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-7)
+    chex.assert_trees_all_close(*map(numbers, (a, b)), rtol=1e-6, atol=1e-7)
+
+
+def numbers(tree):
+    leaves = jax.tree.leaves(tree)
+    return [x for x in leaves if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)]
 
 
 def types(tree):
@@ -78,15 +79,9 @@ def test_bfloat16_parameters_keep_their_dtype():
         logits, s = ref.mlp(p, s, r, {"x": b["x"].astype(jnp.bfloat16)})
         return logits.astype(jnp.float32), s
 
+    what = problem(forward, mwnet(hidden=7))
     for estimator in (HEAD, last_layers(2), last_layers(3, route="vjp")):
-        tx = reweight(
-            forward,
-            mwnet(hidden=7),
-            estimator,
-            learning_rate=jnp.float32(RATE),
-            key=jax.random.key(0),
-            **DATA,
-        )
+        tx = reweight(what, estimator, step_size=jnp.float32(RATE), key=jax.random.key(0))
         state = jax.eval_shape(tx.init, params)
         updates, new = jax.eval_shape(lambda s, t=tx: t.update(None, s, params, **DATA), state)
         assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype(jnp.bfloat16)}
@@ -109,7 +104,8 @@ def test_state_is_stable_under_scan(name):
     Fails if the first update changes the state's type (scan then refuses it), or if a step depends
     on anything but the state.
     """
-    tx = transform(*ESTIMATORS[name])
+    sizes = {"num_examples": N, "num_meta_examples": M, "layers": found_layers()}
+    tx = transform(*ESTIMATORS[name], **(sizes if name == "gates" else {}))
     state = tx.init(PARAMS)
 
     def step(carry, batch):
@@ -137,9 +133,9 @@ def test_state_is_stable_under_scan(name):
 
 
 def test_warns_of_a_switch_on_cpu():
-    estimator, objective = ESTIMATORS["gates"]
+    sizes = {"num_examples": N, "num_meta_examples": M, "layers": found_layers()}
     with pytest.warns(UserWarning, match="use famus_jax.train_step"):
-        transform(estimator, objective).init(PARAMS)
+        transform(*ESTIMATORS["gates"], **sizes).init(PARAMS)
 
 
 def test_chain_is_manual_application():
@@ -166,10 +162,10 @@ def test_chain_is_manual_application():
 def test_schedule_is_read_at_the_step():
     """Fails if the schedule is evaluated once, or a step late."""
     rates = jnp.asarray([0.5, 0.1, 0.02])
-    scheduled, state = transform(learning_rate=lambda step: rates[step]), transform().init(PARAMS)
+    scheduled, state = transform(step_size=lambda step: rates[step]), transform().init(PARAMS)
     step = jax.jit(lambda s: scheduled.update(None, s, PARAMS, **DATA))
     for i in range(3):
-        fixed = transform(learning_rate=float(rates[i]))
+        fixed = transform(step_size=float(rates[i]))
         expected = jax.jit(lambda s, t=fixed: t.update(None, s, PARAMS, **DATA))(state)
         updates, new = step(state)
         assert_same((updates, new), expected)
@@ -177,26 +173,17 @@ def test_schedule_is_read_at_the_step():
 
 
 def test_inject_hyperparams():
-    """The learning rate as a hyperparameter in the state. Fails if it is read at construction."""
-    static = (
-        "forward",
-        "objective",
-        "estimator",
-        "key",
-        "batch",
-        "meta_batch",
-        "model_state",
-        "groups",
-    )
-    groups = find_layers(ref.bn_mlp, PARAMS, MODEL_STATE, jax.random.key(0), BATCH)
+    """The step size as a hyperparameter in the state. Fails if it is read at construction."""
+    static = ("problem", "estimator", "key", "model_state", "layers")
+    layers = found_layers()
     injected = optax.inject_hyperparams(reweight, static_args=static)(
-        forward=ref.bn_mlp, objective=mwnet(hidden=7), estimator=HEAD, learning_rate=0.9,
-        key=jax.random.key(0), model_state=MODEL_STATE, groups=groups, **DATA,
+        problem=problem(ref.bn_mlp, mwnet(hidden=7)), estimator=HEAD, step_size=0.9,
+        key=jax.random.key(0), model_state=MODEL_STATE, layers=layers,
     )  # fmt: skip
     state = injected.init(PARAMS)
-    state.hyperparams["learning_rate"] = jnp.float32(RATE)
+    state.hyperparams["step_size"] = jnp.float32(RATE)
     updates, state = jax.jit(lambda s: injected.update(None, s, PARAMS, **DATA))(state)
-    tx = transform(groups=groups)
+    tx = transform(layers=layers)
     expected, plain = jax.jit(lambda s: tx.update(None, s, PARAMS, **DATA))(tx.init(PARAMS))
     assert_same(updates, expected)
     assert_same(state.inner_state, plain)

@@ -7,19 +7,21 @@ import optax
 import pytest
 import reference as ref
 
-import famus_jax
 from famus_jax import (
-    named_layers,
     all_layers,
+    find_layers,
     l2r,
-    learned_gates,
-    reweight,
-    mwnet,
-    reweighter,
-    softmax_cross_entropy,
     last_layers,
+    learned_gates,
+    mean_of,
+    mwnet,
+    named_layers,
+    problem,
+    reweight,
+    reweighter,
     train_step,
 )
+from famus_jax.losses import softmax_cross_entropy
 
 RATE = 0.2
 N, M = 6, 4
@@ -33,12 +35,7 @@ def setting():
 
 
 def close(actual, expected, rtol=1e-5):
-    def compare(a, b):
-        b = np.asarray(b)
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max() + 1e-7)
-
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    jax.tree.map(compare, actual, expected)
+    ref.assert_close(actual, expected, rtol, floor=1e-7)
 
 
 def fast_mwnet():
@@ -47,7 +44,7 @@ def fast_mwnet():
 
 
 @pytest.mark.parametrize(
-    ("objective", "estimator"),
+    ("method", "estimator"),
     [
         pytest.param(fast_mwnet(), all_layers(), marks=pytest.mark.slow),
         (fast_mwnet(), last_layers(1, virtual_step="active")),
@@ -61,7 +58,7 @@ def fast_mwnet():
     ],
     ids=lambda x: x.label if hasattr(x, "label") else x.name,
 )
-def test_three_uses_agree(objective, estimator, recwarn):
+def test_three_uses_agree(method, estimator, recwarn):
     """Two steps of plain SGD: (a) one's own weighted loss, (b) the optax chain, (c) train_step.
 
     Fails if weights and gradient belong to different θ, if T = Σ weights_i ℓ_i is not the loss
@@ -70,25 +67,23 @@ def test_three_uses_agree(objective, estimator, recwarn):
     """
     params, model_state, batch, meta_batch = setting()
     key, tx = jax.random.key(7), optax.sgd(RATE)
-    args = (ref.bn_mlp, objective, estimator)
+    what = problem(ref.bn_mlp, method)
 
     # (c) the whole step
-    step = train_step(
-        *args, tx, learning_rate=RATE, params=params, model_state=model_state, batch=batch
-    )
+    step = train_step(what, tx, estimator, step_size=RATE)
     state = step.init(key, params, model_state, batch, meta_batch)
     meta = jax.tree.map(jnp.copy, state.meta)
     seen = []
     for _ in range(2):
-        state, info, _ = step(state, batch, meta_batch)
+        state, info = step(state, batch, meta_batch)
         seen.append(info.weights)
 
     # (a) weights for one's own loss, from the same starting point
-    weigh = reweighter(*args, learning_rate=RATE)
+    weigh = reweighter(what, estimator, step_size=RATE)
 
     @jax.jit
     def own_loop(params, model_state, meta):
-        weights, meta, _ = weigh(meta, params, model_state, batch, meta_batch)
+        weights, meta = weigh.update(meta, params, model_state, batch, meta_batch)
 
         def loss(params):
             outputs, new_state = ref.bn_mlp(params, model_state, None, batch)
@@ -99,17 +94,11 @@ def test_three_uses_agree(objective, estimator, recwarn):
         return params, model_state, meta, weights
 
     # (b) first in an optax chain
-    chain = optax.chain(
-        reweight(
-            *args,
-            learning_rate=RATE,
-            key=key,
-            batch=batch,
-            meta_batch=meta_batch,
-            model_state=model_state,
-        ),
-        tx,
-    )
+    first = reweight(
+        what, estimator, step_size=RATE, key=key, model_state=model_state, num_examples=N,
+        num_meta_examples=M, layers=find_layers(ref.bn_mlp, params, model_state, key, batch),
+    )  # fmt: skip
+    chain = optax.chain(first, tx)
     opt_state = chain.init(params)
     opt_state = (opt_state[0]._replace(meta=meta), *opt_state[1:])
 
@@ -125,29 +114,31 @@ def test_three_uses_agree(objective, estimator, recwarn):
         *a, weights = own_loop(*a)
         b = optax_loop(*b)
         close(weights, seen[i])
-        close(optax.tree.get(b[1], "info").weights, seen[i])
     close(a[0], state.params)
     close(b[0], state.params)
     close(a[1], state.model_state)
     close(optax.tree.get(b[1], "model_state"), state.model_state)
     close(a[2].theta, state.meta.theta)
     close(b[1][0].meta.theta, state.meta.theta)
+    for told in (a[2].info, optax.tree.get(b[1], "info")):
+        close(told, info._replace(weights=()))
 
 
 def test_reweighter_takes_alpha_now():
-    """`learning_rate=` of the call wins over the constructor's; a schedule sees the step."""
+    """`step_size=` of the call wins over the constructor's; a schedule sees the step."""
     params, model_state, batch, meta_batch = setting()
     call = (params, model_state, batch, meta_batch)
-    results = []
+    what, results = problem(ref.bn_mlp, fast_mwnet()), []
     for at_construction, at_call in (
         (RATE, None),
         (99.0, RATE),
         (lambda step: RATE * (step + 1), None),
     ):
-        weigh = reweighter(ref.bn_mlp, fast_mwnet(), all_layers(), learning_rate=at_construction)
+        weigh = reweighter(what, all_layers(), step_size=at_construction)
         state = weigh.init(jax.random.key(0), *call)
-        _, _, info = jax.jit(lambda s, w=weigh, r=at_call: w(s, *call, learning_rate=r))(state)
-        results.append(float(info.theta_norm))
+        update = jax.jit(lambda s, w=weigh, r=at_call: w.update(s, *call, step_size=r))
+        _, state = update(state)
+        results.append(float(state.info.theta_norm))
     assert results == pytest.approx([results[0]] * 3, rel=1e-5)
 
 
@@ -193,10 +184,10 @@ def test_losses_are_arguments(task, x64):
         b["tags"] = jnp.asarray(rng.integers(0, 2, (size, 3)), jnp.float64)
         b["target"] = jnp.asarray(rng.normal(size=(size, 3)))
     theta = ref.mwnet_theta(jax.random.key(5))
-    objective = mwnet(loss, hidden=7, meta_optimizer=optax.sgd(1.0))
-    weigh = reweighter(forward, objective, all_layers(), learning_rate=RATE)
+    what = problem(forward, mwnet(loss, hidden=7, meta_optimizer=optax.sgd(1.0)))
+    weigh = reweighter(what, all_layers(), step_size=RATE)
     state = weigh.init(jax.random.key(0), params, {}, batch, meta_batch)._replace(theta=theta)
-    weights, new, _ = weigh(state, params, {}, batch, meta_batch)
+    weights, new = weigh.update(state, params, {}, batch, meta_batch)
 
     gradient = ref.meta_gradient(
         theta, forward, ref.mwnet("sum", by_hand), ref.mean_loss(by_hand), params, {}, None,
@@ -207,10 +198,7 @@ def test_losses_are_arguments(task, x64):
     close(new.theta, new_theta, 1e-9)
     close(weights, ref.mwnet_weights(new_theta, losses, "sum"), 1e-9)
 
-    tx = reweight(
-        forward, objective, all_layers(), learning_rate=RATE, key=jax.random.key(0),
-        batch=batch, meta_batch=meta_batch, model_state={},
-    )  # fmt: skip
+    tx = reweight(what, all_layers(), step_size=RATE, key=jax.random.key(0), model_state={})
     opt_state = tx.init(params)
     opt_state = opt_state._replace(meta=opt_state.meta._replace(theta=theta))
     updates, _ = tx.update(None, opt_state, params, batch=batch, meta_batch=meta_batch)
@@ -228,11 +216,11 @@ def test_another_meta_loss():
 
     norms = []
     for meta_loss in (None, half):
-        weigh = reweighter(
-            ref.bn_mlp, fast_mwnet(), all_layers(), learning_rate=RATE, meta_loss=meta_loss
-        )
+        what = problem(ref.bn_mlp, fast_mwnet(), meta_loss=meta_loss)
+        weigh = reweighter(what, all_layers(), step_size=RATE)
         state = weigh.init(jax.random.key(0), params, model_state, batch, meta_batch)
-        norms.append(float(weigh(state, params, model_state, batch, meta_batch)[2].theta_norm))
+        _, state = weigh.update(state, params, model_state, batch, meta_batch)
+        norms.append(float(state.info.theta_norm))
     assert norms[1] == pytest.approx(norms[0] / 2, rel=1e-5)
 
 
@@ -244,11 +232,11 @@ def test_dropout_sees_one_mask():
     """
     params = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
     _, _, batch, meta_batch = setting()
-    objective = fast_mwnet()
-    weigh = reweighter(ref.dropout_mlp, objective, named_layers("layer2"), learning_rate=RATE)
+    what = problem(ref.dropout_mlp, fast_mwnet())
+    weigh = reweighter(what, named_layers("layer2"), step_size=RATE)
     state = weigh.init(jax.random.key(0), params, {}, batch, meta_batch)
     rng = jax.random.key(11)
-    weights, state, _ = weigh(state, params, {}, batch, meta_batch, rng=rng)
+    weights, state = weigh.update(state, params, {}, batch, meta_batch, rng=rng)
     losses = ref.cross_entropy(ref.dropout_mlp(params, {}, rng, batch)[0], batch)
     close(weights, ref.mwnet_weights(state.theta, losses, "sum"))
 
@@ -260,4 +248,4 @@ def test_default_losses():
     expected = ref.cross_entropy(logits, batch)
     close(softmax_cross_entropy(logits, batch), expected)
     close(softmax_cross_entropy({"logits": logits, "features": None}, batch), expected)
-    close(famus_jax.mean_of(softmax_cross_entropy)(logits, batch), expected.sum() / 5)
+    close(mean_of(softmax_cross_entropy)(logits, batch), expected.sum() / 5)

@@ -32,22 +32,22 @@ def test_vectors_stay(how):
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_pool_groups(how):
-    """Rows are the groups' concatenated tensors, zeros elsewhere.
+def test_pool_layers(how):
+    """Rows are the layers' concatenated tensors, zeros elsewhere.
 
-    Fails if a group's second tensor overwrites the first, if padding enters the root mean square,
-    or if a group outside the part gets a row.
+    Fails if a layer's second tensor overwrites the first, if padding enters the root mean square,
+    or if a layer outside the part gets a row.
     """
     tree = {
         "a": {"b": BIAS, "w": KERNEL},
         "z": RNG.normal(size=(4, 2)).astype(np.float32),
         "n": BIAS[:3],
     }
-    groups = layers_by(tree, {"a": {"b": 1, "w": 1}, "z": 2, "n": 0})
-    assert layer_widths(groups, tree) == (3, 10, 2)
+    layers = layers_by(tree, {"a": {"b": 1, "w": 1}, "z": 2, "n": 0})
+    assert layer_widths(layers, tree) == (3, 10, 2)
     active = (1, 2)
-    part = groups.part(jax.tree.map(jnp.asarray, tree), active)
-    rows = pool_layers(part, active, groups, 10, how)
+    part = layers.part(jax.tree.map(jnp.asarray, tree), active)
+    rows = pool_layers(part, active, layers, 10, how)
     assert rows.shape == (3, 10)
     expected = np.zeros((3, 10))
     expected[1] = ref.pool_group([BIAS, KERNEL], how)
@@ -58,11 +58,11 @@ def test_pool_groups(how):
 @pytest.mark.parametrize("how", HOW)
 def test_zero_gradient_has_no_nan(how):
     """L2R's virtual gradient is zero; fails at 0 / 0 or the slope of a root at 0."""
-    groups = layers_by({"w": KERNEL, "b": BIAS}, {"w": 0, "b": 0})
+    layers = layers_by({"w": KERNEL, "b": BIAS}, {"w": 0, "b": 0})
 
     def total(scale):
         part = (jnp.zeros_like(BIAS) * scale, jnp.zeros_like(KERNEL) * scale)
-        return pool_layers(part, (0,), groups, 10, how).sum()
+        return pool_layers(part, (0,), layers, 10, how).sum()
 
     value, slope = jax.value_and_grad(total)(1.0)
     assert (float(value), float(slope)) == (0.0, 0.0)

@@ -9,7 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from famus_jax import Method, Inputs, Problem, layers_by, init_state, learned_gates, meta_update
+from famus_jax import Draw, Inputs, Method, Problem, Seen, layers_by, learned_gates
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
 from famus_jax.gates.pooling import gradient_matching, pool_layers
 from famus_jax.gates.samplers import sample_gates
 
@@ -31,7 +33,7 @@ def meta_loss(outputs, batch):
     return sum((c * jnp.tanh(w)).sum() for c, w in zip(tensors("c"), outputs, strict=True))
 
 
-OBJECTIVE = Method(
+METHOD = Method(
     "golden",
     init=lambda key, n: jnp.float32(GOLDEN["scale"]),
     loss=training_loss,
@@ -42,8 +44,8 @@ OBJECTIVE = Method(
 
 def golden_eta():
     """The printed samplers as the library stores them: kernels [in, out], stacked; the ungated
-    groups' are zero. The groups are the six tensors; 1, 2 and 3 have gates."""
-    layers = ("W1", "W2", "W3"), ("b1", "b2", "b3"), ("a1", "a2")
+    layers' are zero. The layers are the six tensors; 1, 2 and 3 have gates."""
+    names = ("W1", "W2", "W3"), ("b1", "b2", "b3"), ("a1", "a2")
 
     def stack(name, transpose=False):
         rows = [np.asarray(s[name], np.float32) for s in GOLDEN["samplers"]]
@@ -51,49 +53,46 @@ def golden_eta():
         nothing = np.zeros_like(rows[0])
         return [nothing, *rows, nothing, nothing]
 
-    kernels = [np.stack(stack(name, transpose=True)) for name in layers[0]]
+    kernels = [np.stack(stack(name, transpose=True)) for name in names[0]]
     padding = max(w.shape[0] for w in tensors("w")) - kernels[0].shape[1]
     kernels[0] = np.pad(kernels[0], ((0, 0), (0, padding), (0, 0)))
     return jax.tree.map(
         jnp.asarray,
         {
             "kernels": kernels,
-            "biases": [np.stack(stack(name)) for name in layers[1]],
-            "slopes": [np.stack(stack(name))[:, 0] for name in layers[2]],
+            "biases": [np.stack(stack(name)) for name in names[1]],
+            "slopes": [np.stack(stack(name))[:, 0] for name in names[2]],
         },
     )
 
 
 @pytest.fixture(scope="module")
 def updates():
-    """(the update, the open groups, the look-ahead) of every printed run, one compilation."""
+    """(the update, the open layers, the virtual step) of every printed run, one compilation."""
     params = tensors("w")
-    groups = layers_by(params, list(range(6)), names=list("abcdef"))
-    problem = Problem(lambda w, s, r, b: (w, s), OBJECTIVE, meta_loss, groups)
+    layers = layers_by(params, list(range(6)), names=list("abcdef"))
+    problem = Problem(lambda w, s, r, b: (w, s), METHOD, meta_loss, layers)
     estimator = learned_gates(
         "released", candidates=3, hidden=6, out_axis=0, lambda_g=0.0, lag=1,
         learning_rate=DELTA, momentum=0.0, nesterov=False,
         explore_every=1,  # the printed slopes include those of closed gates below the lowest open one
     )  # fmt: skip
-    spec = estimator.active
+    kind = estimator.active
     batch = {"x": jnp.zeros(1)}
-    point = Inputs(params, (), jax.random.key(0), batch, batch, GOLDEN["alpha"])
+    inputs = Inputs(params, (), jax.random.key(0), batch, batch, GOLDEN["alpha"])
     state = init_state(problem, estimator, jax.random.key(0), params, 1, 1)
     gradient = [GOLDEN["scale"] * b for b in tensors("base")]
-    width = state.gates.inputs.shape[-1]
-    inputs = pool_layers(gradient, range(6), groups, width, spec.pooling, spec.out_axis)
+    width = state.draws.carry[0].shape[-1]
+    pooled = pool_layers(gradient, range(6), layers, width, kind.pooling, kind.out_axis)
 
     def run(uniforms):
         eta = golden_eta()
-        mask = spec.mask(sample_gates(eta, inputs, uniforms, spec.temperature).hard, groups)
-        gates = state.gates._replace(
-            eta=eta,
-            inputs=inputs[None],
-            uniforms=uniforms[None],
-            masks=mask[None],
-            branches=spec.branch(mask, jnp.int32(1), groups)[None],
+        mask = kind.mask(sample_gates(eta, pooled, uniforms, kind.temperature).hard, layers)
+        draw = Draw(mask, kind.program(mask, jnp.int32(1), layers), (pooled, uniforms))
+        now = state._replace(
+            active=state.active._replace(eta=eta), draws=jax.tree.map(lambda x: x[None], draw)
         )
-        return meta_update(problem, estimator, state._replace(gates=gates), point), mask
+        return meta_update(problem, estimator, now, inputs), mask
 
     run = jax.jit(run)
     results = []
@@ -125,7 +124,7 @@ def test_slopes_of_the_gates(updates, run):
     """Gradients of the last biases. Fails if a closed gate's slope keeps its sign, if L_r counts
     every gate, at another temperature, or if inputs are pooled by the mean."""
     update, _ = updates[0][run]
-    before, after = golden_eta()["biases"][-1], update.state.gates.eta["biases"][-1]
+    before, after = golden_eta()["biases"][-1], update.state.active.eta["biases"][-1]
     slopes = (before - after)[1:4] / DELTA
     np.testing.assert_allclose(slopes, GOLDEN["runs"][run]["db3"], rtol=1e-4, atol=2e-7)
 
@@ -134,7 +133,7 @@ def test_slopes_of_the_gates(updates, run):
 def test_value(updates, run):
     """The printed loss is L_val(w_hat) alone, and w_hat doesn't feel the gates.
 
-    Fails if closed groups stay behind in the virtual step.
+    Fails if closed layers stay behind in the virtual step.
     """
     (update, _), virtual = updates[0][run], updates[1]
     printed = GOLDEN["runs"][run]
@@ -146,14 +145,14 @@ def test_value(updates, run):
 def test_penalty(updates):
     """act_loss: (r − 4)² of the topmost gate alone, 9 when open. Fails if the open head counts."""
     estimator = learned_gates("released", candidates=3)
-    groups = layers_by(tensors("w"), list(range(6)), names=list("abcdef"))
+    layers = layers_by(tensors("w"), list(range(6)), names=list("abcdef"))
     for i, printed in enumerate(GOLDEN["runs"]):
         uniforms = np.full((6, 2), 0.5, np.float32)
         uniforms[1:4] = np.asarray(printed["uniform"], np.float32)[:, 0]
         gradient = [GOLDEN["scale"] * b for b in tensors("base")]
-        inputs = pool_layers(gradient, range(6), groups, 5, "standardized_sum", 0)
-        draw = sample_gates(golden_eta(), inputs, jnp.asarray(uniforms), GOLDEN["temperature"])
-        value = estimator.active.regularizer(draw, groups, [3.0, 2.0, 1.0, 0.5])
+        inputs = pool_layers(gradient, range(6), layers, 5, "standardized_sum", 0)
+        sample = sample_gates(golden_eta(), inputs, jnp.asarray(uniforms), GOLDEN["temperature"])
+        value = estimator.active.regularizer(sample, Seen(layers, None))
         assert float(value) == pytest.approx(printed["act_loss"], rel=1e-6), i
 
 

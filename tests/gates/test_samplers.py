@@ -1,4 +1,4 @@
-"""Gradient samplers: one batched product against one small network per group; draws and slopes."""
+"""Gradient samplers: one batched product against one small network per layer; draws and slopes."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax.gates.samplers import sample_gates, init_samplers, sampler_logits
+from famus_jax.gates.samplers import init_samplers, sample_gates, sampler_logits
 
 WIDTHS = (3, 7, 1, 4)
 
@@ -21,17 +21,17 @@ def uniforms(seed, shape=(4, 2)):
     return jnp.asarray(np.random.default_rng(seed).uniform(0.05, 0.95, shape), jnp.float32)
 
 
-@pytest.mark.parametrize("layers", [2, 3])
-def test_logits(layers):
-    """Fails if padding leaks into a narrow group, if PReLU's slopes are shared, or it also follows
+@pytest.mark.parametrize("depth", [2, 3])
+def test_logits(depth):
+    """Fails if padding leaks into a narrow layer, if PReLU's slopes are shared, or it also follows
     the last layer."""
-    eta = init_samplers(jax.random.key(0), WIDTHS, 6, layers, 0.5)
-    eta["slopes"] = [jnp.asarray(uniforms(i, len(WIDTHS))) - 0.5 for i in range(layers - 1)]
+    eta = init_samplers(jax.random.key(0), WIDTHS, 6, depth, 0.5)
+    eta["slopes"] = [jnp.asarray(uniforms(i, len(WIDTHS))) - 0.5 for i in range(depth - 1)]
     rows, inputs = padded(1)
     logits = sampler_logits(eta, inputs)
-    for group, row in enumerate(rows):
-        expected = ref.sampler_logits(eta, group, row)
-        np.testing.assert_allclose(logits[group], expected, rtol=1e-5, atol=1e-6)
+    for layer, row in enumerate(rows):
+        expected = ref.sampler_logits(eta, layer, row)
+        np.testing.assert_allclose(logits[layer], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 5.0])
@@ -41,14 +41,14 @@ def test_gates(temperature):
     eta = init_samplers(jax.random.key(0), WIDTHS, 6, 2, 0.5)
     rows, inputs = padded(2)
     noise = uniforms(3)
-    draw = sample_gates(eta, inputs, noise, temperature)
-    for group, row in enumerate(rows):
-        logits = ref.sampler_logits(eta, group, row)
-        soft = ref.soft_gate(logits, noise[group], temperature)
-        assert float(draw.soft[group]) == pytest.approx(float(soft), rel=1e-5)
-        assert float(draw.hard[group]) == pytest.approx(float(soft > 0.5), abs=1e-6)
+    sample = sample_gates(eta, inputs, noise, temperature)
+    for layer, row in enumerate(rows):
+        logits = ref.sampler_logits(eta, layer, row)
+        soft = ref.soft_gate(logits, noise[layer], temperature)
+        assert float(sample.soft[layer]) == pytest.approx(float(soft), rel=1e-5)
+        assert float(sample.hard[layer]) == pytest.approx(float(soft > 0.5), abs=1e-6)
         odds = float(jnp.exp(logits[1] - logits[0]))
-        assert float(draw.probability[group]) == pytest.approx(odds / (1 + odds), rel=1e-5)
+        assert float(sample.probability[layer]) == pytest.approx(odds / (1 + odds), rel=1e-5)
 
 
 def test_straight_through_gradient():

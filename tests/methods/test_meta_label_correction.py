@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax import meta_label_correction, mlc, reweighter, last_layers
+from famus_jax import last_layers, meta_label_correction, mlc, problem, reweighter
 from famus_jax.methods.meta_label_correction import soft_labels
 
 RNG = np.random.default_rng(0)
@@ -21,14 +21,14 @@ THETA = ref.label_correction_theta(jax.random.key(0), features=4, dtype=jnp.floa
 def test_against_the_definition():
     """T and its gradients. Fails if a derivative flows through the features, or if embedding and
     features change places (they have different sizes)."""
-    objective, reference = (
+    method, reference = (
         meta_label_correction(3, 4, hidden=5, embedding=2),
         ref.label_correction(),
     )
-    shapes = jax.tree.map(jnp.shape, objective.init(jax.random.key(0), 5))
+    shapes = jax.tree.map(jnp.shape, method.init(jax.random.key(0), 5))
     assert shapes == jax.tree.map(jnp.shape, THETA)
     (value, believed), gradients = jax.value_and_grad(
-        lambda theta, outputs: objective.loss(theta, outputs, BATCH), (0, 1), has_aux=True
+        lambda theta, outputs: method.loss(theta, outputs, BATCH), (0, 1), has_aux=True
     )(THETA, OUTPUTS)
     assert float(value) == pytest.approx(float(reference(THETA, OUTPUTS, BATCH)), rel=1e-5)
     expected = jax.grad(lambda t, o: reference(t, o, BATCH), (0, 1))(THETA, OUTPUTS)
@@ -51,12 +51,12 @@ def test_one_hot_is_cross_entropy():
         "dense_2": {"kernel": 100 * jnp.eye(3), "bias": jnp.zeros(3)},
         "dense_3": {"kernel": 100 * jnp.eye(3), "bias": jnp.zeros(3)},
     }
-    objective = meta_label_correction(3, 4, hidden=3, embedding=3)
-    value, believed = objective.loss(one_hot, OUTPUTS, BATCH)
+    method = meta_label_correction(3, 4, hidden=3, embedding=3)
+    value, believed = method.loss(one_hot, OUTPUTS, BATCH)
     plain = ref.mean_loss(ref.cross_entropy)(OUTPUTS["logits"], BATCH)
     assert float(value) == pytest.approx(float(plain), rel=1e-6)
     np.testing.assert_allclose(believed, [0.2] * 5)
-    assert float(objective.l_val(OUTPUTS, BATCH)) == pytest.approx(float(plain), rel=1e-6)
+    assert float(method.l_val(OUTPUTS, BATCH)) == pytest.approx(float(plain), rel=1e-6)
 
 
 def test_published_sizes():
@@ -91,9 +91,9 @@ def test_what_is_refused(call, words):
         call()
 
 
-@pytest.mark.parametrize("objective", [mlc(3), meta_label_correction(3, 4)], ids=lambda o: o.name)
-def test_no_weights_for_your_own_loss(objective):
+@pytest.mark.parametrize("method", [mlc(3), meta_label_correction(3, 4)], ids=lambda o: o.name)
+def test_no_weights_for_your_own_loss(method):
     """Fails if `reweighter` hands out weights that would be plain training in disguise."""
-    weigh = reweighter(ref.mlp, objective, last_layers(1), learning_rate=0.1)
-    with pytest.raises(ValueError, match=f"{objective.name} does not weigh.*train_step"):
-        weigh(None, {}, (), BATCH, BATCH)
+    weights_for = reweighter(problem(ref.mlp, method), last_layers(1), step_size=0.1)
+    with pytest.raises(ValueError, match=f"{method.name} does not reweight.*train_step"):
+        weights_for.update(None, {}, (), BATCH, BATCH)

@@ -1,4 +1,4 @@
-"""Objectives against their definitions, and where their weights vanish."""
+"""Methods against their definitions, and where their weights vanish."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,8 @@ import optax
 import pytest
 import reference as ref
 
-from famus_jax import cross_entropy, l2r, mwnet, mwnet_weight
 from famus_jax.losses import normalize_by_sum
+from famus_jax.methods import cross_entropy, l2r, mwnet, mwnet_weight
 
 LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 BATCH = ref.classification_batch(1, 5, dtype=jnp.float32)
@@ -18,13 +18,13 @@ THETA = ref.mwnet_theta(jax.random.key(0), dtype=jnp.float32)
 @pytest.mark.parametrize("normalize", ["sum", "n"])
 def test_mwnet(normalize):
     """T, weights and both gradients; fails if the loss is differentiated inside the weighting net."""
-    objective = mwnet(hidden=7, normalize=normalize)
+    method = mwnet(hidden=7, normalize=normalize)
     reference = ref.mwnet(normalize)
 
     def value(theta, logits):
-        return objective.loss(theta, logits, BATCH)[0]
+        return method.loss(theta, logits, BATCH)[0]
 
-    loss, weights = objective.loss(THETA, LOGITS, BATCH)
+    loss, weights = method.loss(THETA, LOGITS, BATCH)
     losses = ref.cross_entropy(LOGITS, BATCH)
     np.testing.assert_allclose(weights, ref.mwnet_weights(THETA, losses, normalize), rtol=1e-5)
     assert float(loss) == pytest.approx(float(reference(THETA, LOGITS, BATCH)), rel=1e-5)
@@ -49,10 +49,10 @@ def test_mwnet_start():
 @pytest.mark.parametrize("normalize", ["sum", "n"])
 def test_mwnet_saturated_at_zero(normalize):
     """All weights 0: T = 0 and finite gradients everywhere; fails at 0 / 0 in value or slope."""
-    objective = mwnet(hidden=7, normalize=normalize)
+    method = mwnet(hidden=7, normalize=normalize)
     dead = {**THETA, "bias_2": jnp.full((1,), -1e4, jnp.float32)}
     (value, weights), gradients = jax.value_and_grad(
-        lambda theta, logits: objective.loss(theta, logits, BATCH), argnums=(0, 1), has_aux=True
+        lambda theta, logits: method.loss(theta, logits, BATCH), argnums=(0, 1), has_aux=True
     )(dead, LOGITS)
     assert float(value) == 0
     assert weights.tolist() == [0.0] * 5
@@ -61,16 +61,16 @@ def test_mwnet_saturated_at_zero(normalize):
 
 def test_l2r():
     """T = Σ ε ℓ at given ε; the rule max(−g, 0) / Σ; fails if negative parts survive."""
-    objective = l2r()
+    method = l2r()
     epsilon = jnp.asarray([0.5, -0.1, 0.0, 2.0, 1.0])
-    value, weights = objective.loss(epsilon, LOGITS, BATCH)
+    value, weights = method.loss(epsilon, LOGITS, BATCH)
     assert float(value) == pytest.approx(float(ref.l2r()(epsilon, LOGITS, BATCH)), rel=1e-5)
     np.testing.assert_array_equal(weights, epsilon)
     gradient = jnp.asarray([-1.0, 3.0, -4.0, 0.0, 2.0])
-    update, _ = objective.meta_optimizer.update(gradient, objective.meta_optimizer.init(epsilon))
+    update, _ = method.meta_optimizer.update(gradient, method.meta_optimizer.init(epsilon))
     np.testing.assert_allclose(update, ref.l2r_weights(gradient))
     np.testing.assert_allclose(update, [0.2, 0, 0.8, 0, 0])
-    update, _ = objective.meta_optimizer.update(jnp.ones(5), objective.meta_optimizer.init(epsilon))
+    update, _ = method.meta_optimizer.update(jnp.ones(5), method.meta_optimizer.init(epsilon))
     assert update.tolist() == [0.0] * 5
 
 
@@ -81,12 +81,12 @@ def test_cross_entropy():
         float(ref.cross_entropy(LOGITS, BATCH).sum()) / 5, rel=1e-6
     )
     np.testing.assert_allclose(weights, [0.2] * 5)
-    assert not cross_entropy().learns
-    assert mwnet().learns
-    assert l2r().learns
+    assert not cross_entropy().has_theta
+    assert mwnet().has_theta
+    assert l2r().has_theta
 
 
-def test_normalise_by_sum():
+def test_normalize_by_sum():
     """Slope of x / Σx by finite differences, and none of NaN at zero."""
     x = jnp.asarray([0.5, 1.5, 2.0])
     slope = jax.jacobian(normalize_by_sum)(x)
@@ -95,7 +95,7 @@ def test_normalise_by_sum():
     assert bool(jnp.isfinite(jax.jacobian(normalize_by_sum)(jnp.zeros(3))).all())
 
 
-def test_unknown_normalisation():
+def test_unknown_normalization():
     with pytest.raises(ValueError, match='normalize must be "sum" or "n"; got .mean.'):
         mwnet(normalize="mean")
 
@@ -104,6 +104,6 @@ def test_nan_is_not_hidden():
     """A NaN among the weights stays visible. Fails if it is taken for "nothing helps": training would
     stand still at a finite loss, and no check for non-finite losses could tell."""
     assert bool(jnp.isnan(normalize_by_sum(jnp.asarray([1.0, jnp.nan, 2.0]))).any())
-    objective = l2r()
-    update, _ = objective.meta_optimizer.update(jnp.asarray([-1.0, jnp.nan]), optax.EmptyState())
+    method = l2r()
+    update, _ = method.meta_optimizer.update(jnp.asarray([-1.0, jnp.nan]), optax.EmptyState())
     assert bool(jnp.isnan(update).any())

@@ -1,4 +1,4 @@
-"""The objective of mixed batches, against its definition written out example by example."""
+"""The loss of mixed batches, against its definition written out example by example."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 import reference
 
 import famus_jax as famus
-from famus_jax.methods import mixmatch_meta_loss
+from famus_jax.methods import mixmatch, mixmatch_meta_loss
 from famus_jax.methods.mixmatch import prior_penalty
 
 
@@ -22,7 +22,7 @@ def batch_of(seed, n=6, classes=3, labelled=None, lambda_u=5.0):
 
 
 def written_out(weights_of, outputs, batch, prior_weight):
-    """T and V by loops, in numpy (weights_of: losses -> V before normalisation)."""
+    """T and V by loops, in numpy (weights_of: losses -> V before it is normalized)."""
     outputs, target = np.asarray(outputs), np.asarray(batch["target"])
     labelled = np.asarray(batch.get("labelled", np.ones(len(target))))
     p = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
@@ -44,23 +44,23 @@ def written_out(weights_of, outputs, batch, prior_weight):
 
 
 @pytest.mark.parametrize("labelled", [None, (1, 0, 1, 1, 0, 0), (1, 0, 0, 0, 0, 0)], ids=str)
-@pytest.mark.parametrize("weigh", [True, False], ids=["weights", "none"])
-def test_objective_is_its_definition(x64, labelled, weigh):
-    """Fails if a part is not counted by its own size, or V is normalised in each part alone."""
+@pytest.mark.parametrize("reweight", [True, False], ids=["weights", "none"])
+def test_loss_is_its_definition(x64, labelled, reweight):
+    """Fails if a part is not counted by its own size, or V is normalized in each part alone."""
     batch, outputs = batch_of(0, labelled=labelled), jax.random.normal(jax.random.key(1), (6, 3))
-    objective = famus.mixmatch(weigh=weigh, prior_weight=0.7)
-    theta = reference.mwnet_theta(jax.random.key(2)) if weigh else ()
-    value, weights = objective.loss(theta, outputs, batch)
+    method = mixmatch(reweight=reweight, prior_weight=0.7)
+    theta = reference.mwnet_theta(jax.random.key(2)) if reweight else ()
+    value, weights = method.loss(theta, outputs, batch)
 
     def weights_of(losses):
-        if not weigh:
+        if not reweight:
             return np.ones_like(losses)
         return np.asarray(reference.mwnet_weights(theta, jnp.asarray(losses), "n"))
 
     expected, v = written_out(weights_of, outputs, batch, 0.7)
     np.testing.assert_allclose(value, expected, rtol=1e-10)
     np.testing.assert_allclose(weights, v, rtol=1e-10)
-    assert objective.learns == weigh
+    assert method.has_theta == reweight
 
 
 def test_everything_labelled_without_weights_is_mean_cross_entropy(x64):
@@ -68,7 +68,7 @@ def test_everything_labelled_without_weights_is_mean_cross_entropy(x64):
     outputs = jax.random.normal(jax.random.key(1), (6, 3))
     labels = jnp.array([0, 1, 2, 0, 1, 2])
     batch = {"target": jax.nn.one_hot(labels, 3, dtype=outputs.dtype), "labelled": jnp.ones(6)}
-    value, _ = famus.mixmatch(weigh=False, prior_weight=0.0).loss((), outputs, batch)
+    value, _ = mixmatch(reweight=False, prior_weight=0.0).loss((), outputs, batch)
     plain = reference.cross_entropy(outputs, {"label": labels}).mean()
     np.testing.assert_allclose(value, plain, rtol=1e-10)
     np.testing.assert_allclose(mixmatch_meta_loss(0.0)(outputs, batch), plain, rtol=1e-10)
@@ -86,18 +86,18 @@ def test_meta_gradient_is_second_order(x64, active):
     """∇_θ L_val through the virtual step, against reverse over reverse of the definition."""
     params = reference.mlp_params(jax.random.key(0))
     batch, meta = batch_of(3, labelled=(1, 0, 1, 1, 0, 0)), batch_of(4)
-    theta, objective = reference.mwnet_theta(jax.random.key(5)), famus.mixmatch()
-    groups = famus.find_layers(reference.mlp, params, (), jax.random.key(0), batch)
-    problem = famus.Problem(reference.mlp, objective, objective.l_val, groups)
-    point = famus.Inputs(params, (), jax.random.key(0), batch, meta, 0.3)
+    theta, method = reference.mwnet_theta(jax.random.key(5)), mixmatch()
+    layers = famus.find_layers(reference.mlp, params, (), jax.random.key(0), batch)
+    problem = famus.Problem(reference.mlp, method, method.l_val, layers)
+    inputs = famus.Inputs(params, (), jax.random.key(0), batch, meta, 0.3)
     numbers = tuple(sorted({int(name[5:6]) for name in active}))
-    got = famus.fused_meta_gradient(problem, theta, point, active=numbers)
+    got = famus.fused_meta_gradient(problem, theta, inputs, active=numbers)
 
     def loss(theta, outputs, batch):
-        return objective.loss(theta, outputs, batch)[0]
+        return method.loss(theta, outputs, batch)[0]
 
     want = reference.meta_gradient(
-        theta, reference.mlp, loss, objective.l_val, params, (), None, batch, meta, 0.3, set(active)
+        theta, reference.mlp, loss, method.l_val, params, (), None, batch, meta, 0.3, set(active)
     )
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-14)
@@ -105,4 +105,4 @@ def test_meta_gradient_is_second_order(x64, active):
 
 def test_a_batch_without_soft_targets_is_refused():
     with pytest.raises(ValueError, match=r'reads batch\["target"\].*mix_training_batch'):
-        famus.mixmatch().loss((), jnp.zeros((2, 3)), {"label": jnp.zeros(2, jnp.int32)})
+        mixmatch().loss((), jnp.zeros((2, 3)), {"label": jnp.zeros(2, jnp.int32)})

@@ -7,11 +7,9 @@ import optax
 import pytest
 import reference as ref
 
-from famus_jax import all_layers, mlc, transition_step
+from famus_jax import Problem, Seen, all_layers, default_estimator, layers_by
 from famus_jax.core.checks import check_estimator
-from famus_jax.core.estimator import default_estimator
-from famus_jax.core.layers import layers_by
-from famus_jax.core.problem import Problem
+from famus_jax.methods import mlc, transition_step
 
 LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 BATCH = ref.classification_batch(1, 5, dtype=jnp.float32)
@@ -20,12 +18,12 @@ MATRIX = jnp.asarray([[0.7, 0.1, 0.3], [0.2, 0.8, 0.0], [0.1, 0.1, 0.7]], jnp.fl
 
 def test_identity_is_cross_entropy():
     """T, gradient and weights at the matrix that each batch starts from. Fails if the sum is taken."""
-    objective = mlc(3)
-    matrix = objective.init(jax.random.key(0), 5)
+    method = mlc(3)
+    matrix = method.init(jax.random.key(0), 5)
     np.testing.assert_array_equal(matrix, np.eye(3))
     plain = ref.mean_loss(ref.cross_entropy)
     (value, weights), gradient = jax.value_and_grad(
-        lambda f: objective.loss(matrix, f, BATCH), has_aux=True
+        lambda f: method.loss(matrix, f, BATCH), has_aux=True
     )(LOGITS)
     assert float(value) == pytest.approx(float(plain(LOGITS, BATCH)), rel=1e-6)
     np.testing.assert_allclose(gradient, jax.grad(plain)(LOGITS, BATCH), rtol=1e-5, atol=1e-7)
@@ -41,16 +39,16 @@ def test_orientation_by_hand():
     matrix = jnp.asarray([[0.8, 0, 0], [0.2, 1, 0], [0, 0, 1]])
     logits, batch = jnp.asarray([[1.0, 2.0, 4.0]]), {"label": jnp.asarray([0])}
     expected = np.log(np.exp(1.2) + np.exp(2.0) + np.exp(4.0)) - 1.2
-    objective = mlc(3)
-    assert float(objective.loss(matrix, logits, batch)[0]) == pytest.approx(expected, rel=1e-6)
+    method = mlc(3)
+    assert float(method.loss(matrix, logits, batch)[0]) == pytest.approx(expected, rel=1e-6)
     held = {"logits": logits, "features": jnp.zeros((1, 2))}
-    assert float(objective.loss(matrix, held, batch)[0]) == pytest.approx(expected, rel=1e-6)
+    assert float(method.loss(matrix, held, batch)[0]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_against_the_definition():
     """T and its gradients at a matrix that is not I."""
-    objective, reference = mlc(3), ref.mlc()
-    actual = jax.value_and_grad(lambda m, f: objective.loss(m, f, BATCH)[0], (0, 1))(MATRIX, LOGITS)
+    method, reference = mlc(3), ref.mlc()
+    actual = jax.value_and_grad(lambda m, f: method.loss(m, f, BATCH)[0], (0, 1))(MATRIX, LOGITS)
     expected = jax.value_and_grad(lambda m, f: reference(m, f, BATCH), (0, 1))(MATRIX, LOGITS)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), actual, expected
@@ -60,7 +58,7 @@ def test_against_the_definition():
 def test_step_by_hand():
     """β = 0.5: clamped at 0, then columns over their sums (1.1, 1.05, 0.7).
 
-    Fails if rows are normalised, or the sign is lost.
+    Fails if rows are normalized, or the sign is lost.
     """
     gradient = jnp.asarray([[-0.4, 0.4, 0.0], [0.2, 0.0, 0.2], [0.4, -0.3, 0.0]])
     rule = transition_step(0.5)
@@ -84,21 +82,21 @@ def test_nothing_left_of_a_column():
 def test_scope_of_the_matrix():
     """Per batch as published, or carried; either way its shape does not depend on the batch size, so
     that the meta gradient may be taken on a part. Fails if `check_estimator` takes it for L2R."""
-    assert mlc(3).fresh
+    assert mlc(3).reset_each_batch
     assert not mlc(3).zero_virtual_step
-    assert not mlc(3, carry=True).fresh
+    assert not mlc(3, carry=True).reset_each_batch
     params = ref.mlp_params(jax.random.key(0), dtype=jnp.float32)
+    layers = layers_by(params, lambda path: int(path[5]))
+    seen = Seen(layers, None)
     for carry in (False, True):
-        objective = mlc(3, carry=carry)
-        assert not objective.per_example
-        groups = layers_by(params, lambda path: int(path[5]))
-        problem = Problem(ref.mlp, objective, objective.l_val, groups)
-        check_estimator(problem, all_layers(part=0.5), 1.0, 6)
-        check_estimator(problem, default_estimator(objective), 1.0, 6)
-    with pytest.raises(ValueError, match="one-pass update would come"):
-        check_estimator(
-            Problem(ref.mlp, mlc(3), mlc(3).l_val, groups), all_layers(virtual_step="actual"), 1.0, 6
-        )
+        method = mlc(3, carry=carry)
+        assert not method.per_example
+        problem = Problem(ref.mlp, method, method.l_val, layers)
+        check_estimator(problem, all_layers(examples=3), seen, 6)
+        check_estimator(problem, default_estimator(method), seen, 6)
+    problem = Problem(ref.mlp, mlc(3), mlc(3).l_val, layers)
+    with pytest.raises(ValueError, match="would come a batch too late"):
+        check_estimator(problem, all_layers(virtual_step="actual"), seen, 6)
 
 
 @pytest.mark.parametrize(
