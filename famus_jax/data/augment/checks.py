@@ -15,7 +15,7 @@ def is_number(value: Any) -> bool:
 
 def is_whole(value: Any, least: int) -> bool:
     """Whether it is a whole number of at least `least`."""
-    return isinstance(value, numbers.Integral) and is_number(value) and value >= least
+    return is_number(value) and isinstance(value, numbers.Integral) and int(value) >= least
 
 
 def check_part(scale: Any, ratio: Any) -> None:
