@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from famus_jax.bench.main import main as benchmark
 from famus_jax.cli import main
 from famus_jax.cli.overrides import load_config, split_overrides
 from famus_jax.version import __version__
@@ -101,11 +100,11 @@ def test_benchmark_writes_its_rows(tmp_path, capsys):
     """Independent of time: FLOPs of plain are 1 of plain, and the head alone costs less than all."""
     path = tmp_path / "deep" / "bench.json"
     arguments = ["--model=mlp", "--batch=64", "--image_size=8", "--rounds=2", f"--json={path}"]
-    assert benchmark([*arguments, "--variants=exact,active_only_head"]) == 0
-    rows = {row["variant"]: row for row in json.loads(path.read_text())["rows"]}
+    assert main(["famus", "benchmark", *arguments, "--rows=exact,active_only_head"]) == 0
+    rows = {row["row"]: row for row in json.loads(path.read_text())["rows"]}
     assert list(rows) == ["plain", "exact", "active_only_head"]
     keys = {
-        "variant",
+        "row",
         "flops_ratio",
         "temp_bytes_ratio",
         "time_ratio",
@@ -119,8 +118,8 @@ def test_benchmark_writes_its_rows(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flag", "word"), [("--variants=fast", "'fast'"), ("--model=vgg", "'vgg'"), ("--rounds=0", "0")]
+    ("flag", "word"), [("--rows=fast", "'fast'"), ("--model=vgg", "'vgg'"), ("--rounds=0", "0")]
 )
 def test_benchmark_names_a_bad_value(flag, word, capsys):
-    assert benchmark(["--image_size=8", "--model=mlp", flag]) == 1
+    assert main(["famus", "benchmark", "--image_size=8", "--model=mlp", flag]) == 1
     assert word in capsys.readouterr().err

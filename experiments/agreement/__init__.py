@@ -1,0 +1,1 @@
+"""How close cheaper meta gradients come to the exact one: at a network's start, and along training runs."""

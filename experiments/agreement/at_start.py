@@ -1,0 +1,205 @@
+"""How close each row of the benchmark comes to the exact meta gradient, at a network's start.
+
+    python -m experiments.agreement.at_start --model=wrn_28_2 --batch=16 --rows=second_order,exact
+
+Symbols: V = the weights of the training examples, s = ∂L_val/∂V, θ = the weighting net's parameters,
+ε = L2R's weights. The network is random and MW-Net at its start, so that this says what the estimator
+leaves out, not what that does to a run. s, not ∇_θ, is what counts (see `gradients`); for L2R the two
+are one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from tqdm import tqdm
+
+from experiments.agreement.gradients import (
+    agreement,
+    normalised_gradient,
+    theta_gradient,
+    weight_gradient,
+)
+from experiments.on_workload import study
+from famus_jax.benchmark.rows import Row, rows
+from famus_jax.benchmark.text import cell
+from famus_jax.benchmark.workload import LEARNING_RATE, Workload, optimizer
+from famus_jax.core.random_layers import RandomDepth, RandomLayers
+from famus_jax.core.estimator import Estimator, all_layers
+from famus_jax.gates import LearnedGates
+from famus_jax.core.state import init_state, step_keys
+from famus_jax.core.problem import Inputs
+
+PyTree = Any
+KEYS = ("cosine_weights", "cosine_theta", "sign_agreement", "relative_error")
+_SEARCH = 10_000  # keys tried until every depth has come up
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line; returns the exit status."""
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--rows", default="", help="of `famus benchmark`, comma-separated")
+        parser.add_argument("--draws", type=int, default=4, help="random sets in a mean")
+
+    def measure(work: Workload, args: argparse.Namespace) -> list[dict[str, Any]]:
+        return measure_agreement(work, [n for n in args.rows.split(",") if n], args.draws)
+
+    return study(
+        "agreement.at_start",
+        argv,
+        __doc__,
+        measure,
+        table,
+        timed=False,
+        add_arguments=add_arguments,
+    )
+
+
+def measure_agreement(
+    work: Workload, only: Sequence[str] = (), draws: int = 4
+) -> list[dict[str, Any]]:
+    """`{"row": name, **KEYS}` of the rows named, by default of all that have a gradient.
+
+    Raises:
+      ValueError: for an unknown row, or fewer than one draw.
+    """
+    known = [row for row in rows(work)[0] if has_gradient(row)]
+    for name in only:
+        if name not in [row.name for row in known]:
+            raise ValueError(f"no row {name!r}; the rows are {[row.name for row in known]}")
+    at_start = AtStart(work, draws)
+    chosen = [row for row in known if not only or row.name in only]
+    with tqdm(chosen, desc="agreement", unit="row") as bar:
+        return [{"row": row.name, **at_start.of(row)} for row in bar]
+
+
+def has_gradient(row: Row) -> bool:
+    """Not the plain step; nor learned gates: what they keep is decided in a run."""
+    return row.estimator is not None and not isinstance(row.estimator.active, LearnedGates)
+
+
+class AtStart:
+    """Agreement with the exact gradient on one workload; that is computed once per method.
+
+    Args:
+      work: the network and its batches.
+      draws: how many draws of random groups the mean is taken over (every random depth counts with
+        its probability, so that no more than one draw of each is needed).
+
+    Raises:
+      ValueError: for fewer than one draw.
+    """
+
+    def __init__(self, work: Workload, draws: int = 4):
+        if draws < 1:
+            raise ValueError(f"draws must be at least 1; got {draws}")
+        self._work, self._draws = work, draws
+        self._exact: dict[str, tuple[jax.Array, jax.Array]] = {}
+
+    def of(self, row: Row) -> dict[str, float]:
+        """`KEYS` of a row that `has_gradient`: means over draws.
+
+        `cosine_weights`, `sign_agreement` and `relative_error` are those of s. For `every` and
+        `control_variate_every`, which say when and not what, those of their base.
+        """
+        if row.estimator is None:
+            raise ValueError(f"the row {row.name!r} has no meta gradient")
+        if row.method not in self._exact:
+            self._exact[row.method] = self._gradients(row, all_layers())(jax.random.key(0))
+        s, theta = self._exact[row.method]
+        totals, estimator = dict.fromkeys(KEYS, 0.0), row.estimator
+        gradients = self._gradients(row, estimator)
+        for share, key in self._draws_of(row, estimator):
+            s_row, theta_row = gradients(key)
+            close = agreement(s_row, s)
+            values = (
+                close.cosine,
+                agreement(theta_row, theta).cosine,
+                close.sign_agreement,
+                close.relative_error,
+            )
+            for name, value in zip(KEYS, values):
+                totals[name] += share * float(value)
+        return totals
+
+    def _draws_of(self, row: Row, estimator: Estimator) -> Iterator[tuple[float, jax.Array]]:
+        """Keys to draw with, and what share they count for."""
+        active, work = estimator.active, self._work
+        if not isinstance(active, RandomDepth | RandomLayers):
+            yield 1.0, jax.random.key(0)
+            return
+        problem = work.problem(row.method, row.by)
+        wanted = dict(enumerate(active.program_probabilities(problem.groups)))
+        for number in range(_SEARCH):
+            key = jax.random.key(number)
+            if isinstance(active, RandomLayers):
+                if number == self._draws:
+                    return
+                yield 1 / self._draws, key
+                continue
+            state = init_state(problem, estimator, key, work.params, work.n, work.m)
+            depth = int(active.draw(step_keys(state).gates, problem.groups).branch)
+            if depth in wanted:
+                yield wanted.pop(depth), key
+            if not wanted:
+                return
+        raise ValueError(f"no draw of {active.label} in {_SEARCH} reached the depths {wanted}")
+
+    def _gradients(
+        self, row: Row, estimator: Estimator
+    ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+        """Compiled `key -> (s, ∇_θ)`: flat; s without its part along V where weights are relative."""
+        work, tx = self._work, optimizer()
+        problem = work.problem(row.method, row.by)
+        objective, opt_state = problem.objective, tx.init(work.params)
+        theta = objective.init(jax.random.key(0), work.n)
+
+        def run(key: jax.Array, arrays: PyTree) -> tuple[jax.Array, jax.Array]:
+            def descend(gradient: PyTree) -> PyTree:
+                return tx.update(gradient, opt_state, arrays[0])[0]
+
+            params, model_state, rng, batch, meta_batch = arrays
+            point = Inputs(
+                params=params,
+                model_state=model_state,
+                rng=rng,
+                batch=batch,
+                meta_batch=meta_batch,
+                alpha=LEARNING_RATE,
+                descend=descend,
+            )
+            found = theta_gradient(problem, estimator, point, theta, key)
+            over_theta = jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(found)])
+            if objective.fresh:
+                return over_theta, over_theta
+            outputs, _ = problem.forward(params, model_state, rng, batch)
+            _, weights = objective.loss(theta, outputs, batch)
+            s = weight_gradient(problem, estimator, point, weights, key)
+            return normalised_gradient(s, weights), over_theta
+
+        compiled = jax.jit(run)
+        arrays = (work.params, work.model_state, jax.random.key(0), work.batch, work.meta_batch)
+        return lambda key: compiled(key, arrays)
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """The rows for people."""
+    width = max(len(row["row"]) for row in found)
+    lines = [f"{'step':{width}s} {'cosine':>9s} {'signs':>7s} {'rel. error':>10s} {'cosine θ':>9s}"]
+    for row in found:
+        lines.append(
+            f"{row['row']:{width}s} {row['cosine_weights']:9.6f} {cell(row['sign_agreement'])} "
+            f"{row['relative_error']:10.3g} {row['cosine_theta']:9.6f}"
+        )
+    lines.append("To the exact ∂L_val/∂V (and ∇_θ) of a random network; means over single draws.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,142 @@
+"""How close an estimate of the meta gradient comes to the exact one, in the space of weights.
+
+Symbols: V = the weights of the training examples (they sum to 1), s_i = ∂L_val/∂V_i, n = batch size.
+θ-gradients of small weighting nets are alike even for random directions, so θ proves little; what an
+estimator says about each example's weight is what counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from famus_jax.core.checks import leading_size, part_rows
+from famus_jax.core.estimator import Drawn, Estimator
+from famus_jax.losses import ExampleLoss
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
+from famus_jax.core.method import Method
+from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.programs import Program
+
+PyTree = Any
+
+
+class Agreement(NamedTuple):
+    """An estimate beside the exact gradient; scalars.
+
+    Attributes:
+      cosine: of the angle between them, in [-1, 1]; 0 if either is 0.
+      sign_agreement: the share of entries with equal signs, in [0, 1].
+      relative_error: ‖estimate − exact‖ / ‖exact‖.
+    """
+
+    cosine: jax.Array
+    sign_agreement: jax.Array
+    relative_error: jax.Array
+
+
+def free_weights(example_loss: ExampleLoss) -> Method:
+    """T = Σ_i V_i ℓ_i with θ = V itself, so that the meta gradient is ∂L_val/∂V.
+
+    On a part of the batch its examples' weights count, with the sum of all of them.
+    """
+
+    def init(key: jax.Array, n: int) -> jax.Array:
+        del key
+        return jnp.full((n,), 1 / n, jnp.float32)
+
+    def loss(weights: jax.Array, outputs: PyTree, batch: PyTree) -> tuple[jax.Array, jax.Array]:
+        losses = example_loss(outputs, batch)
+        kept = weights[jnp.asarray(part_rows(weights.shape[0], losses.shape[0]))]
+        kept = kept * jax.lax.stop_gradient(weights.sum() / kept.sum())
+        return jnp.vdot(kept.astype(losses.dtype), losses), kept
+
+    return Method("free_weights", init, loss, optax.sgd(1.0), example_loss)
+
+
+def weight_gradient(
+    problem: Problem,
+    estimator: Estimator,
+    point: Inputs,
+    weights: jax.Array,
+    key: jax.Array,
+    gates: PyTree = None,
+) -> jax.Array:
+    """s = ∂L_val/∂V as `estimator` sees it; float [n].
+
+    Args:
+      problem: a weighting method's; only its forward, losses and groups are used.
+      estimator: any; `every` and `control_variate_every`, which say when and not what, are ignored.
+      point: see `Inputs`.
+      weights: V at which the virtual step is taken, [n].
+      key: for a drawn set of groups.
+      gates: the state of learned gates, where they are to be those of a run.
+
+    On a part of the batch the entries of the other examples are 0.
+    """
+    objective = free_weights(problem.objective.example_loss)
+    return theta_gradient(
+        problem._replace(objective=objective), estimator, point, weights, key, gates
+    )
+
+
+def theta_gradient(
+    problem: Problem,
+    estimator: Estimator,
+    point: Inputs,
+    theta: PyTree,
+    key: jax.Array,
+    gates: PyTree = None,
+) -> PyTree:
+    """The meta gradient at `theta` as `estimator` sees it, a tree like θ; see `weight_gradient`.
+
+    Not read off a step of θ, whose rounding would drown it late in a decayed schedule. L2R's virtual
+    step, which is no step at its θ, is taken all the same.
+    """
+    objective = problem.objective._replace(
+        meta_optimizer=_recorder(), fresh=False, zero_virtual_step=False
+    )
+    problem, estimator = (
+        problem._replace(objective=objective),
+        estimator.replace(update_every=1, control_variate_every=0),
+    )
+    n = leading_size(point.batch, "training batch")
+    m = leading_size(point.meta_batch, "meta batch")
+    state = init_state(problem, estimator, key, point.params, n, m)
+    state = state._replace(theta=theta)
+    if gates is not None:
+        state = state._replace(gates=gates)
+    # The deepest program serves every draw: it has all groups, and closed ones are multiplied by 0.
+    variant = Program() if isinstance(estimator.active, Drawn) else None
+    return meta_update(problem, estimator, state, point, variant=variant).state.opt_state
+
+
+def _recorder() -> optax.GradientTransformation:
+    """Moves nothing; its state is the gradient that it was last given."""
+
+    def update(updates, state, params=None):
+        del state, params
+        return jax.tree.map(jnp.zeros_like, updates), updates
+
+    return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), update)
+
+
+def normalised_gradient(gradient: jax.Array, weights: jax.Array) -> jax.Array:
+    """s − ⟨V, s⟩: what is left of it when only weights relative to their sum count."""
+    return gradient - jnp.vdot(weights, gradient) / weights.sum()
+
+
+def agreement(estimate: jax.Array, exact: jax.Array) -> Agreement:
+    """How close two gradients are; arrays of any one shape."""
+    estimate, exact = estimate.astype(jnp.float32).ravel(), exact.astype(jnp.float32).ravel()
+    length = jnp.linalg.norm(exact)
+    both = jnp.linalg.norm(estimate) * length
+    return Agreement(
+        jnp.where(both > 0, jnp.vdot(estimate, exact) / jnp.where(both > 0, both, 1), 0),
+        (jnp.sign(estimate) == jnp.sign(exact)).mean(),
+        jnp.linalg.norm(estimate - exact) / jnp.where(length > 0, length, 1),
+    )

@@ -1,0 +1,198 @@
+"""One estimator beside the exact meta gradient, at one point of a run and on one pair of batches.
+
+Symbols: V = the weights that MW-Net gives the training batch (they sum to 1), s = ∂L_val/∂V,
+g_θ = the gradient of the weighting net's θ, ḡ_θ = its mean over batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.agreement.config import gates_of, is_drawn
+from experiments.agreement.gradients import (
+    Agreement,
+    agreement,
+    normalised_gradient,
+    theta_gradient,
+    weight_gradient,
+)
+from famus_jax.core.checks import leading_size, part_rows, part_size
+from famus_jax.core.estimator import Estimator, all_layers
+from famus_jax.gates import GateState, draw_now
+from famus_jax.gates import LearnedGates
+from famus_jax.core.layers import Layers
+from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.programs import program_costs
+
+PyTree = Any
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Scene(NamedTuple):
+    """Where a run stands, and the batches of one comparison; a pytree of arrays.
+
+    Attributes:
+      params, model_state, opt_state: the network and its optimiser.
+      theta, gates: the meta-model; `()` for no gates.
+      rng, batch, meta_batch, alpha: see `Inputs`.
+    """
+
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    theta: PyTree
+    gates: PyTree
+    rng: jax.Array
+    batch: PyTree
+    meta_batch: PyTree
+    alpha: jax.Array
+
+
+class Compared(NamedTuple):
+    """One comparison: weight space, and the θ-gradient as a vector, float32 [size of θ]."""
+
+    agreement: Agreement
+    theta: jax.Array
+
+
+class Comparer:
+    """Compiled comparisons on one network, one program per estimator, whatever the point.
+
+    Attributes:
+      weights: `scene -> V`, float [n].
+      exact: `(scene, V) -> s`, float [n].
+    """
+
+    def __init__(self, problem: Problem, optimizer: optax.GradientTransformation):
+        self._problem = problem
+        self._optimizer = optax.with_extra_args_support(optimizer)
+        self._compiled: dict[Estimator, Callable[..., Compared]] = {}
+
+        def weights(scene: Scene) -> jax.Array:
+            where = (scene.params, scene.model_state, scene.rng, scene.batch)
+            outputs, _ = problem.forward(*where)
+            return problem.objective.loss(scene.theta, outputs, scene.batch)[1]
+
+        def whole(scene: Scene, v: jax.Array) -> jax.Array:
+            point = self._point(scene)
+            return weight_gradient(problem, all_layers(), point, v, jax.random.key(0))
+
+        self.weights, self.exact = jax.jit(weights), jax.jit(whole)
+
+    def compare(
+        self, estimator: Estimator, scene: Scene, v: jax.Array, s: jax.Array, key: jax.Array
+    ) -> Compared:
+        """The estimator on one scene; `key` draws its groups, where it draws them."""
+        if estimator not in self._compiled:
+            self._compiled[estimator] = jax.jit(self._comparison(estimator))
+        return self._compiled[estimator](scene, v, s, key)
+
+    def _point(self, scene: Scene) -> Inputs:
+        def descend(gradient: PyTree) -> PyTree:
+            return self._optimizer.update(gradient, scene.opt_state, scene.params)[0]
+
+        return Inputs(
+            params=scene.params,
+            model_state=scene.model_state,
+            rng=scene.rng,
+            batch=scene.batch,
+            meta_batch=scene.meta_batch,
+            alpha=scene.alpha,
+            descend=descend,
+        )
+
+    def _comparison(self, estimator: Estimator):
+        problem, gates = self._problem, gates_of(estimator)
+
+        def run(scene: Scene, v: jax.Array, s: jax.Array, key: jax.Array) -> Compared:
+            point, state = self._point(scene), None
+            if gates is not None:
+                rho = leading_size(scene.meta_batch, "meta batch") / v.shape[0]
+                costs = program_costs(problem, estimator, rho)
+                state = redrawn(gates, scene.gates, key, problem.groups, costs)
+            mine = weight_gradient(problem, estimator, point, v, key, state)
+            # On a part of the batch: its examples, whose weights stood in for all.
+            n = v.shape[0]
+            kept = jnp.asarray(part_rows(n, part_size(estimator, n)))
+            mine = mine[kept] * (v[kept].sum() / v.sum())
+            close = agreement(
+                normalised_gradient(mine, v[kept]), normalised_gradient(s[kept], v[kept])
+            )
+            theta = theta_gradient(problem, estimator, point, scene.theta, key, state)
+            flat = [jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(theta)]
+            return Compared(close, jnp.concatenate(flat))
+
+        return run
+
+
+def redrawn(
+    spec: LearnedGates,
+    state: GateState,
+    key: jax.Array,
+    groups: Layers,
+    costs: Sequence[float],
+) -> GateState:
+    """The gates' state with a new draw, from the newest pooled gradient, next in its queue."""
+    update = jnp.ones((), jnp.int32)  # not one of those that explore
+    draw = draw_now(spec, state, key, state.inputs[-1], update, groups, costs)
+    return state._replace(
+        inputs=state.inputs.at[0].set(draw.inputs),
+        uniforms=state.uniforms.at[0].set(draw.uniforms),
+        masks=state.masks.at[0].set(draw.factors),
+        branches=state.branches.at[0].set(draw.branch),
+    )
+
+
+def summarised(samples: Iterable[Compared], exact_mean: np.ndarray | None) -> dict[str, Any]:
+    """Means and standard deviations over batches (and draws) of one estimator's comparisons.
+
+    Args:
+      samples: one per batch and draw.
+      exact_mean: ḡ_θ of the exact gradient on the same batches; None for the exact one itself.
+
+    Returns:
+      `cosine`, `sign_agreement`, `relative_error` with their `..._sd`; `theta_variance` is
+      E‖g_θ − ḡ_θ‖² / ‖ḡ_θ‖² (unbiased over samples); `theta_bias` is ‖ḡ_θ − exact_mean‖ over
+      ‖exact_mean‖, noise of the finite number of samples included.
+    """
+    samples = list(samples)
+    result: dict[str, Any] = {}
+    for name in Agreement._fields:
+        values = np.array([getattr(x.agreement, name) for x in samples], np.float64)
+        result[name] = float(values.mean())
+        result[f"{name}_sd"] = float(values.std(ddof=1))
+    theta = np.stack([np.asarray(x.theta, np.float64) for x in samples])
+    mean = theta.mean(0)
+    length = float((mean**2).sum())
+    spread = float(((theta - mean) ** 2).sum() / (len(theta) - 1))
+    result["theta_variance"] = spread / length if length else None
+    reference = mean if exact_mean is None else exact_mean
+    norm = float(np.linalg.norm(reference))
+    result["theta_bias"] = float(np.linalg.norm(mean - reference)) / norm if norm else None
+    return result
+
+
+def draws_of(estimator: Estimator, draws: int) -> int:
+    """How often an estimator is asked on one batch: once, unless it draws its groups."""
+    return draws if is_drawn(estimator) else 1
+
+
+def weights_record(
+    scenes: Sequence[Scene], weights: Sequence[jax.Array], wrong: np.ndarray
+) -> dict[str, Any]:
+    """Weights times n (1 = plain training) of examples with right and wrong labels: quantiles."""
+    index = np.concatenate([np.asarray(scene.batch["index"]) for scene in scenes])
+    values = np.concatenate([np.asarray(v, np.float64) * len(v) for v in weights])
+    bad = wrong[index]
+    record: dict[str, Any] = {"quantiles": list(_QUANTILES)}
+    for name, kept in (("clean", values[~bad]), ("wrong", values[bad])):
+        some = len(kept) > 0
+        record[name] = np.quantile(kept, _QUANTILES).tolist() if some else None
+        record[f"{name}_mean"] = float(kept.mean()) if some else None
+    return record

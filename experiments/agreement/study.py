@@ -1,0 +1,117 @@
+"""How close cheaper meta gradients come to the exact one along real training runs.
+
+The command is `__main__`. Interrupted, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from experiments.agreement import picture, report
+from experiments.agreement.config import Plan, gates_of, parse_agreement
+from experiments.agreement.gates import gate_price
+from experiments.agreement.lines import Lines
+from experiments.agreement.runs import Study, measure_run
+from famus_jax.files import read_json, write_json
+from famus_jax.provenance import provenance
+
+
+def run_agreement(
+    config: Mapping[str, Any],
+    workdir: str | Path,
+    *,
+    accuracy: str | Path | None = None,
+    command: Sequence[str] | None = None,
+    show: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Runs (or resumes) what `config` describes; see `experiments.agreement.config`.
+
+    Args:
+      config: a nested dict (`ConfigDict.to_dict()`).
+      workdir: an own folder: `measurements.jsonl`, checkpoints, `agreement.json`, `agreement.png`.
+      accuracy: a finished `summary.json` of `famus train`, for the panel of accuracy by cost.
+      command: what to record as the command.
+      show: prints the table.
+
+    Returns:
+      The content of `agreement.json`.
+
+    Raises:
+      ValueError: for a config that can't work, or a work directory of another one; nothing has been
+        written then.
+      FloatingPointError: if a loss stops being finite.
+    """
+    plan, workdir = parse_agreement(config), Path(workdir)
+    _refuse_another(workdir, plan)
+    beside = report.accuracies(Path(accuracy)) if accuracy else []
+    study = Study(plan)
+    write_json(workdir / "config.json", {"digest": plan.digest(), "config": plan.as_dict()})
+    lines = Lines(workdir / "measurements.jsonl")
+    runs, seeds = plan.experiment.runs, plan.experiment.seeds
+    total = sum(study.amount(run) for run in runs) * len(seeds)
+    with tqdm(total=total, unit="step", mininterval=0.5, smoothing=0.05) as bar:
+        for run in runs:
+            for seed in seeds:
+                bar.set_description(f"{run.name} seed {seed}")
+                folder = workdir / "checkpoints" / run.name / f"seed_{seed}"
+                measure_run(study, run, seed, folder, lines, bar.update)
+    prices = _prices(study, lines, workdir)
+    rows = report.rows_of(study, lines, prices)
+    result = {
+        "rows": rows,
+        "gate_prices": prices,
+        "gate_input_effect": report.input_effects(lines),
+        "accuracy_by_cost": beside,
+        "groups": list(study.problem.groups.names),
+        "points": plan.steps,
+        "measurements": lines.records,
+        "config": plan.as_dict(),
+        "provenance": provenance(command),
+    }
+    picture.draw(study, lines, beside, workdir / "agreement.png")
+    write_json(workdir / "agreement.json", result)
+    show(report.table(rows, prices))
+    for name, effect in result["gate_input_effect"].items():
+        show(f"{name}: mean |p(ḡ) − p(0)| = {effect:.4f}")
+    show(f"\nwritten: {workdir / 'agreement.json'}, {workdir / 'agreement.png'}")
+    return result
+
+
+def _refuse_another(workdir: Path, plan: Plan) -> None:
+    """A work directory belongs to one config."""
+    path = workdir / "config.json"
+    if path.exists() and (theirs := read_json(path)).get("digest") != plan.digest():
+        mine, other = plan.as_dict(), theirs.get("config", {})
+        differ = [name for name in mine if other.get(name) != mine[name]]
+        raise ValueError(
+            f"{workdir} holds another experiment (it differs in {', '.join(differ)}): give this one "
+            "another --workdir, or delete that folder"
+        )
+
+
+def _prices(study: Study, lines: Lines, workdir: Path) -> dict[str, dict[str, Any]]:
+    """What the gates of every run cost, over all seeds; kept in `prices.json`, since it takes time."""
+    path = workdir / "prices.json"
+    prices: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+    agreement, seeds = study.plan.agreement, study.plan.experiment.seeds
+    for run in study.plan.experiment.runs:
+        if gates_of(study.estimators[run.name]) is None or run.name in prices:
+            continue
+        kept: list[int] = []
+        for seed in seeds:
+            windows = lines.of("window", run=run.name, seed=seed)
+            programs = [number for record in windows for number in record["programs"]]
+            kept += programs[int(agreement.burn_in * len(programs)) :]
+        work = study.workload(seeds[0])
+        step = study.step(run, work.params, work.model_state, work.batch)
+        amount = (agreement.rounds + 1) * (1 + len(set(kept)))
+        with tqdm(total=amount, desc=f"price of {run.name}", unit="step") as bar:
+            prices[run.name] = gate_price(
+                step, work, kept, 0.0, agreement.rounds, lambda name: bar.update()
+            )
+        write_json(path, prices)
+    return prices

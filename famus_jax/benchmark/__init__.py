@@ -1,0 +1,1 @@
+"""What a step of every estimator costs on this machine: `famus benchmark`."""

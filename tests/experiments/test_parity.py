@@ -1,0 +1,127 @@
+"""Many devices, one result. The whole table: `python -m famus_jax.bench.parity`."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from famus_jax.bench import parity
+
+CASES = [
+    parity.Case("mwnet sum", "exact", "batchnorm", "jit", 4),
+    parity.Case("mwnet sum", "exact", "batchnorm", "shard_map", 4),
+    parity.Case("mwnet sum", "exact", "batchnorm", "pmap", 4),
+    parity.Case("l2r", "top 2, active only", "mlp", "shard_map", 8),
+    pytest.param(
+        parity.Case("mwnet sum", "learned gates", "mlp", "shard_map", 2), marks=pytest.mark.slow
+    ),
+]
+ALL = list(parity.cases(devices=(8,), ways=("shard_map",)))
+
+
+def check(case, dtype, bound):
+    row = parity.compare(case, dtype)
+    assert max(row["params"], row["theta"], row["metrics"]) < bound, row
+    assert row["gates"], row
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_numbers_of_one_device(case):
+    """Three steps, float64. Fails if a weight is normalised by the sum of one device's, a gradient is
+    averaged where it should be summed (or summed twice), rows go to the wrong device, or devices draw
+    different gates."""
+    check(case, np.float64, 1e-10)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("way", [pytest.param("jit", marks=pytest.mark.slow), "shard_map"])
+def test_micro_batches(way):
+    """With BatchNorm synchronised: a micro-batch holds the same examples on any number of devices.
+
+    Fails if each device cuts its share into contiguous pieces.
+    """
+    check(parity.Case("mwnet sum", "exact", "batchnorm", way, 4, 2), np.float64, 1e-10)
+
+
+@pytest.mark.slow
+def test_float32():
+    """Fails if a number is moved or summed in a narrower type than the network's."""
+    check(parity.Case("mwnet sum", "exact", "mlp", "shard_map", 4), np.float32, 2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_every_pair(case):
+    """As above, every method with every estimator. (The command runs all ways and counts.)"""
+    check(case, np.float64, 1e-10)
+
+
+def test_goes_on_from_its_file(tmp_path):
+    """Fails if a recorded case is not known again, another is taken for it, or precisions mix."""
+    path = tmp_path / "parity.json"
+    assert parity.recorded(path, np.float64)["rows"] == []
+    case = parity.Case("l2r", "exact", "mlp", "jit", 2)
+    row = {**dataclasses.asdict(case), "params": 0.0, "theta": 0.0, "metrics": 0.0, "gates": True}
+    path.write_text(json.dumps({"rows": [row], "provenance": [{"commit": "a"}]}))
+    found = parity.recorded(path, np.float64)
+    assert found["provenance"] == [{"commit": "a"}]
+    other = dataclasses.replace(case, devices=4)
+    assert parity.missing([case, other], found["rows"]) == [other]
+    path.write_text(json.dumps({"dtype": "float64", "rows": [], "provenance": []}))
+    with pytest.raises(ValueError, match="float64, this run of float32"):
+        parity.recorded(path, np.float32)
+
+
+@pytest.mark.parametrize("where", ["params", "theta", "metrics"])
+@pytest.mark.parametrize(
+    ("dtype", "leaf", "column"),
+    [
+        (np.float64, np.float64, None),
+        (np.float64, np.int32, None),
+        (np.float64, np.float32, "float32"),  # a sampler's, say
+        (np.float32, np.float32, None),
+    ],
+)
+def test_no_leaf_is_left_out(monkeypatch, where, dtype, leaf, column):
+    """A leaf that differs shows in its own column, or in float32's. Fails if it shows in none."""
+
+    def result(value):
+        leaves = {name: [np.ones(2, dtype), np.ones(2, leaf)] for name in parts}
+        leaves[where][1] = leaves[where][1] * leaf(value)
+        return {**leaves, "gates": []}
+
+    parts = ("params", "theta", "metrics")
+    monkeypatch.setattr(parity, "one_device", lambda *_: result(1))
+    monkeypatch.setattr(parity, "run", lambda *_: result(3))
+    row = parity.compare(CASES[0], dtype)
+    found = {name: row[name] for name in (*parts, "float32")}
+    assert found == {**dict.fromkeys(found, 0.0), column or where: 2.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "off"),
+    [
+        ({}, False),
+        ({"theta": 2e-10}, True),
+        ({"float32": 2e-7}, False),  # an ulp or two of what samplers report
+        ({"float32": 2e-6}, True),
+        ({"gates": False}, True),
+    ],
+)
+def test_what_is_off(change, off):
+    row = {"params": 1e-15, "theta": 0.0, "metrics": 0.0, "float32": 0.0, "gates": True, **change}
+    assert parity.is_off(row, 1e-10) == off
+
+
+def test_the_table_shows_the_worst_and_hides_nothing():
+    row = {
+        **dataclasses.asdict(CASES[0]),
+        "params": 1e-15,
+        "theta": 0.0,
+        "metrics": 0.0,
+        "gates": True,
+    }
+    [line] = parity.table([row, {**row, "float32": 3e-8, "params": 0.0}]).splitlines()[2:]
+    assert line == "| mwnet sum | exact | batchnorm | 2 | 1e-15 | 0e+00 | 3e-08 | same |"
