@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from famus_jax.benchmark.measure import Compiled
-from famus_jax.core.train_step import TrainStep
+from famus_jax.uses.train_step import TrainStep
 
 PyTree = Any
 

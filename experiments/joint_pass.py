@@ -30,9 +30,9 @@ from famus_jax.benchmark.text import cell
 from famus_jax.benchmark.workload import LEARNING_RATE, Lowered, Workload, lower_plain, optimizer
 from famus_jax.benchmark.workload import lower_ours as lower_apart
 from famus_jax.core.estimator import last_layers
-from famus_jax.core.linearize import Linearized, linearize
-from famus_jax.core.virtual_step import scale
 from famus_jax.core.meta_gradient import outputs_to_theta, training_cotangent
+from famus_jax.core.virtual_step import scale
+from famus_jax.differentiate.linearize import Linearized, linearize
 
 PyTree = Any
 APART = last_layers(1, virtual_step="active")

@@ -34,19 +34,19 @@ from famus_jax.benchmark.workload import (
 from famus_jax.core.estimator import (
     Drawn,
     Estimator,
-    named_layers,
     all_layers,
-    learned_gates,
-    second_order,
     last_layers,
+    learned_gates,
+    named_layers,
+    second_order,
 )
-from famus_jax.gates import LearnedGates
-from famus_jax.core.virtual_step import virtual_step
-from famus_jax.core.meta_gradient import meta_loss_gradient, linearize_training, training_cotangent
-from famus_jax.core.state import init_state
-from famus_jax.core.update import meta_update
+from famus_jax.core.meta_gradient import linearize_training, meta_loss_gradient, training_cotangent
 from famus_jax.core.problem import Inputs
 from famus_jax.core.programs import Program, cuts_of
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
+from famus_jax.core.virtual_step import virtual_step
+from famus_jax.gates import LearnedGates
 
 PyTree = Any
 

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 from famus_jax.bench.published import TABLES, Row, Table
 
+from famus_jax.files import read_json, write_atomically
 from famus_jax.train.build import build_estimator
 from famus_jax.train.config import parse_config
-from famus_jax.files import read_json, write_atomically
 
 SECTIONS = (
     "data",

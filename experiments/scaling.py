@@ -23,11 +23,11 @@ from experiments.pictures import draw_scaling
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
 from famus_jax.benchmark.workload import Workload, lower_ours, lower_plain, make_workload
 from famus_jax.core.estimator import Estimator, all_layers, last_layers
-from famus_jax.core.layers import Layers, layers_by
 from famus_jax.core.programs import program_costs
+from famus_jax.files import write_json
+from famus_jax.layers.partition import Layers, layers_by
 from famus_jax.models.simple import SmallCNN
 from famus_jax.models.wide_resnet import WideResNet
-from famus_jax.files import write_json
 from famus_jax.provenance import provenance
 
 
@@ -65,7 +65,11 @@ def group_estimators(value: int, num_groups: int) -> dict[str, Estimator]:
     """Those of the axis of group counts: one product for all, one per group, the topmost group."""
     del value, num_groups
     top = last_layers(1, virtual_step="active")
-    return {"exact": all_layers(), "exact, per group": all_layers(route="vjp"), "active-only top group": top}
+    return {
+        "exact": all_layers(),
+        "exact, per group": all_layers(route="vjp"),
+        "active-only top group": top,
+    }
 
 
 def active_estimators(value: int, num_groups: int) -> dict[str, Estimator]:

@@ -23,7 +23,7 @@ from experiments.on_workload import study
 from famus_jax.benchmark.measure import Compiled, interleaved_seconds
 from famus_jax.benchmark.text import cell
 from famus_jax.benchmark.workload import Workload, lower_ours, lower_plain
-from famus_jax.core.estimator import Estimator, all_layers, learned_gates, random_depth, last_layers
+from famus_jax.core.estimator import Estimator, all_layers, last_layers, learned_gates, random_depth
 from famus_jax.core.programs import program_costs
 
 PyTree = Any

@@ -25,9 +25,9 @@ from famus_jax import parallel
 from famus_jax.core import estimators as est
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.method import Method
-from famus_jax.core.train_step import train_step
 from famus_jax.core.programs import Program
 from famus_jax.methods import cross_entropy, mwnet
+from famus_jax.uses.train_step import train_step
 
 PyTree = Any
 WAYS = ("jit", "shard_map")

@@ -19,15 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds
 
-from famus_jax.forward import linen_forward, linen_init
 from famus_jax.core.estimator import all_layers
-from famus_jax.core.train_step import TrainStep, train_step
-from famus_jax.models import build_model
-from famus_jax.methods import mixmatch
-from famus_jax.train.build import build_optimizer
 from famus_jax.files import write_json
-from famus_jax.train.schema import ScheduleConfig
+from famus_jax.forward import linen_forward, linen_init
+from famus_jax.methods import mixmatch
+from famus_jax.models import build_model
 from famus_jax.provenance import provenance
+from famus_jax.train.build import build_optimizer
+from famus_jax.train.schema import ScheduleConfig
+from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
 

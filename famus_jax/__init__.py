@@ -7,14 +7,6 @@ step). Methods are in `famus_jax.methods`, losses in `famus_jax.losses`. `famus_
 """
 
 from famus_jax import losses, methods
-from famus_jax.forward import (
-    compute_in,
-    linen_forward,
-    linen_init,
-    nnx_forward,
-    rematerialise,
-    stateless_forward,
-)
 from famus_jax.core.active_layers import ActiveLayers, Draw, Seen
 from famus_jax.core.estimator import (
     Estimator,
@@ -26,18 +18,26 @@ from famus_jax.core.estimator import (
     random_layers,
     second_order,
 )
-from famus_jax.core.find_layers import find_layers
-from famus_jax.core.layers import Layers, layers_by
 from famus_jax.core.meta_gradient import fused_meta_gradient, layerwise_meta_gradient
 from famus_jax.core.method import Method, mean_of
 from famus_jax.core.problem import Inputs, Problem, problem
-from famus_jax.core.reweighter import Reweighter, reweighter
 from famus_jax.core.second_order import second_order_meta_gradient
 from famus_jax.core.state import MetaState, StepInfo
-from famus_jax.core.train_step import TrainState, TrainStep, train_step
-from famus_jax.core.transformation import ReweightState, reweight
+from famus_jax.forward import (
+    compute_in,
+    linen_forward,
+    linen_init,
+    nnx_forward,
+    rematerialise,
+    stateless_forward,
+)
 from famus_jax.gates import learned_gates
+from famus_jax.layers.find import find_layers
+from famus_jax.layers.partition import Layers, layers_by
 from famus_jax.methods import cross_entropy, l2r, meta_label_correction, mlc, mwnet
+from famus_jax.uses.reweighter import Reweighter, reweighter
+from famus_jax.uses.train_step import TrainState, TrainStep, train_step
+from famus_jax.uses.transformation import ReweightState, reweight
 from famus_jax.version import __version__
 
 __all__ = [

@@ -29,11 +29,11 @@ from experiments.on_workload import study
 from famus_jax.benchmark.rows import Row, rows
 from famus_jax.benchmark.text import cell
 from famus_jax.benchmark.workload import LEARNING_RATE, Workload, optimizer
-from famus_jax.core.random_layers import RandomDepth, RandomLayers
 from famus_jax.core.estimator import Estimator, all_layers
-from famus_jax.gates import LearnedGates
-from famus_jax.core.state import init_state, step_keys
 from famus_jax.core.problem import Inputs
+from famus_jax.core.random_layers import RandomDepth, RandomLayers
+from famus_jax.core.state import init_state, step_keys
+from famus_jax.gates import LearnedGates
 
 PyTree = Any
 KEYS = ("cosine_weights", "cosine_theta", "sign_agreement", "relative_error")

@@ -18,12 +18,12 @@ import numpy as np
 from experiments.agreement.measure import Scene
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
 from famus_jax.benchmark.workload import Workload, lower_plain
+from famus_jax.core.problem import Problem
+from famus_jax.core.programs import Program, cuts_of, program_costs
 from famus_jax.gates import LearnedGates
 from famus_jax.gates.pooling import pool_layers
-from famus_jax.core.problem import Problem
 from famus_jax.gates.samplers import sampler_logits
-from famus_jax.core.train_step import TrainStep
-from famus_jax.core.programs import Program, program_costs, cuts_of
+from famus_jax.uses.train_step import TrainStep
 
 PyTree = Any
 

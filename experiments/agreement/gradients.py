@@ -15,12 +15,12 @@ import optax
 
 from famus_jax.core.checks import leading_size, part_rows
 from famus_jax.core.estimator import Drawn, Estimator
-from famus_jax.losses import ExampleLoss
-from famus_jax.core.state import init_state
-from famus_jax.core.update import meta_update
 from famus_jax.core.method import Method
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
+from famus_jax.losses import ExampleLoss
 
 PyTree = Any
 

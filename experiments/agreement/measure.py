@@ -24,11 +24,10 @@ from experiments.agreement.gradients import (
 )
 from famus_jax.core.checks import leading_size, part_rows, part_size
 from famus_jax.core.estimator import Estimator, all_layers
-from famus_jax.gates import GateState, draw_now
-from famus_jax.gates import LearnedGates
-from famus_jax.core.layers import Layers
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import program_costs
+from famus_jax.gates import GateState, LearnedGates, draw_now
+from famus_jax.layers.partition import Layers
 
 PyTree = Any
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

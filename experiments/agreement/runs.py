@@ -23,10 +23,9 @@ from experiments.agreement.measure import Comparer, Scene, draws_of, summarised,
 from famus_jax.benchmark.workload import Workload
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.estimator import Estimator, all_layers
-from famus_jax.gates import LearnedGates
 from famus_jax.core.problem import Problem
-from famus_jax.core.find_layers import find_layers
-from famus_jax.core.train_step import TrainState, TrainStep, train_step
+from famus_jax.gates import LearnedGates
+from famus_jax.layers.find import find_layers
 from famus_jax.models import build_model
 from famus_jax.train import data_setup, streams
 from famus_jax.train.build import (
@@ -40,6 +39,7 @@ from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.methods import METHODS
 from famus_jax.train.setting import make_setting
+from famus_jax.uses.train_step import TrainState, TrainStep, train_step
 
 PyTree = Any
 

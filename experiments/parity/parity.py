@@ -25,9 +25,9 @@ from famus_jax.bench.parity_network import SIZES, examples, initial, tiny_networ
 from famus_jax import objectives, parallel
 from famus_jax.core import estimators as est
 from famus_jax.core.estimator import Estimator
-from famus_jax.losses import logits_of
 from famus_jax.core.method import Method
-from famus_jax.core.train_step import TrainState, TrainStep, train_step
+from famus_jax.losses import logits_of
+from famus_jax.uses.train_step import TrainState, TrainStep, train_step
 
 PyTree = Any
 WAYS = ("jit", "shard_map", "pmap")

@@ -12,11 +12,11 @@ from typing import NamedTuple
 from famus_jax.benchmark.workload import Lowered, Workload, lower_ours, lower_plain
 from famus_jax.core import estimators as est
 from famus_jax.core.checks import check_estimator
-from famus_jax.core.random_layers import RandomDepth, RandomLayers
 from famus_jax.core.estimator import Estimator
+from famus_jax.core.programs import Program, cuts_of, program_cost, program_costs
+from famus_jax.core.random_layers import RandomDepth, RandomLayers
 from famus_jax.gates import LearnedGates
-from famus_jax.core.layers import Layers
-from famus_jax.core.programs import Program, program_costs, cuts_of, program_cost
+from famus_jax.layers.partition import Layers
 
 SETS = ("core", "all")
 
@@ -197,7 +197,8 @@ def gate_rows(work: Workload, preset: str) -> Iterator[Row]:
     changes = {}
     if preset == "budget":
         ends = (
-            program_costs(problem, estimator, work.rho)[0] for estimator in (est.last_layers(1), est.exact())
+            program_costs(problem, estimator, work.rho)[0]
+            for estimator in (est.last_layers(1), est.exact())
         )
         changes["target"] = sum(ends) / 2
     if preset == "paper":

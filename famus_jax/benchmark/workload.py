@@ -11,18 +11,18 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.estimator import Estimator
-from famus_jax.forward.wrappers import compute_in, rematerialise
-from famus_jax.core.layers import Layers
-from famus_jax.core.linearize import Forward
-from famus_jax.losses import mean_of, softmax_cross_entropy
 from famus_jax.core.method import Method
 from famus_jax.core.problem import Problem
-from famus_jax.core.find_layers import find_layers
-from famus_jax.core.train_step import TrainStep
 from famus_jax.core.programs import Program
+from famus_jax.differentiate.linearize import Forward
 from famus_jax.forward import linen_forward, linen_init
-from famus_jax.models import build_model
+from famus_jax.forward.wrappers import compute_in, rematerialise
+from famus_jax.layers.find import find_layers
+from famus_jax.layers.partition import Layers
+from famus_jax.losses import mean_of, softmax_cross_entropy
 from famus_jax.methods import l2r, mwnet
+from famus_jax.models import build_model
+from famus_jax.uses.train_step import TrainStep
 
 PyTree = Any
 Lowered = tuple[Any, PyTree, tuple[PyTree, ...]]

@@ -1,5 +1,6 @@
-"""The method itself, on any pytree of parameters; imports jax and optax only.
+"""One training step of the method, on any pytree of parameters; imports jax and optax only.
 
-To understand one training step, read in this order: `method`, `layers`, `linearize`, `virtual_step`,
-`meta_gradient`, `active_layers`, `estimator`, `state`, `update`.
+To understand it, read in this order: `method`, `famus_jax.layers.partition`,
+`famus_jax.differentiate.linearize`, `virtual_step`, `meta_gradient`, `active_layers`, `estimator`,
+`state`, `update`.
 """

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 
 from famus_jax.core.active_layers import Seen
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.layers import Layers, Part
-from famus_jax.core.linearize import Linearized
 from famus_jax.core.meta_gradient import direction_to_theta, meta_loss_gradient
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.second_order import second_order_meta_gradient
 from famus_jax.core.virtual_step import pull_back, virtual_step
+from famus_jax.differentiate.linearize import Linearized
+from famus_jax.layers.partition import Layers, Part
 
 PyTree = Any
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.layers import Layers, Part
+from famus_jax.layers.partition import Layers, Part
 
 PyTree = Any
 Programs = tuple[tuple[int, ...], ...]

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from famus_jax.core.active_layers import Seen
-from famus_jax.core.collectives import device_count
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.jaxprs import Traced, ancestors, constants, propagate, trace
-from famus_jax.core.layers import Layers, path_name
-from famus_jax.core.linearize import Forward
 from famus_jax.core.problem import Inputs, Problem
+from famus_jax.differentiate.collectives import device_count
+from famus_jax.differentiate.linearize import Forward
+from famus_jax.layers.jaxprs import Traced, ancestors, constants, propagate, trace
+from famus_jax.layers.partition import Layers, path_name
 
 PyTree = Any
 

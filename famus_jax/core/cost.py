@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.layers import Layers
 from famus_jax.core.problem import Problem
+from famus_jax.layers.partition import Layers
 
 
 def step_cost(

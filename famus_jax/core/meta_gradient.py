@@ -28,23 +28,23 @@ from typing import Any
 
 import jax
 
-from famus_jax.core import collectives
 from famus_jax.core.active_layers import AllLayers
 from famus_jax.core.checks import check_closure, check_identity, check_meta_loss, leading_size
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.finite_difference import finite_difference
-from famus_jax.core.jaxprs import trace
-from famus_jax.core.layers import Layers, Part
-from famus_jax.core.linearize import (
+from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.virtual_step import pull_back, virtual_step
+from famus_jax.differentiate import collectives
+from famus_jax.differentiate.finite_difference import finite_difference
+from famus_jax.differentiate.linearize import (
     Forward,
     Linearized,
     function_of_params,
     join_outputs,
     linearize,
 )
-from famus_jax.core.micro_batches import micro_batched
-from famus_jax.core.problem import Inputs, Problem
-from famus_jax.core.virtual_step import pull_back, virtual_step
+from famus_jax.differentiate.micro_batches import micro_batched
+from famus_jax.layers.jaxprs import trace
+from famus_jax.layers.partition import Layers, Part
 
 PyTree = Any
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from famus_jax.core.collectives import unbound
-from famus_jax.core.find_layers import find_layers
-from famus_jax.core.jaxprs import Traced
-from famus_jax.core.layers import Layers
-from famus_jax.core.linearize import Forward
 from famus_jax.core.method import MetaLoss, Method
+from famus_jax.differentiate.collectives import unbound
+from famus_jax.differentiate.linearize import Forward
+from famus_jax.layers.find import find_layers
+from famus_jax.layers.jaxprs import Traced
+from famus_jax.layers.partition import Layers
 
 PyTree = Any
 _META = int.from_bytes(b"META")

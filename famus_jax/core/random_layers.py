@@ -22,7 +22,7 @@ from famus_jax.core.active_layers import (
     even_starts,
     programs_from,
 )
-from famus_jax.core.layers import Layers
+from famus_jax.layers.partition import Layers
 
 PyTree = Any
 

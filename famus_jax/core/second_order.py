@@ -10,13 +10,13 @@ from typing import Any
 
 import jax
 
-from famus_jax.core import collectives
 from famus_jax.core.active_layers import AllLayers
 from famus_jax.core.checks import check_identity
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.meta_gradient import with_layers
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.virtual_step import virtual_step
+from famus_jax.differentiate import collectives
 
 PyTree = Any
 

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core import collectives
 from famus_jax.core.active_gradient import (
     ActiveGradient,
     VirtualTrain,
@@ -25,8 +24,6 @@ from famus_jax.core.active_layers import ActiveLayers, AllLayers, Draw, Seen
 from famus_jax.core.checks import check_batches, check_uncoupled, checked, examples_heard
 from famus_jax.core.cost import control_variate_cost, program_costs
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.jaxprs import Traced, trace
-from famus_jax.core.linearize import Linearized
 from famus_jax.core.meta_gradient import linearize_training, training_cotangent
 from famus_jax.core.method import Method
 from famus_jax.core.problem import PART, Inputs, Problem
@@ -39,6 +36,9 @@ from famus_jax.core.state import (
     push_draw,
     step_keys,
 )
+from famus_jax.differentiate import collectives
+from famus_jax.differentiate.linearize import Linearized
+from famus_jax.layers.jaxprs import Traced, trace
 
 PyTree = Any
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.layers import Layers, Part
 from famus_jax.core.problem import Inputs
+from famus_jax.layers.partition import Layers, Part
 
 PyTree = Any
 

@@ -20,11 +20,11 @@ import optax
 
 from famus_jax.core.active_layers import Draw, Seen
 from famus_jax.core.estimator import Estimator, How
-from famus_jax.core.layers import Part
 from famus_jax.gates.budget import CostOf, budget_shift, check_budget, open_probability
 from famus_jax.gates.pooling import gradient_matching, layer_widths, pool_layers
 from famus_jax.gates.samplers import GateSample, init_samplers, sample_gates
 from famus_jax.gates.settings import PRESETS, GateSettings
+from famus_jax.layers.partition import Part
 
 PyTree = Any
 

@@ -13,7 +13,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.layers import Layers, Part, PyTree
+from famus_jax.layers.partition import Layers, Part, PyTree
 
 Pooling = Literal["mean", "standardized_sum", "rms"]
 Matching = Literal["mean", "mean_std"]

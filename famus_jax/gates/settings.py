@@ -23,9 +23,9 @@ from famus_jax.core.active_layers import (
     even_starts,
     programs_from,
 )
-from famus_jax.core.layers import Layers
 from famus_jax.gates.budget import expected_cost
 from famus_jax.gates.pooling import Matching, Pooling
+from famus_jax.layers.partition import Layers
 
 Penalty = Literal["count", "last", "budget"]
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.core.linearize import Forward
+from famus_jax.differentiate.linearize import Forward
 from famus_jax.losses import logits_of, softmax_cross_entropy
 
 PyTree = Any

@@ -10,11 +10,10 @@ import jax
 import numpy as np
 
 from famus_jax.core.estimator import all_layers
-from famus_jax.core.linearize import Forward
 from famus_jax.core.method import Method
 from famus_jax.core.problem import problem as problem_of
-from famus_jax.core.train_step import TrainState, TrainStep, train_step
 from famus_jax.data import Stream
+from famus_jax.differentiate.linearize import Forward
 from famus_jax.train import loop, streams
 from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
@@ -24,6 +23,7 @@ from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
+from famus_jax.uses.train_step import TrainState, TrainStep, train_step
 
 PyTree = Any
 

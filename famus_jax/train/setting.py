@@ -14,9 +14,9 @@ from famus_jax.core.active_layers import Seen
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.linearize import Forward
 from famus_jax.core.problem import Problem
 from famus_jax.data.augment.named import check_augment, named_augment
+from famus_jax.differentiate.linearize import Forward
 from famus_jax.forward import compute_in, linen_forward, linen_init
 from famus_jax.models import build_model
 from famus_jax.train import data_setup

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from famus_jax.forward import linen_forward
 from famus_jax.benchmark.measure import compile_step
 from famus_jax.benchmark.rows import (
     estimators,
@@ -21,8 +20,9 @@ from famus_jax.benchmark.text import table
 from famus_jax.benchmark.workload import make_workload
 from famus_jax.cli import benchmark
 from famus_jax.core.estimator import all_layers, learned_gates, random_depth
-from famus_jax.core.find_layers import find_layers
 from famus_jax.core.programs import Program
+from famus_jax.forward import linen_forward
+from famus_jax.layers.find import find_layers
 from famus_jax.models import build_model
 
 SHOWN = (

@@ -14,17 +14,16 @@ from famus_jax import (
     Inputs,
     Problem,
     Program,
-    named_layers,
-    named_layers,
     all_layers,
-    layers_by,
     init_state,
+    last_layers,
+    layers_by,
     learned_gates,
     meta_update,
+    named_layers,
     random_depth,
     random_layers,
     second_order,
-    last_layers,
 )
 
 BETA, ALPHA, N = 0.5, 0.4, 6
@@ -157,16 +156,32 @@ def test_part_of_what_has_a_batch_axis():
 
 CHEAP = {
     "full": (last_layers(1, control_variate_every=2), ["layer2"], "full"),
-    "active-only": (last_layers(1, virtual_step="active", control_variate_every=2), ["layer2"], "frozen"),
+    "active-only": (
+        last_layers(1, virtual_step="active", control_variate_every=2),
+        ["layer2"],
+        "frozen",
+    ),
     "coast": (
         named_layers("layer1", virtual_step="active", closed="coast", control_variate_every=2),
         ["layer1"],
         "coast",
     ),
-    "third": (named_layers("layer0", "layer2", control_variate_every=3), ["layer0", "layer2"], "full"),
+    "third": (
+        named_layers("layer0", "layer2", control_variate_every=3),
+        ["layer0", "layer2"],
+        "full",
+    ),
     "vjp": (last_layers(1, route="vjp", control_variate_every=2), ["layer2"], "full"),
-    "second order": (last_layers(1, route="second_order", control_variate_every=2), ["layer2"], "full"),
-    "part": (last_layers(1, part=0.5, virtual_step="active", control_variate_every=2), ["layer2"], "frozen"),
+    "second order": (
+        last_layers(1, route="second_order", control_variate_every=2),
+        ["layer2"],
+        "full",
+    ),
+    "part": (
+        last_layers(1, part=0.5, virtual_step="active", control_variate_every=2),
+        ["layer2"],
+        "frozen",
+    ),
 }
 
 
@@ -271,11 +286,20 @@ def refuse(estimator, objective=None, n=N):
             r'part=0.5.*one_pass.*use virtual_step="all" or "active_only"',
         ),
         (lambda: refuse(all_layers(part=0.5), famus_jax.l2r()), r"l2r.*part=0.5.*use part=1"),
-        (lambda: last_layers(1, control_variate_every=1), r"control_variate_every must be at least 2.*exact\(\).*got 1"),
-        (lambda: last_layers(1, control_variate_every=-3), r"control_variate_every must be at least 2.*got -3"),
+        (
+            lambda: last_layers(1, control_variate_every=1),
+            r"control_variate_every must be at least 2.*exact\(\).*got 1",
+        ),
+        (
+            lambda: last_layers(1, control_variate_every=-3),
+            r"control_variate_every must be at least 2.*got -3",
+        ),
         (lambda: all_layers(control_variate_every=2), r"top_k, block or chosen.*AllGroups"),
         (lambda: second_order(control_variate_every=2), r"top_k, block or chosen.*AllGroups"),
-        (lambda: random_layers(1, control_variate_every=2), r"top_k, block or chosen.*RandomLayers"),
+        (
+            lambda: random_layers(1, control_variate_every=2),
+            r"top_k, block or chosen.*RandomLayers",
+        ),
         (lambda: random_depth(control_variate_every=2), r"top_k, block or chosen.*RandomDepth"),
         (
             lambda: last_layers(1, control_variate_every=2, virtual_step="actual"),
@@ -285,7 +309,10 @@ def refuse(estimator, objective=None, n=N):
             lambda: refuse(last_layers(1, control_variate_every=2), famus_jax.l2r()),
             r"l2r starts θ anew.*use control_variate_every=0, or random_depth\(\)",
         ),
-        (lambda: learned_gates("paper", control_variate_every=2), r"learned gates have no 'control_variate_every'"),
+        (
+            lambda: learned_gates("paper", control_variate_every=2),
+            r"learned gates have no 'control_variate_every'",
+        ),
     ],
 )
 @pytest.mark.usefixtures("x64")

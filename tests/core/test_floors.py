@@ -148,7 +148,9 @@ FULL = [
     (famus_jax.all_layers(), 3.40, None),
     pytest.param(famus_jax.last_layers(1), 2.03, None, marks=pytest.mark.slow),
     (famus_jax.last_layers(LAST_BLOCK), 2.15, 1.20),
-    pytest.param(famus_jax.last_layers(1, virtual_step="actual"), 1.36, None, marks=pytest.mark.slow),
+    pytest.param(
+        famus_jax.last_layers(1, virtual_step="actual"), 1.36, None, marks=pytest.mark.slow
+    ),
     (famus_jax.last_layers(LAST_BLOCK, virtual_step="actual"), 1.48, 1.06),
     (famus_jax.last_layers(1, virtual_step="active"), 1.36, 1.06),
     pytest.param(

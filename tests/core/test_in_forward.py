@@ -9,23 +9,23 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Method,
     Inputs,
+    Method,
     Problem,
-    named_layers,
     all_layers,
     fused_meta_gradient,
-    layers_by,
     init_state,
+    last_layers,
+    layers_by,
     layerwise_meta_gradient,
     learned_gates,
     meta_update,
+    named_layers,
     random_depth,
     random_layers,
     reweighter,
     second_order,
     second_order_meta_gradient,
-    last_layers,
     train_step,
 )
 
@@ -239,7 +239,9 @@ def test_what_second_order_needs(estimator, meta_forward):
         init_state(problem, estimator, jax.random.key(0), point.params, N, M)
 
 
-@pytest.mark.parametrize("estimator", [all_layers(), second_order(), last_layers(1)], ids=lambda e: e.label)
+@pytest.mark.parametrize(
+    "estimator", [all_layers(), second_order(), last_layers(1)], ids=lambda e: e.label
+)
 def test_closing_over_theta(estimator):
     """A forward that reads θ behind the objective's back: the message names both ways out.
 

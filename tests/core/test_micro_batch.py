@@ -15,14 +15,14 @@ from famus_jax import (
     Problem,
     Program,
     all_layers,
-    layers_by,
     init_state,
+    last_layers,
+    layers_by,
     learned_gates,
     meta_update,
     random_depth,
     reweighter,
     second_order,
-    last_layers,
     train_step,
 )
 
@@ -101,7 +101,11 @@ def by_definition(method, virtual_step, active):
 
 
 CASES = [
-    *[("sum", virtual_step, k) for virtual_step in ("full", "active_only", "one_pass") for k in (1, 3)],
+    *[
+        ("sum", virtual_step, k)
+        for virtual_step in ("full", "active_only", "one_pass")
+        for k in (1, 3)
+    ],
     ("n", "full", 3),
     ("n", "active_only", 1),
     ("l2r", "full", 3),

@@ -14,16 +14,15 @@ import famus_jax
 from famus_jax import (
     Inputs,
     Problem,
-    named_layers,
-    named_layers,
     all_layers,
     fused_meta_gradient,
-    layers_by,
     init_state,
+    last_layers,
+    layers_by,
     layerwise_meta_gradient,
     meta_update,
+    named_layers,
     second_order_meta_gradient,
-    last_layers,
     train_step,
 )
 from famus_jax.core.checks import coupled_layers
@@ -466,7 +465,7 @@ def test_subsets_refuse_coupling(estimator):
     """Fails if a subset's way back silently ignores what clipping does between groups."""
     message = (
         r"update of 'layer\d' depends on the gradient of 'layer\d'.*clipping by the global norm"
-        r'.*use exact\(through_optimizer=True\), or through_optimizer=False'
+        r".*use exact\(through_optimizer=True\), or through_optimizer=False"
     )
     with pytest.raises(ValueError, match=message):
         shapes_of_update(estimator)

@@ -16,8 +16,8 @@ from experiments.agreement.lines import Lines
 from experiments.agreement.measure import Compared, summarised
 from experiments.agreement.report import accuracies
 from experiments.agreement.study import run_agreement
-from famus_jax.train.config import default_config
 from famus_jax.files import write_json
+from famus_jax.train.config import default_config
 
 # ml_collections reads config files with a loader method that Python is about to remove.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")

@@ -16,10 +16,10 @@ from famus_jax import linen_forward
 from famus_jax.benchmark.measure import compile_step, loop_free_flops
 from famus_jax.benchmark.workload import lower_ours, lower_plain, make_workload
 from famus_jax.core import gate_state as gs
+from famus_jax.core.programs import Program
 from famus_jax.gates import gate_preset
 from famus_jax.gates.pooling import layer_widths
-from famus_jax.core.find_layers import find_layers
-from famus_jax.core.programs import Program
+from famus_jax.layers.find import find_layers
 from famus_jax.models import build_model
 
 WORK = make_workload("cnn", 8, 8, image_size=8)

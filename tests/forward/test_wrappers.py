@@ -100,7 +100,9 @@ def test_computation_is_in_bfloat16_and_the_rest_is_not():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("estimator", [famus.all_layers(), famus.last_layers(1, virtual_step="active")])
+@pytest.mark.parametrize(
+    "estimator", [famus.all_layers(), famus.last_layers(1, virtual_step="active")]
+)
 def test_half_precision_weight_gradient(estimator):
     """∂L_val/∂V in bfloat16 against float32 by the definition: cosine at least 0.995.
 

@@ -8,7 +8,7 @@ import pytest
 import reference as ref
 from jax.errors import KeyReuseError
 
-from famus_jax import all_layers, learned_gates, mwnet, random_depth, last_layers, train_step
+from famus_jax import all_layers, last_layers, learned_gates, mwnet, random_depth, train_step
 
 N, M = 8, 4
 PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)

@@ -23,7 +23,9 @@ def scalar(params, batch):
 
 
 def traced(estimator=None, forward=ref.mlp, axis="data", mapped=True):
-    weigh = reweighter(forward, mwnet(hidden=3), estimator or all_layers(), learning_rate=0.1, axis=axis)
+    weigh = reweighter(
+        forward, mwnet(hidden=3), estimator or all_layers(), learning_rate=0.1, axis=axis
+    )
     state = weigh.init(jax.random.key(0), PARAMS, (), BATCH, META)
 
     def run(state, params, batch, meta_batch):

@@ -25,7 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.core.programs import has_programs
-from famus_jax.core.train_step import TrainState, TrainStep
 from famus_jax.data import Stream
 from famus_jax.train import loop
 from famus_jax.train.evaluation import Evaluator
@@ -33,6 +32,7 @@ from famus_jax.train.two_networks.config import PseudoCleanConfig
 from famus_jax.train.two_networks.mixture import clean_probability, split_clean
 from famus_jax.train.two_networks.state import PairState, members
 from famus_jax.train.two_networks.targets import TargetMaker
+from famus_jax.uses.train_step import TrainState, TrainStep
 
 PyTree = Any
 

@@ -12,7 +12,6 @@ import numpy as np
 from famus_jax.core.estimator import Estimator, all_layers
 from famus_jax.core.method import Method
 from famus_jax.core.problem import problem as problem_of
-from famus_jax.core.train_step import TrainStep, train_step
 from famus_jax.losses import confidence_penalized
 from famus_jax.methods import cross_entropy
 from famus_jax.train import loop, streams
@@ -26,6 +25,7 @@ from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 from famus_jax.train.two_networks.advance import BothSteps, Parts, TwoNetworks
 from famus_jax.train.two_networks.state import PairState, first_state, members
 from famus_jax.train.two_networks.targets import TargetMaker
+from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from famus_jax.core.train_step import TrainState
 from famus_jax.train.evaluation import Member
+from famus_jax.uses.train_step import TrainState
 
 
 class PairState(NamedTuple):

@@ -8,14 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.collectives import vary_like
-from famus_jax.core.layers import Layers, Part, PyTree
-from famus_jax.core.linearize import (
+from famus_jax.differentiate.collectives import vary_like
+from famus_jax.differentiate.linearize import (
     Differentiate,
     Forward,
     Linearized,
     function_of_params,
 )
+from famus_jax.layers.partition import Layers, Part, PyTree
 
 
 def micro_batched(how: Differentiate, count: int) -> Differentiate:

@@ -19,9 +19,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.layers import Layers, Part, PyTree
-
-Forward = Callable[[PyTree, PyTree, jax.Array, PyTree], tuple[PyTree, PyTree]]
+from famus_jax.layers.find import Forward
+from famus_jax.layers.partition import Layers, Part, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +131,7 @@ def linearize(
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from famus_jax.core.layers import layers_by
+      >>> from famus_jax.layers.partition import layers_by
       >>> def forward(params, model_state, rng, batch):
       ...     return batch @ params["w"], model_state
       >>> params, batch = {"w": jnp.ones((3, 1))}, jnp.arange(6.0).reshape(2, 3)

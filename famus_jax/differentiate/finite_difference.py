@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.layers import Layers, Part, PyTree
-from famus_jax.core.linearize import Forward, Linearized, function_of_params
+from famus_jax.differentiate.linearize import Forward, Linearized, function_of_params
+from famus_jax.layers.partition import Layers, Part, PyTree
 
 
 def finite_difference(

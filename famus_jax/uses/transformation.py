@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.layers import Layers
 from famus_jax.core.problem import Inputs, Problem
-from famus_jax.core.programs import has_programs, warn_if_switching_on_cpu
-from famus_jax.core.reweighter import StepSize, at_step, chosen_estimator
+from famus_jax.core.programs import has_programs
 from famus_jax.core.state import MetaState, StepInfo, init_state, step_keys
 from famus_jax.core.update import meta_update
+from famus_jax.layers.partition import Layers
+from famus_jax.uses.dispatch import warn_if_switching_on_cpu
+from famus_jax.uses.reweighter import StepSize, at_step, chosen_estimator
 
 PyTree = Any
 

@@ -29,13 +29,13 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
-from famus_jax.core.layers import Layers, Part
-from famus_jax.core.linearize import (
+from famus_jax.differentiate.linearize import (
     Differentiate,
     Forward,
     Linearized,
     split_outputs,
 )
+from famus_jax.layers.partition import Layers, Part
 
 PyTree = Any
 

@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.collectives import gather
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Inputs, Problem
-from famus_jax.core.programs import HostDispatch, Program, has_programs, upcoming
-from famus_jax.core.reweighter import StepSize, at_step, chosen_estimator, first_state
+from famus_jax.core.programs import Program, has_programs, upcoming
 from famus_jax.core.state import MetaState, StepInfo
 from famus_jax.core.update import meta_update
+from famus_jax.differentiate.collectives import gather
+from famus_jax.uses.dispatch import HostDispatch
+from famus_jax.uses.reweighter import StepSize, at_step, chosen_estimator, first_state
 
 PyTree = Any
 Metrics = Callable[[PyTree, PyTree], dict[str, jax.Array]]

@@ -9,7 +9,7 @@ import pytest
 import reference as ref
 
 from famus_jax import layers_by, linearize
-from famus_jax.core.layers import Layers
+from famus_jax.layers.partition import Layers
 
 SUBSETS = [s for k in (1, 2, 3) for s in itertools.combinations(range(3), k)]
 

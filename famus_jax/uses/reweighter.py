@@ -9,12 +9,13 @@ from typing import Any
 import jax
 
 from famus_jax.core.checks import check_is_estimator, leading_size
-from famus_jax.core.collectives import local_rows
 from famus_jax.core.estimator import Estimator, default_estimator
 from famus_jax.core.problem import Inputs, Problem
-from famus_jax.core.programs import has_programs, warn_if_switching_on_cpu
+from famus_jax.core.programs import has_programs
 from famus_jax.core.state import MetaState, init_state, step_keys
 from famus_jax.core.update import meta_update
+from famus_jax.differentiate.collectives import local_rows
+from famus_jax.uses.dispatch import warn_if_switching_on_cpu
 
 PyTree = Any
 StepSize = float | jax.Array | Callable[[jax.Array], Any]

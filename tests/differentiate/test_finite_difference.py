@@ -16,12 +16,12 @@ from famus_jax import (
     Problem,
     all_layers,
     fused_meta_gradient,
-    layers_by,
     init_state,
-    meta_update,
     last_layers,
+    layers_by,
+    meta_update,
 )
-from famus_jax.core.finite_difference import finite_difference
+from famus_jax.differentiate.finite_difference import finite_difference
 
 ALPHA, BETA, N = 0.4, 0.5, 5
 NAMES = ("layer0", "layer1", "layer2")

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
-from famus_jax.core.jaxprs import inner_programs, propagate, trace
-from famus_jax.core.layers import Layers, PyTree, common_prefix, path_keys, unique_names
-from famus_jax.core.linearize import Forward
+from famus_jax.layers.jaxprs import inner_programs, propagate, trace
+from famus_jax.layers.partition import Layers, PyTree, common_prefix, path_keys, unique_names
+
+Forward = Callable[[PyTree, PyTree, jax.Array, PyTree], tuple[PyTree, PyTree]]
+"""`(params, model_state, rng, batch) -> (outputs, new_model_state)`."""
 
 _Sources = frozenset[int]  # which parameter leaves a value is made of; None once the batch is in it
 
