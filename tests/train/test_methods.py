@@ -14,8 +14,8 @@ from famus_jax.train.data_setup import SeedData
 from famus_jax.train.experiment import run_experiment
 from famus_jax.train.methods import METHODS, Facts, MethodSpec
 
-EXACT = {"kind": "exact", "part": 0.25}
-HEAD = {"kind": "top_k", "k": 1, "virtual_step": "active_only"}
+EXACT = {"kind": "all_layers", "examples": 4}
+HEAD = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
 ROWS = (
     {"method": "ce"},
     {"method": "cb_focal"},
@@ -111,7 +111,7 @@ def test_objectives_of_a_config():
     learned = objective("mwnet_ldam_drw", **small)
     expected = float(ref.cross_entropy(2 * logits, batch).mean())
     assert float(learned.l_val(logits, batch)) == pytest.approx(expected, rel=1e-5)
-    assert not objective("mlc", transition={"carry": True}).fresh
+    assert not objective("mlc", transition={"carry": True}).reset_each_batch
     theta = objective("meta_label_correction", label_correction={"hidden": 7}).init(
         jax.random.key(0), 5
     )
@@ -120,13 +120,13 @@ def test_objectives_of_a_config():
 
 def test_every_method_can_be_built():
     """Fails if a row says that it learns and does not, or two share a compiled step
-    (which goes by the objective's name) that should not."""
+    (which goes by the method's name) that should not."""
     names = {}
     for method, row in METHODS.items():
         if row.batches == "mixed":  # made where two networks train
             continue
         made = objective(method)
-        assert made.learns == row.learns
+        assert made.has_theta == row.learns
         names.setdefault(made.name, set()).add(row.build)
     assert all(len(kinds) == 1 for kinds in names.values())
 

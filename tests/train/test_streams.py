@@ -154,7 +154,7 @@ def tiny(data_dir, path, *runs, **data):
             "eval_every": 2,
             "checkpoint_every": 2,
         },
-        "runs": runs or ({"method": "mwnet", "estimator": {"kind": "exact"}},),
+        "runs": runs or ({"method": "mwnet", "estimator": {"kind": "all_layers"}},),
         "seeds": [0],
     }
 
@@ -195,7 +195,7 @@ def test_equal_metrics_also_when_resumed(data_dir, tmp_path, monkeypatch):
             run_experiment(tiny(data_dir, "stream"), tmp_path / "parts", **quiet)
     run_experiment(tiny(data_dir, "stream"), tmp_path / "parts", **quiet)
     texts = [
-        (tmp_path / name / "runs" / "mwnet-exact" / "seed_0" / "metrics.jsonl").read_text()
+        (tmp_path / name / "runs" / "mwnet-all_layers" / "seed_0" / "metrics.jsonl").read_text()
         for name in ("memory", "stream", "parts")
     ]
     assert len(texts[0].splitlines()) == 3

@@ -13,7 +13,7 @@ from famus_jax.train.experiment import run_experiment
 from famus_jax.train.two_networks import advance, runs
 from famus_jax.train.two_networks.state import first_state
 
-DEPTH = {"kind": "random_depth", "probabilities": 0.5, "virtual_step": "active_only"}
+DEPTH = {"kind": "random_depth", "probabilities": 0.5, "virtual_step": "active"}
 MIXED = {"method": "mixmatch_pseudo_clean", "estimator": DEPTH}
 
 
@@ -65,8 +65,8 @@ def test_resumes_bit_for_bit_inside_an_epoch(data_dir, tmp_path, monkeypatch):
     """
     made, make = {}, runs.train_step  # the runs share compiled steps, to save time
 
-    def once(forward, objective, *args, **kwargs):
-        return made.setdefault(objective.name, make(forward, objective, *args, **kwargs))
+    def once(problem, *args, **kwargs):
+        return made.setdefault(problem.method.name, make(problem, *args, **kwargs))
 
     monkeypatch.setattr(runs, "train_step", once)
     kept, train = {}, loop.train
@@ -112,7 +112,7 @@ def test_every_method_needs_no_trusted_labels(data_dir, tmp_path):
     """All rows side by side; the ranked list of labels is left behind."""
     chosen = (
         {"method": "ce"},
-        {"method": "mwnet_pseudo_clean", "estimator": {"kind": "exact", "part": 0.5}},
+        {"method": "mwnet_pseudo_clean", "estimator": {"kind": "all_layers", "examples": 8}},
         {"method": "dividemix"},
     )
     result = run_experiment(tiny(data_dir, *chosen), tmp_path, show=lambda text: None)
