@@ -129,6 +129,14 @@ def check_estimator(
     if seen is not None:
         active.programs(seen.layers)  # looks them up
         active.check(seen)
+    if (
+        seen is not None
+        and estimator.control_variate_every
+        and active.programs(seen.layers) == (seen.layers.all,)
+    ):
+        raise ValueError(
+            f"{active.label} hears every layer, which is exact already: use control_variate_every=0"
+        )
     if active.reads_virtual_gradient and method.zero_virtual_step:
         raise ValueError(
             f"{method.name} takes no virtual step, so {active.label} can't draw from its gradient: use "
@@ -142,7 +150,7 @@ def check_estimator(
         )
     if method.reset_each_batch and estimator.virtual_step == "actual":
         raise ValueError(
-            f"{method.name} reweights each batch by a θ of its own, so a meta update with "
+            f"{method.name} starts θ anew for every batch, so a meta update with "
             'virtual_step="actual" would come a batch too late: use virtual_step="all", which costs no '
             "virtual backward pass here"
         )

@@ -80,8 +80,8 @@ class Estimator:
         active = self.active
         if active.drawn and self.route in ("vjp", "second_order"):
             raise ValueError(
-                f'active layers that are drawn go the routes "jvp", "finite_difference" and "darts"; got '
-                f'route="{self.route}" and {active.label}'
+                'active layers that are drawn go the routes "jvp", "finite_difference" and "darts"; '
+                f'got route="{self.route}" and {active.label}'
             )
         if active.reads_virtual_gradient and self.virtual_step == "active":
             raise ValueError(
@@ -94,14 +94,12 @@ class Estimator:
                 "control_variate_every must be 0 (never) or an int of at least 2 (1 would be the exact "
                 f"gradient itself); got {self.control_variate_every!r}"
             )
-        if self.control_variate_every and (
-            active.drawn or self.virtual_step == "actual" or self.route == "second_order"
-        ):
+        if self.control_variate_every and (active.drawn or self.virtual_step == "actual"):
             raise ValueError(
                 f"control_variate_every={self.control_variate_every} corrects a cheap gradient of a "
                 "fixed set of layers, last_layers(...) or named_layers(...), with "
                 'virtual_step="all" or "active"; got '
-                f"{active.label} and virtual_step={self.virtual_step!r}, route={self.route!r}"
+                f"{active.label} and virtual_step={self.virtual_step!r}"
             )
 
     def replace(self, **changes: Any) -> Estimator:

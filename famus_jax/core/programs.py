@@ -3,7 +3,8 @@
 A compiled program can hear a fixed set of layers, and either has a meta update in it or not. An
 estimator that chooses anew from step to step therefore has several. Which one is due is a function
 of the state alone (`upcoming`): the draws that choose it wait there, and the program uses those very
-draws. So the host that picks a program (`famus_jax.uses.dispatch`) and the program itself can't disagree.
+draws. So the host that picks a program (`famus_jax.uses.dispatch`) and the program itself can't
+disagree.
 """
 
 from __future__ import annotations

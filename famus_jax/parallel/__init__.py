@@ -9,8 +9,8 @@ changes; XLA puts the communication in.
     state = place(state, replicated(state, mesh))  # or sharded(state, mesh), if it does not fit
 
 The other two run the step once per device, `axis` naming the mesh axis: `shard_mapped(mesh)` and
-`pmapped()`; see `famus_jax.differentiate.collectives` for what such a step sends. All give the numbers of one
-device.
+`pmapped()`; see `famus_jax.differentiate.collectives` for what such a step sends. All give the
+numbers of one device.
 """
 
 from famus_jax.parallel.compile import global_view, pmapped, shard_mapped, stacked

@@ -13,18 +13,18 @@ import famus_jax
 from famus_jax import (
     Inputs,
     Problem,
-    Program,
     all_layers,
-    init_state,
     last_layers,
     layers_by,
     learned_gates,
-    meta_update,
     named_layers,
     random_depth,
     random_layers,
     second_order,
 )
+from famus_jax.core.programs import Program
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
 
 BETA, ALPHA, N = 0.5, 0.4, 6
 ROWS = {
@@ -49,7 +49,7 @@ def setting():
     params, model_state = ref.bn_params(jax.random.key(1))
     groups = layers_by(params, lambda path: int(path[5]))
     objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA))
-    meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
+    meta_loss = famus_jax.mean_of(famus_jax.losses.softmax_cross_entropy)
     problem = Problem(ref.bn_mlp, objective, meta_loss, groups)
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, 4)
     return problem, Inputs(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA)
@@ -59,18 +59,16 @@ def start(problem, estimator, point):
     theta = ref.mwnet_theta(jax.random.key(5))
     state = init_state(problem, estimator, jax.random.key(0), point.params, N, 4)
     correction = tree_map(jnp.zeros_like, theta) if estimator.control_variate_every else ()
-    opt_state = problem.objective.meta_optimizer.init(theta)
-    return state._replace(theta=theta, opt_state=opt_state, correction=correction)
+    opt_state = problem.method.meta_optimizer.init(theta)
+    return state._replace(theta=theta, opt_state=opt_state, control_variate=correction)
 
 
-def meta_loss_of(point, size=N, coast=None):
+def meta_loss_of(point, size=N):
     """(theta, active, kind) -> L_val by definition, the virtual step on `size` spaced examples."""
     w, state, rng, batch, meta_batch, alpha, _ = point
     batch = tree_map(lambda x: x[ROWS[size]], batch)
     args = (ref.bn_mlp, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, state, rng, batch)
-    return lambda theta, active, kind: ref.l_val(
-        theta, *args, meta_batch, alpha, active, kind, coast
-    )
+    return lambda theta, active, kind: ref.l_val(theta, *args, meta_batch, alpha, active, kind)
 
 
 def flags(names):
@@ -84,14 +82,14 @@ def flags(names):
 @pytest.mark.parametrize(
     ("estimator", "active", "kind", "size"),
     [
-        (all_layers(part=0.5), NAMES, "full", 3),
-        pytest.param(all_layers(part=0.51), NAMES, "full", 4, marks=pytest.mark.slow),
-        pytest.param(all_layers(part=0.5, route="vjp"), NAMES, "full", 3, marks=pytest.mark.slow),
-        (second_order(part=0.5), NAMES, "full", 3),
-        (all_layers(part=0.5, route="finite_difference", epsilon=1e-5), NAMES, "full", 3),
-        pytest.param(last_layers(1, part=2 / 6), ["layer2"], "full", 2, marks=pytest.mark.slow),
-        (last_layers(2, part=0.5, virtual_step="active"), ["layer1", "layer2"], "frozen", 3),
-        (named_layers("layer0", "layer2", part=1e-6), ["layer0", "layer2"], "full", 1),
+        (all_layers(examples=3), NAMES, "full", 3),
+        pytest.param(all_layers(examples=4), NAMES, "full", 4, marks=pytest.mark.slow),
+        pytest.param(all_layers(examples=3, route="vjp"), NAMES, "full", 3, marks=pytest.mark.slow),
+        (second_order(examples=3), NAMES, "full", 3),
+        (all_layers(examples=3, route="finite_difference", epsilon=1e-5), NAMES, "full", 3),
+        pytest.param(last_layers(1, examples=2), ["layer2"], "full", 2, marks=pytest.mark.slow),
+        (last_layers(2, examples=3, virtual_step="active"), ["layer1", "layer2"], "frozen", 3),
+        (named_layers("layer0", "layer2", examples=1), ["layer0", "layer2"], "full", 1),
     ],
     ids=lambda x: getattr(x, "label", ""),
 )
@@ -137,7 +135,7 @@ def test_part_of_what_has_a_batch_axis():
     batch = {**point.batch, "scale": jnp.float64(0.5)}
     halved = point._replace(batch=batch, meta_batch={**point.meta_batch, "scale": jnp.float64(0.5)})
     problem = problem._replace(forward=forward)
-    estimator = all_layers(part=0.5)
+    estimator = all_layers(examples=3)
     state = start(problem, estimator, halved)
     update = meta_update(problem, estimator, state, halved)
 
@@ -161,11 +159,6 @@ CHEAP = {
         ["layer2"],
         "frozen",
     ),
-    "coast": (
-        named_layers("layer1", virtual_step="active", closed="coast", control_variate_every=2),
-        ["layer1"],
-        "coast",
-    ),
     "third": (
         named_layers("layer0", "layer2", control_variate_every=3),
         ["layer0", "layer2"],
@@ -178,7 +171,7 @@ CHEAP = {
         "full",
     ),
     "part": (
-        last_layers(1, part=0.5, virtual_step="active", control_variate_every=2),
+        last_layers(1, examples=3, virtual_step="active", control_variate_every=2),
         ["layer2"],
         "frozen",
     ),
@@ -204,24 +197,19 @@ def test_correction(case, how):
     """
     estimator, active, kind = CHEAP[case]
     problem, point = setting()
-    rng = np.random.default_rng(4)
-    coast = None
-    if kind == "coast":
-        coast = tree_map(lambda w: jnp.asarray(0.2 * rng.normal(size=w.shape)), point.params)
-        point = point._replace(descend=lambda g: tree_map(lambda c, g: c - 3 * g, coast, g))
     size = 3 if case == "part" else N
     state = start(problem, estimator, point)
     step = jax.jit(
         lambda s, batch, variant: meta_update(
-            problem, estimator, s, point._replace(batch=batch), variant=variant
+            problem, estimator, s, point._replace(batch=batch), program=variant
         ),
         static_argnums=2,
     )
     oracle = jax.jit(
         jax.grad(
-            lambda theta, batch, active, kind: meta_loss_of(
-                point._replace(batch=batch), size, coast
-            )(theta, active, kind)
+            lambda theta, batch, active, kind: meta_loss_of(point._replace(batch=batch), size)(
+                theta, active, kind
+            )
         ),
         static_argnums=3,
     )
@@ -229,7 +217,7 @@ def test_correction(case, how):
     for t in range(4):
         batch = ref.classification_batch(20 + t, N)
         due = t % estimator.control_variate_every == 0
-        variant = Program(correct=due) if how == "by variants" else None
+        variant = Program(control_variate=due) if how == "by variants" else None
         update = step(state, batch, variant)
         cheap = oracle(theta, batch, flags(active), kind)
         if due:
@@ -240,7 +228,7 @@ def test_correction(case, how):
             used = tree_map(jnp.add, cheap, difference)
         theta = tree_map(lambda w, g: w - BETA * g, theta, used)
         close(update.state.theta, theta)
-        close(update.state.correction, difference, 1e-8)
+        close(update.state.control_variate, difference, 1e-8)
         state = update.state
     # The correction is no rounding error: the test could tell without it.
     assert max(float(jnp.abs(d).max()) for d in jax.tree.leaves(difference)) > 1e-4
@@ -256,7 +244,7 @@ def test_correction_through_the_optimiser():
     def descend(gradient):
         return tree_map(lambda g, w: -0.3 * jnp.tanh(2 * g) - 0.05 * w, gradient, point.params)
 
-    point = point._replace(descend=descend)
+    point = point._replace(optimizer_update=descend)
     estimator = last_layers(1, through_optimizer=True, control_variate_every=2)
     state = start(problem, estimator, point)
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
@@ -271,39 +259,45 @@ def test_correction_through_the_optimiser():
 
 def refuse(estimator, objective=None, n=N):
     problem, point = setting()
-    problem = problem._replace(objective=objective or problem.objective)
+    problem = problem._replace(method=objective or problem.method)
     init_state(problem, estimator, jax.random.key(0), point.params, n, 4)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: all_layers(part=0.0), r"part must lie in \(0, 1\].*got 0.0"),
-        (lambda: all_layers(part=1.5), r"part must lie in \(0, 1\].*got 1.5"),
-        (lambda: last_layers(1, part=-0.5), r"part must lie in \(0, 1\].*got -0.5"),
+        (lambda: all_layers(examples=0), r"examples must be a whole number of at least 1.*got 0"),
         (
-            lambda: all_layers(part=0.5, virtual_step="actual"),
-            r'part=0.5.*one_pass.*use virtual_step="all" or "active_only"',
+            lambda: all_layers(examples=0.5),
+            r"examples must be a whole number of at least 1.*got 0.5",
         ),
-        (lambda: refuse(all_layers(part=0.5), famus_jax.l2r()), r"l2r.*part=0.5.*use part=1"),
+        (lambda: last_layers(1, examples=-3), r"examples must be a whole number.*got -3"),
+        (
+            lambda: all_layers(examples=3, virtual_step="actual"),
+            r'examples=3.*actual.*use virtual_step="all" or "active"',
+        ),
+        (
+            lambda: refuse(all_layers(examples=3), famus_jax.l2r()),
+            r"l2r.*examples=3.*use examples=None",
+        ),
         (
             lambda: last_layers(1, control_variate_every=1),
-            r"control_variate_every must be at least 2.*exact\(\).*got 1",
+            r"control_variate_every must be 0.*at least 2.*exact.*got 1",
         ),
+        (lambda: last_layers(1, control_variate_every=-3), r"at least 2.*got -3"),
         (
-            lambda: last_layers(1, control_variate_every=-3),
-            r"control_variate_every must be at least 2.*got -3",
+            lambda: refuse(all_layers(control_variate_every=2)),
+            r"all_layers.*exact already.*control_variate_every=0",
         ),
-        (lambda: all_layers(control_variate_every=2), r"top_k, block or chosen.*AllGroups"),
-        (lambda: second_order(control_variate_every=2), r"top_k, block or chosen.*AllGroups"),
+        (lambda: refuse(second_order(control_variate_every=2)), r"all_layers.*exact already"),
         (
             lambda: random_layers(1, control_variate_every=2),
-            r"top_k, block or chosen.*RandomLayers",
+            r"last_layers\(...\) or named_layers.*random_layers_1",
         ),
-        (lambda: random_depth(control_variate_every=2), r"top_k, block or chosen.*RandomDepth"),
+        (lambda: random_depth(control_variate_every=2), r"last_layers.*random_depth"),
         (
             lambda: last_layers(1, control_variate_every=2, virtual_step="actual"),
-            r'virtual_step="all" or "active_only"; got TopK\(k=1\) and virtual_step=\'one_pass\'',
+            r'virtual_step="all" or "active"; got last_layers_1 and virtual_step=\'actual\'',
         ),
         (
             lambda: refuse(last_layers(1, control_variate_every=2), famus_jax.l2r()),
@@ -311,7 +305,7 @@ def refuse(estimator, objective=None, n=N):
         ),
         (
             lambda: learned_gates("paper", control_variate_every=2),
-            r"learned gates have no 'control_variate_every'",
+            r"last_layers\(...\) or named_layers.*gates_paper",
         ),
     ],
 )

@@ -4,7 +4,7 @@ Ours carries everything: weights, BatchNorm's statistics, momentum, decay, metri
 gates samplers and L_g; the plain step has no metrics.
 
 FLOPs and temporary memory as XLA counts them on the CPU, batch 32, float32. XLA counts the body of
-a loop once and a conditional at its dearest branch, so that programs with either are refused.
+a loop once and a conditional at its most expensive branch, so that programs with either are refused.
 """
 
 import functools
@@ -16,12 +16,14 @@ import optax
 import pytest
 
 import famus_jax
-from famus_jax import linen_forward, softmax_cross_entropy, train_step
+from famus_jax import linen_forward, train_step
+from famus_jax.core.programs import Program
+from famus_jax.losses import softmax_cross_entropy
 from famus_jax.models import build_model
 
 BATCH = 32
 RATE = 0.1
-LAST_BLOCK = 3  # groups: the two convolutions of the last residual block, and the head
+LAST_BLOCK = 3  # layers: the two convolutions of the last residual block, and the head
 
 
 def shapes(n):
@@ -68,18 +70,14 @@ def plain():
 
 
 @functools.cache
-def meta(estimator, meta_batch=BATCH, variant=None):
+def meta(estimator, meta_batch=BATCH, program=None):
     forward, params, model_state = network()
     batch, trusted = shapes(BATCH), shapes(meta_batch)
     step = train_step(
-        forward,
-        famus_jax.mwnet(),
-        estimator,
+        famus_jax.problem(forward, famus_jax.mwnet()),
         optimizer(),
-        learning_rate=RATE,
-        params=params,
-        model_state=model_state,
-        batch=batch,
+        estimator,
+        step_size=RATE,
         metrics=lambda logits, batch: {"accuracy": (logits.argmax(-1) == batch["label"]).mean()},
     )
     state = jax.eval_shape(
@@ -91,7 +89,7 @@ def meta(estimator, meta_batch=BATCH, variant=None):
         batch,
         trusted,
     )
-    return measure(step.lower(state, batch, trusted, variant=variant).compile())
+    return measure(step.lower(state, batch, trusted, program=program).compile())
 
 
 def computation(text, name):
@@ -190,8 +188,8 @@ def test_skipped_step_costs_a_plain_one():
     Fails if a step without a meta update still runs the meta batch, or keeps a tangent alive.
     """
     estimator = famus_jax.last_layers(1, virtual_step="actual", update_every=4)
-    skipped = meta(estimator, variant=famus_jax.Program(meta=False))[0] / plain()[0]
-    update = meta(estimator, variant=famus_jax.Program())[0] / plain()[0]
+    skipped = meta(estimator, program=Program(meta=False))[0] / plain()[0]
+    update = meta(estimator, program=Program())[0] / plain()[0]
     assert skipped <= 1.01
     assert (update + 3 * skipped) / 4 <= 1.12
 
@@ -202,7 +200,7 @@ def test_exact_on_a_part_of_the_batch():
 
     Fails if a product of the meta gradient runs on the whole batch.
     """
-    measured = meta(famus_jax.all_layers(part=1 / 8), BATCH // 8)
+    measured = meta(famus_jax.all_layers(examples=BATCH // 8), BATCH // 8)
     assert measured[0] / plain()[0] <= 1.36
 
 
@@ -212,7 +210,7 @@ def test_samplers_and_matching_are_nearly_free():
     Fails if a variant computes what lies below its cut, or L_g takes a product of its own down there.
     """
     gates = famus_jax.learned_gates("paper", lag=2, virtual_step="active", max_programs=2)
-    measured = meta(gates, 8, famus_jax.Program(branch=1))
+    measured = meta(gates, 8, Program(index=1))
     assert measured[0] / plain()[0] <= 1.13
 
 

@@ -14,12 +14,10 @@ from famus_jax import (
     Problem,
     all_layers,
     fused_meta_gradient,
-    init_state,
     last_layers,
     layers_by,
     layerwise_meta_gradient,
     learned_gates,
-    meta_update,
     named_layers,
     random_depth,
     random_layers,
@@ -28,6 +26,8 @@ from famus_jax import (
     second_order_meta_gradient,
     train_step,
 )
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
 
 ALPHA, BETA, N, M = 0.4, 0.5, 5, 4
 NAMES = ("layer0", "layer1", "layer2")
@@ -139,7 +139,7 @@ def test_gradient_function():
     Fails if library and oracle share a mistake about what θ reaches.
     """
     problem, point = setting()
-    theta = problem.objective.init(jax.random.key(5), N)
+    theta = problem.method.init(jax.random.key(5), N)
     value, gradient = second_order_meta_gradient(problem, theta, point)
     close((value, gradient), jax.value_and_grad(l_val)(theta, point, NAMES, "full"))
     rng = np.random.default_rng(0)
@@ -171,15 +171,13 @@ def test_train_step_finds_the_layers():
     Fails if layer groups can't be found, or θ stays where it was.
     """
     problem, point = setting(jnp.float32)
-    step = train_step(
-        warped, problem.objective, second_order(), optax.sgd(ALPHA), learning_rate=ALPHA,
-        params=point.params, model_state=point.model_state, batch=point.batch,
-        meta_forward=ref.bn_mlp,
-    )  # fmt: skip
-    assert step.problem.groups.index == problem.groups.index
+    named = famus_jax.problem(warped, problem.method, meta_forward=ref.bn_mlp)
+    named = named.on(point.params, point.model_state, jax.random.key(0), point.batch)
+    step = train_step(named, optax.sgd(ALPHA), second_order(), step_size=ALPHA)
+    assert named.layers.index == problem.layers.index
     state = step.init(jax.random.key(0), *point[:2], point.batch, point.meta_batch)
     theta = tree_map(jnp.copy, state.meta.theta)
-    state, _, _ = step(state, point.batch, point.meta_batch)
+    state, _ = step(state, point.batch, point.meta_batch)
     gradient = jax.grad(l_val)(theta, point, NAMES, "full")
     new_theta = tree_map(lambda t, g: t - BETA * g, theta, gradient)
     close(state.meta.theta, new_theta, 1e-4)
@@ -215,7 +213,7 @@ def test_other_routes_are_refused(estimator):
 @pytest.mark.parametrize("function", [layerwise_meta_gradient, fused_meta_gradient])
 def test_the_functions_refuse_too(function):
     problem, point = setting(jnp.float32)
-    theta = problem.objective.init(jax.random.key(5), N)
+    theta = problem.method.init(jax.random.key(5), N)
     with pytest.raises(ValueError, match=r"in_forward=True.*use second_order\(\)"):
         function(problem, theta, point)
 
@@ -225,9 +223,9 @@ def test_the_functions_refuse_too(function):
     [
         (second_order(), None),
         (second_order(virtual_step="actual"), ref.bn_mlp),
-        (second_order(part=0.5), ref.bn_mlp),
+        (second_order(examples=2), ref.bn_mlp),
     ],
-    ids=["no meta_forward", "one-pass", "part"],
+    ids=["no meta_forward", "actual step", "examples"],
 )
 def test_what_second_order_needs(estimator, meta_forward):
     """The message says: a forward of the meta batch without θ, full look-ahead, the whole batch."""
@@ -257,11 +255,10 @@ def test_closing_over_theta(estimator):
             outputs, new_state = ref.bn_mlp(params, model_state, rng, batch)
             return outputs * state.theta["bias_2"][None, :], new_state
 
-        weigh = reweighter(
-            forward, objective, estimator, learning_rate=ALPHA,
-            groups=layers_by(params, lambda path: int(path[5])),
-        )  # fmt: skip
-        return weigh(state, params, model_state, batch, meta_batch)
+        layers = layers_by(params, lambda path: int(path[5]))
+        named = famus_jax.problem(forward, objective, layers=layers)
+        weigh = reweighter(named, estimator, step_size=ALPHA)
+        return weigh.update(state, params, model_state, batch, meta_batch)
 
     problem = Problem(
         ref.bn_mlp, objective, famus_jax.mean_of(ref.cross_entropy),

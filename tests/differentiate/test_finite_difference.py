@@ -16,19 +16,18 @@ from famus_jax import (
     Problem,
     all_layers,
     fused_meta_gradient,
-    init_state,
     last_layers,
     layers_by,
-    meta_update,
 )
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
 from famus_jax.differentiate.finite_difference import finite_difference
 
 ALPHA, BETA, N = 0.4, 0.5, 5
 NAMES = ("layer0", "layer1", "layer2")
 HOW = {
-    "full": {"virtual_step": "full"},
-    "frozen": {"virtual_step": "active_only"},
-    "coast": {"virtual_step": "active_only", "closed": "coast"},
+    "full": {"virtual_step": "all"},
+    "frozen": {"virtual_step": "active"},
 }
 tree_map = jax.tree.map
 
@@ -65,7 +64,7 @@ def setting(method, forward=ref.bn_mlp):
     else:
         objective, definition = famus_jax.l2r(), ref.l2r()
         theta = jnp.asarray(np.random.default_rng(6).normal(size=N)) / N
-    meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
+    meta_loss = famus_jax.mean_of(famus_jax.losses.softmax_cross_entropy)
     problem = Problem(forward, objective, meta_loss, layers_by(params, layer_number))
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, 4)
     rng = np.random.default_rng(4)
@@ -86,9 +85,8 @@ def flags(active):
 
 @functools.cache
 def oracle(method, kind):
-    _, _, _, args, coast = setting(method)
-    more = (coast,) if kind == "coast" else ()
-    return jax.jit(jax.grad(lambda theta, active: ref.l_val(theta, *args, active, kind, *more)))
+    _, _, _, args, _ = setting(method)
+    return jax.jit(jax.grad(lambda theta, active: ref.l_val(theta, *args, active, kind)))
 
 
 @functools.cache
@@ -197,7 +195,7 @@ def test_length_of_the_step(active, length):
     Fails if the closed groups' norm counts, or a long direction makes a long step.
     """
     problem, _, point, _, _ = setting("mwnet", ref.mlp)
-    lin = finite_difference(ref.mlp, *point[:4], problem.groups, epsilon=0.01)
+    lin = finite_difference(ref.mlp, *point[:4], problem.layers, epsilon=0.01)
     rng = np.random.default_rng(3)
     names = [NAMES[i] for i in active]
     direction = {
@@ -242,7 +240,7 @@ def reverse_mlp(params, model_state, rng, batch):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("virtual_step", ["full", "active_only"])
+@pytest.mark.parametrize("virtual_step", ["all", "active"])
 @pytest.mark.parametrize("method", ["mwnet", "l2r"])
 def test_reverse_rule_only(method, virtual_step):
     """The jvp route can't; finite differences give what the same function gives with both modes.
@@ -256,7 +254,7 @@ def test_reverse_rule_only(method, virtual_step):
     result = fused_meta_gradient(
         problem, theta, point, route="finite_difference", epsilon=1e-5, **how
     )
-    kind = "full" if virtual_step == "full" else "frozen"
+    kind = "full" if virtual_step == "all" else "frozen"
     expected = jax.grad(ref.l_val)(theta, ref.mlp, *args[1:], flags((0, 2)), kind)
     close(result, expected, 1e-5)
 
@@ -274,13 +272,13 @@ def test_reverse_rule_only(method, virtual_step):
 def test_whole_update_without_forward_mode(estimator):
     """θ' of `meta_update`. Fails if some other part of the step asks for forward mode."""
     problem, theta, point, args, _ = setting("mwnet", reverse_mlp)
-    objective = problem.objective._replace(meta_optimizer=optax.sgd(BETA))
-    problem = problem._replace(objective=objective)
+    objective = problem.method._replace(meta_optimizer=optax.sgd(BETA))
+    problem = problem._replace(method=objective)
     state = init_state(problem, estimator, jax.random.key(0), point.params, N, 4)
     state = state._replace(theta=theta, opt_state=objective.meta_optimizer.init(theta))
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
-    active = estimator.active.groups(problem.groups)
-    kind = "frozen" if estimator.virtual_step == "active_only" else "full"
+    active = estimator.active.programs(problem.layers)[0]
+    kind = "frozen" if estimator.virtual_step == "active" else "full"
     gradient = jax.grad(ref.l_val)(theta, ref.mlp, *args[1:], flags(active), kind)
     close(tree_map(lambda a, b: (a - b) / BETA, theta, update.state.theta), gradient, 1e-5)
 
@@ -332,7 +330,7 @@ def test_a_meta_loss_without_slope(route, objective):
     estimator = all_layers(route=route)
     state = init_state(problem, estimator, jax.random.key(0), params, N, N)
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
-    if objective.fresh:
+    if objective.reset_each_batch:
         assert update.info.weights.tolist() == [0.0] * N
     else:
         for a, b in zip(*map(jax.tree.leaves, (update.state.theta, state.theta)), strict=True):

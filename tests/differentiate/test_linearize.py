@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax import layers_by, linearize
+from famus_jax import (
+    layers_by,
+)
+from famus_jax.differentiate.linearize import linearize
 from famus_jax.layers.partition import Layers
 
 SUBSETS = [s for k in (1, 2, 3) for s in itertools.combinations(range(3), k)]
@@ -86,7 +89,7 @@ def test_outputs_and_state(setting):
 
 
 def test_forward_is_traced_once():
-    """Fails if the pull-backs or J v run the forward again."""
+    """Fails if Jᵀ c or J v run the forward again."""
     calls = []
 
     def counted(params, model_state, rng, batch):

@@ -4,9 +4,6 @@ import json
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import numpy as np

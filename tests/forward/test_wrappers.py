@@ -8,7 +8,10 @@ import pytest
 import reference as ref
 
 import famus_jax as famus
-from famus_jax import compute_in, rematerialise
+from famus_jax import (
+    compute_in,
+    rematerialise,
+)
 from famus_jax.models import build_model
 
 ALPHA = 0.3
@@ -45,7 +48,7 @@ def test_rematerialised_gradient_is_the_definition(keep, active):
     batch, meta = ref.classification_batch(2, 6), ref.classification_batch(3, 4)
     theta = ref.mwnet_theta(jax.random.key(5))
     forward = rematerialise(ref.bn_mlp, keep)
-    loss = famus.mean_of(famus.softmax_cross_entropy)
+    loss = famus.mean_of(famus.losses.softmax_cross_entropy)
     groups = famus.layers_by(params, lambda path: int(path[5]))
     problem = famus.Problem(forward, famus.mwnet(hidden=7), loss, groups)
     point = famus.Inputs(params, state, jax.random.key(9), batch, meta, ALPHA)
@@ -108,12 +111,12 @@ def test_half_precision_weight_gradient(estimator):
 
     Fails if v, its products or the parameters are rounded on the way (they would lose more).
     """
-    from famus_jax.bench.agreement import weight_gradient
+    from experiments.agreement.gradients import weight_gradient
 
     forward, params, state, batch, meta = conv_net()
     rng, weights = jax.random.key(4), jnp.full(12, 1 / 12)
     groups = famus.find_layers(forward, params, state, rng, batch)
-    loss = famus.mean_of(famus.softmax_cross_entropy)
+    loss = famus.mean_of(famus.losses.softmax_cross_entropy)
     problem = famus.Problem(compute_in(forward), famus.mwnet(), loss, groups)
     point = famus.Inputs(params, state, rng, batch, meta, ALPHA)
     half = weight_gradient(problem, estimator, point, weights, rng)
@@ -130,7 +133,7 @@ def test_half_precision_weight_gradient(estimator):
         closed = jax.tree.map(jnp.zeros_like, params)
         step = groups.place(groups.part(gradient, kept), closed, kept)
         ahead = jax.tree.map(lambda w, g: w - ALPHA * g, params, step)
-        return famus.softmax_cross_entropy(forward(ahead, state, rng, meta)[0], meta).mean()
+        return famus.losses.softmax_cross_entropy(forward(ahead, state, rng, meta)[0], meta).mean()
 
     expected = jax.grad(l_val)(weights)
     cosine = jnp.vdot(half, expected) / jnp.linalg.norm(half) / jnp.linalg.norm(expected)

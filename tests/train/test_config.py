@@ -51,11 +51,23 @@ def changed(path, value):
         (("schedule", "decay"), "cos", ["schedule.decay", "'cos'", "cosine"]),
         (("runs",), [{"method": "mwnt"}], ["'mwnt'", "did you mean 'mwnet'"]),
         (("runs",), [{"method": "mwnet"}], ["mwnet", "estimator", "all_layers"]),
-        (("runs",), [{"method": "ce", "estimator": {"kind": "all_layers"}}], ["'ce'", "no meta-model"]),
+        (
+            ("runs",),
+            [{"method": "ce", "estimator": {"kind": "all_layers"}}],
+            ["'ce'", "no meta-model"],
+        ),
         (("runs",), [{"method": "finetune"}], ["'finetune'", "'ce'", "add that run"]),
         (("runs",), [{"method": "ce"}, {"method": "ce"}], ["same method and estimator"]),
-        (("runs",), [{"method": "l2r", "estimator": {"kind": "lastlayers"}}], ["'lastlayers'", "last_layers"]),
-        (("runs",), [{"method": "l2r", "estimator": {"kind": "last_layers"}}], ["last_layers", "'k'"]),
+        (
+            ("runs",),
+            [{"method": "l2r", "estimator": {"kind": "lastlayers"}}],
+            ["'lastlayers'", "last_layers"],
+        ),
+        (
+            ("runs",),
+            [{"method": "l2r", "estimator": {"kind": "last_layers"}}],
+            ["last_layers", "'k'"],
+        ),
         (
             ("runs",),
             [{"method": "mwnet", "estimator": {"kind": "learned_gates"}}],

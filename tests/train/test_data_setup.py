@@ -159,7 +159,9 @@ def test_a_folder_of_images_in_one_command(folders, tmp_path, capsys):
     assert status == 0, capsys.readouterr().err
     rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["ce", "ce_early_stop", "finetune", "l2r"]
-    weights = np.load(tmp_path / "runs" / "l2r-last_layers_1_active_step" / "seed_0" / "weights.npz")
+    weights = np.load(
+        tmp_path / "runs" / "l2r-last_layers_1_active_step" / "seed_0" / "weights.npz"
+    )
     assert sum(name.startswith("trusted/") for name in weights["ids"]) == 30
     header, *lines = (
         (tmp_path / "runs" / "l2r-last_layers_1_active_step" / "label_issues.csv")

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from famus_jax.uses import train_step as train_step_module
 from famus_jax.train import loop, one_network
 from famus_jax.train.experiment import run_experiment
+from famus_jax.uses import train_step as train_step_module
 
 GATES = {"kind": "learned_gates", "preset": "paper", "target": 2.0, "lag": 2, "max_programs": 2}
 

@@ -13,18 +13,20 @@ import famus_jax
 from famus_jax import (
     Inputs,
     Problem,
-    Program,
     all_layers,
-    init_state,
     last_layers,
     layers_by,
     learned_gates,
-    meta_update,
     random_depth,
     reweighter,
     second_order,
     train_step,
 )
+from famus_jax.core.programs import Program
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
+from famus_jax.differentiate.linearize import linearize
+from famus_jax.differentiate.micro_batches import micro_batched
 
 ALPHA, BETA, N, M = 0.4, 0.5, 10, 4
 tree_map = jax.tree.map
@@ -57,7 +59,7 @@ def setting(method, micro_batches):
     """(problem, point); call inside x64."""
     params = ref.mlp_params(jax.random.key(1))
     groups = layers_by(params, layer_number)
-    meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
+    meta_loss = famus_jax.mean_of(famus_jax.losses.softmax_cross_entropy)
     problem = Problem(ref.mlp, METHODS[method][0], meta_loss, groups, None, micro_batches)
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, M)
     return problem, Inputs(params, {}, jax.random.key(9), batch, meta_batch, ALPHA)
@@ -65,16 +67,16 @@ def setting(method, micro_batches):
 
 def start(problem, estimator, point):
     state = init_state(problem, estimator, jax.random.key(0), point.params, N, M)
-    if problem.objective.fresh:
+    if problem.method.reset_each_batch:
         return state
     theta = ref.mwnet_theta(jax.random.key(5))
-    return state._replace(theta=theta, opt_state=problem.objective.meta_optimizer.init(theta))
+    return state._replace(theta=theta, opt_state=problem.method.meta_optimizer.init(theta))
 
 
 def updated(method, estimator, micro_batches, variant=None):
     problem, point = setting(method, micro_batches)
     state = start(problem, estimator, point)
-    return jax.jit(lambda s: meta_update(problem, estimator, s, point, variant=variant))(state)
+    return jax.jit(lambda s: meta_update(problem, estimator, s, point, program=variant))(state)
 
 
 @functools.cache
@@ -82,7 +84,7 @@ def by_definition(method, virtual_step, active):
     """θ', weights and gradient on the whole batch, from the equations."""
     _, point = setting(method, 1)
     objective = METHODS[method][1]
-    kind = "frozen" if virtual_step == "active_only" else "full"
+    kind = "frozen" if virtual_step == "active" else "full"
     flags = {f"layer{i}": float(i in active) for i in range(3)}
     loss = ref.mean_loss(ref.cross_entropy)
     args = (ref.mlp, objective, loss, *point[:6], flags, kind)
@@ -92,24 +94,20 @@ def by_definition(method, virtual_step, active):
         new = weights = jnp.asarray(ref.l2r_weights(gradient))
     else:
         new = tree_map(lambda t, g: t - BETA * g, theta, gradient)
-        used = theta if virtual_step == "one_pass" else new
+        used = theta if virtual_step == "actual" else new
         losses = ref.cross_entropy(ref.mlp(point.params, {}, None, point.batch)[0], point.batch)
         weights = ref.mwnet_weights(used, losses, method)
-    used = theta if virtual_step == "one_pass" else new
+    used = theta if virtual_step == "actual" else new
     step = ref.training_gradient(ref.mlp, objective, point.params, used, {}, None, point.batch)
     return new, weights, step
 
 
 CASES = [
-    *[
-        ("sum", virtual_step, k)
-        for virtual_step in ("full", "active_only", "one_pass")
-        for k in (1, 3)
-    ],
-    ("n", "full", 3),
-    ("n", "active_only", 1),
-    ("l2r", "full", 3),
-    ("l2r", "active_only", 1),
+    *[("sum", virtual_step, k) for virtual_step in ("all", "active", "actual") for k in (1, 3)],
+    ("n", "all", 3),
+    ("n", "active", 1),
+    ("l2r", "all", 3),
+    ("l2r", "active", 1),
 ]
 
 
@@ -141,7 +139,7 @@ def test_routes(route, rtol, count):
     """L2R, on which all routes agree. Fails if each micro-batch takes a difference of its own length,
     or a product per layer is run on the first one only."""
     update = updated("l2r", all_layers(route=route, epsilon=1e-5), count)
-    _, weights, gradient = by_definition("l2r", "full", (0, 1, 2))
+    _, weights, gradient = by_definition("l2r", "all", (0, 1, 2))
     close(update.info.weights, weights, rtol)
     close(update.gradient, gradient, rtol)
 
@@ -155,12 +153,12 @@ def test_routes(route, rtol, count):
         ),
         pytest.param(
             learned_gates("paper", target=2, lag=1, hidden=6, virtual_step="active"),
-            Program(branch=0),
+            Program(index=0),
             marks=pytest.mark.slow,
         ),
-        (random_depth(0.5), Program(branch=0)),
+        (random_depth(0.5), Program(index=0)),
         (last_layers(1, update_every=2), Program(meta=False)),
-        (last_layers(1, control_variate_every=2), Program(correct=True)),
+        (last_layers(1, control_variate_every=2), Program(control_variate=True)),
     ],
     ids=lambda x: getattr(x, "label", ""),
 )
@@ -184,7 +182,7 @@ def test_other_estimators(estimator, variant):
 def test_part_in_micro_batches():
     """Eight of ten examples in two micro-batches of four; fails if the part is cut from the wrong end
     or the refusal looks at the whole batch only."""
-    estimator = all_layers(part=0.8)
+    estimator = all_layers(examples=8)
     one, two = (updated("sum", estimator, count) for count in (1, 2))
     close(two.state.theta, one.state.theta)
     close(two.gradient, one.gradient)
@@ -198,7 +196,7 @@ def test_running_statistics():
     """
     params, model_state = ref.bn_params(jax.random.key(1))
     problem, point = setting("sum", 2)
-    problem = problem._replace(forward=ref.bn_mlp, groups=layers_by(params, layer_number))
+    problem = problem._replace(forward=ref.bn_mlp, layers=layers_by(params, layer_number))
     point = point._replace(params=params, model_state=model_state)
     state = start(problem, all_layers(), point)
     update = jax.jit(lambda s: meta_update(problem, all_layers(), s, point))(state)
@@ -209,6 +207,39 @@ def test_running_statistics():
         )
     close(update.model_state, expected)
     close(update.outputs, outputs)
+
+
+@pytest.mark.usefixtures("x64")
+def test_random_state_in_the_model():
+    """Dropout whose random stream lives in the model state, as in NNX: the gradient is that of the
+    outputs, by a difference of the loss that they give.
+
+    Fails if the products see other masks than the outputs (all of them the first micro-batch's).
+    """
+    params = ref.mlp_params(jax.random.key(1))
+    layers = layers_by(params, layer_number)
+    batch = ref.classification_batch(2, N)
+
+    def forward(params, model_state, rng, batch):
+        outputs, _ = ref.dropout_mlp(params, {}, jax.random.key(model_state["count"]), batch)
+        return outputs, {"count": model_state["count"] + 1}
+
+    how = micro_batched(linearize, 5)
+
+    def at(params):
+        return how(forward, params, {"count": jnp.int32(3)}, None, batch, layers)
+
+    c = [jnp.asarray(np.random.default_rng(0).normal(size=(N, 3)))]
+    v = tree_map(lambda w: jnp.asarray(np.random.default_rng(1).normal(size=w.shape)), params)
+    h = 1e-6
+    plus, minus = (at(tree_map(lambda w, x, s=s: w + s * h * x, params, v)).f[0] for s in (1, -1))
+    slope = float(jnp.vdot(c[0], (plus - minus) / (2 * h)))
+    lin = at(params)
+    pulled = sum(float(jnp.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, (lin.vjp(c), v))))
+    assert pulled == pytest.approx(slope, rel=1e-6)
+    pushed = lin.jvp(layers.part(v, layers.all), layers.all)[0]
+    assert float(jnp.vdot(c[0], pushed)) == pytest.approx(slope, rel=1e-6)
+    assert int(lin.model_state["count"]) == 3 + 5
 
 
 # --- memory -------------------------------------------------------------------------------------
@@ -237,11 +268,13 @@ def peak(estimator, micro_batches):
         return {"x": x, "label": jnp.zeros(n, jnp.int32)}
 
     batch, meta_batch = examples(WIDE_N), examples(8)
-    step = train_step(
-        wide, famus_jax.mwnet(hidden=3), estimator, optax.sgd(0.1), learning_rate=0.1,
-        params=params, model_state=(), batch=batch, micro_batches=micro_batches,
-        groups=layers_by(params, layer_number),
-    )  # fmt: skip
+    problem = famus_jax.problem(
+        wide,
+        famus_jax.mwnet(hidden=3),
+        layers=layers_by(params, layer_number),
+        micro_batches=micro_batches,
+    )
+    step = train_step(problem, optax.sgd(0.1), estimator, step_size=0.1)
     state = step.init(jax.random.key(0), params, (), batch, meta_batch)
     return step.lower(state, batch, meta_batch).compile().memory_analysis().temp_size_in_bytes
 
@@ -268,12 +301,15 @@ def refuse(micro_batches, estimator=None, forward=ref.mlp):
     params = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
     batch = ref.classification_batch(2, N, dtype=jnp.float32)
     meta_batch = ref.classification_batch(3, M, dtype=jnp.float32)
-    weigh = reweighter(
-        forward, famus_jax.mwnet(), estimator or all_layers(), learning_rate=0.1,
-        groups=layers_by(params, layer_number), micro_batches=micro_batches,
-    )  # fmt: skip
+    problem = famus_jax.problem(
+        forward,
+        famus_jax.mwnet(),
+        layers=layers_by(params, layer_number),
+        micro_batches=micro_batches,
+    )
+    weigh = reweighter(problem, estimator or all_layers(), step_size=0.1)
     state = weigh.init(jax.random.key(0), params, {}, batch, meta_batch)
-    jax.eval_shape(lambda s: weigh(s, params, {}, batch, meta_batch), state)
+    jax.eval_shape(lambda s: weigh.update(s, params, {}, batch, meta_batch), state)
 
 
 def scalar_output(params, model_state, rng, batch):
@@ -285,14 +321,14 @@ def scalar_output(params, model_state, rng, batch):
     ("make", "message"),
     [
         (lambda: refuse(3), r"micro_batches=3 must divide the batch size 10"),
-        (lambda: refuse(0), r"micro_batches must be at least 1; got 0"),
+        (lambda: refuse(0), r"micro_batches must be a whole number of at least 1; got 0"),
         (
-            lambda: refuse(2, all_layers(part=0.5)),
-            r"micro_batches=2 must divide the part of the batch.*5 examples",
+            lambda: refuse(2, all_layers(examples=5)),
+            r"micro_batches=2 must divide the number of examples.*meta gradient.*5",
         ),
         (
             lambda: refuse(2, second_order()),
-            r"micro_batches=2 would spare nothing\. Use exact\(\)",
+            r"micro_batches=2 would spare nothing\. Use all_layers\(\)",
         ),
         (
             lambda: refuse(2, forward=scalar_output),
