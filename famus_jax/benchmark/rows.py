@@ -10,28 +10,29 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from famus_jax.benchmark.workload import Lowered, Workload, lower_ours, lower_plain
-from famus_jax.core import estimators as est
+from famus_jax.core import estimator as est
+from famus_jax.core.active_layers import Seen
 from famus_jax.core.checks import check_estimator
+from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.programs import Program, cuts_of, program_cost, program_costs
-from famus_jax.core.random_layers import RandomDepth, RandomLayers
-from famus_jax.gates import LearnedGates
+from famus_jax.core.programs import Program, program_cost
+from famus_jax.gates import learned_gates
 from famus_jax.layers.partition import Layers
 
 SETS = ("core", "all")
 
 
-class Program(NamedTuple):
+class StepProgram(NamedTuple):
     """One compiled step: hashable, so that rows that share it measure it once.
 
     Attributes:
       estimator: None for the plain step.
-      variant: which of the estimator's programs.
+      program: which of the estimator's programs.
       method, by: see `Workload.problem`.
     """
 
     estimator: Estimator | None = None
-    variant: Program = Program()
+    program: Program = Program()
     method: str = "mwnet"
     by: str = "module"
 
@@ -40,26 +41,26 @@ class Program(NamedTuple):
         """A short name for progress bars and traces."""
         if self.estimator is None:
             return "plain"
-        if not self.variant.meta:
+        if not self.program.meta:
             return f"{self.method} without meta update"
         name = f"{self.method} {self.estimator.label}"
-        return f"{name} program {self.variant.branch}" if self.variant.branch else name
+        return f"{name} program {self.program.index}" if self.program.index else name
 
     def lower(self, work: Workload) -> Lowered:
         """The lowered program; see `lower_plain`."""
         if self.estimator is None:
             return lower_plain(work)
-        return lower_ours(work, self.estimator, self.variant, method=self.method, by=self.by)
+        return lower_ours(work, self.estimator, self.program, method=self.method, by=self.by)
 
     def passes(self, work: Workload) -> float:
-        """Forward and backward passes over a plain step's, by analysis of the layer groups."""
+        """Forward and backward passes over a plain step's, by analysis of the layers."""
         if self.estimator is None:
             return 1.0
         problem = work.problem(self.method, self.by)
-        return program_cost(problem, self.estimator, work.rho, self.variant)
+        return program_cost(problem, self.estimator, work.n, work.m, self.program)
 
 
-PLAIN = Program()
+PLAIN = StepProgram()
 
 
 class Row(NamedTuple):
@@ -76,7 +77,7 @@ class Row(NamedTuple):
 
     name: str
     estimator: Estimator | None
-    mix: tuple[tuple[float, Program], ...]
+    mix: tuple[tuple[float, StepProgram], ...]
     core: bool = True
     method: str = "mwnet"
     by: str = "module"
@@ -84,77 +85,77 @@ class Row(NamedTuple):
 
 
 def mix_of(
-    groups: Layers, estimator: Estimator, method: str = "mwnet", by: str = "module"
-) -> tuple[tuple[float, Program], ...]:
+    layers: Layers, estimator: Estimator, method: str = "mwnet", by: str = "module"
+) -> tuple[tuple[float, StepProgram], ...]:
     """The programs of an estimator whose frequencies are known, with their shares of the steps.
 
     Raises:
-      ValueError: for learned gates, or a schedule for `every`: only a run tells their frequencies.
+      ValueError: for learned gates: only a run tells their frequencies.
     """
-    active, every = estimator.active, estimator.every
-    if callable(every) or isinstance(active, LearnedGates):
+    shares = estimator.active.program_probabilities(layers)
+    if shares is None:
         raise ValueError(
             f"how often each program of {estimator.label} runs is known only from a run: measure its "
             "programs one by one"
         )
-    base = estimator.replace(update_every=1)
-    if isinstance(active, RandomDepth | RandomLayers):
-        shares = enumerate(active.program_probabilities(groups))
-        variants = [(share, Program(branch=i)) for i, share in shares if share > 0]
-    elif k := estimator.control_variate_every:
-        variants = [(1 / k, Program(correct=True)), (1 - 1 / k, Program())]
-    else:
-        variants = [(1.0, Program())]
-    mix = [(share / every, Program(base, variant, method, by)) for share, variant in variants]
+    every, base = estimator.update_every, estimator.replace(update_every=1)
+    programs = [(share, Program(index=i)) for i, share in enumerate(shares) if share > 0]
+    if k := estimator.control_variate_every:
+        programs = [(1 / k, Program(control_variate=True)), (1 - 1 / k, Program())]
+    mix = [(share / every, StepProgram(base, one, method, by)) for share, one in programs]
     if every > 1:  # between meta updates all estimators' steps are the same
-        mix.append((1 - 1 / every, Program(est.exact(), Program(meta=False), method, by)))
+        skipped = StepProgram(est.all_layers(), Program(meta=False), method, by)
+        mix.append((1 - 1 / every, skipped))
     return tuple(mix)
 
 
-def last_block(groups: Layers) -> tuple[str, ...]:
+def last_block(layers: Layers) -> tuple[str, ...]:
     """The head and the residual block (or layer) below it, by name."""
-    block = groups.names[-2].split("/")[0]
-    return tuple(n for n in groups.names[:-1] if n.split("/")[0] == block) + groups.names[-1:]
+    block = layers.names[-2].split("/")[0]
+    return tuple(n for n in layers.names[:-1] if n.split("/")[0] == block) + layers.names[-1:]
 
 
-def last_stage(groups: Layers) -> tuple[str, ...]:
+def last_stage(layers: Layers) -> tuple[str, ...]:
     """The last residual stage (or layer), without the head, by name."""
 
-    stages = [name.split("/")[0].split("_block")[0] for name in groups.names[:-1]]
-    return tuple(n for n, stage in zip(groups.names, stages) if stage == stages[-1])
+    stages = [name.split("/")[0].split("_block")[0] for name in layers.names[:-1]]
+    return tuple(n for n, stage in zip(layers.names, stages) if stage == stages[-1])
 
 
-def estimators(groups: Layers) -> dict[str, Estimator]:
+def estimators(layers: Layers, n: int) -> dict[str, Estimator]:
     """The estimators of the set `core`, by the names of the benchmark's rows."""
-    block = last_block(groups)
+    eighth, quarter = max(1, n // 8), max(1, n // 4)
+    block = last_block(layers)
     return {
         "second_order": est.second_order(),
-        "vjp_layerwise": est.exact(route="vjp"),
-        "exact": est.exact(),
-        "famus_last_block": est.named_layers(block),
+        "vjp_layerwise": est.all_layers(route="vjp"),
+        "exact": est.all_layers(),
+        "famus_last_block": est.named_layers(*block),
         "famus_head": est.last_layers(1),
-        "one_pass_last_block": est.named_layers(block, virtual_step="actual"),
+        "one_pass_last_block": est.named_layers(*block, virtual_step="actual"),
         "one_pass_head": est.last_layers(1, virtual_step="actual"),
-        "active_only_last_block": est.named_layers(block, virtual_step="active"),
+        "active_only_last_block": est.named_layers(*block, virtual_step="active"),
         "active_only_head": est.last_layers(1, virtual_step="active"),
         "random_depth_0.2": est.random_depth(0.2, virtual_step="active"),
-        "random_depth_0.2_part_0.25": est.random_depth(0.2, virtual_step="active", part=0.25),
-        "exact_part_0.125": est.exact(part=0.125),
-        "exact_every_4": est.exact(update_every=4),
+        "random_depth_0.2_part_0.25": est.random_depth(
+            0.2, virtual_step="active", examples=quarter
+        ),
+        "exact_part_0.125": est.all_layers(examples=eighth),
+        "exact_every_4": est.all_layers(update_every=4),
         "one_pass_head_every_4": est.last_layers(1, virtual_step="actual", update_every=4),
     }
 
 
-def more_estimators(groups: Layers) -> dict[str, Estimator]:
+def more_estimators(layers: Layers) -> dict[str, Estimator]:
     """Those that only the set `all` has, but for L2R's and learned gates."""
     head = est.last_layers(1, virtual_step="active")
     return {
-        "finite_difference": est.exact(route="finite_difference"),
-        "darts": est.exact(route="darts"),
-        "block_last_stage": est.named_layers(last_stage(groups)),
-        "random_groups_4": est.random_layers(min(4, len(groups))),
+        "finite_difference": est.all_layers(route="finite_difference"),
+        "darts": est.all_layers(route="darts"),
+        "block_last_stage": est.named_layers(*last_stage(layers)),
+        "random_groups_4": est.random_layers(min(4, len(layers))),
         "active_only_head_correct_8": head.replace(control_variate_every=8),
-        "exact_optimizer": est.exact(through_optimizer=True),
+        "exact_optimizer": est.all_layers(through_optimizer=True),
         "active_only_head_optimizer": head.replace(through_optimizer=True),
     }
 
@@ -165,10 +166,13 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
     Nothing is compiled.
     """
     found = [Row("plain", None, ((1.0, PLAIN),))]
-    for core, some in ((True, estimators(work.groups)), (False, more_estimators(work.groups))):
-        found += [Row(k, e, mix_of(work.groups, e), core) for k, e in some.items()]
-    for name, e in {"l2r_exact": est.exact(), "l2r_head": est.last_layers(1)}.items():
-        found.append(Row(name, e, mix_of(work.groups, e, "l2r"), core=False, method="l2r"))
+    for core, some in (
+        (True, estimators(work.layers, work.n)),
+        (False, more_estimators(work.layers)),
+    ):
+        found += [Row(k, e, mix_of(work.layers, e), core) for k, e in some.items()]
+    for name, e in {"l2r_exact": est.all_layers(), "l2r_head": est.last_layers(1)}.items():
+        found.append(Row(name, e, mix_of(work.layers, e, "l2r"), core=False, method="l2r"))
     fitting, left_out = [], {}
     for preset in ("paper", "released", "budget"):
         try:
@@ -179,7 +183,9 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
         try:
             if row.estimator is not None:
                 problem = work.problem(row.method, row.by)
-                check_estimator(problem, row.estimator, work.rho, work.n)
+                costs = program_costs(problem, row.estimator, work.n, work.m)
+                layers = problem.layers or work.layers
+                check_estimator(problem, row.estimator, Seen(layers, costs), work.n)
             fitting.append(row)
         except ValueError as error:
             left_out[row.name] = str(error)
@@ -189,7 +195,7 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
 def gate_rows(work: Workload, preset: str) -> Iterator[Row]:
     """The cheapest and the most expensive program of learned gates, drawn two updates ahead.
 
-    With `"budget"` the budget is halfway between the two, with `"paper"` K is 4 or all groups there
+    With `"budget"` the budget is halfway between the two, with `"paper"` K is 4 or all layers there
     are. Raises `ValueError` if the preset can't have this network.
     """
     by = "tensor" if preset == "released" else "module"
@@ -197,19 +203,20 @@ def gate_rows(work: Workload, preset: str) -> Iterator[Row]:
     changes = {}
     if preset == "budget":
         ends = (
-            program_costs(problem, estimator, work.rho)[0]
-            for estimator in (est.last_layers(1), est.exact())
+            program_costs(problem, estimator, work.n, work.m)[0]
+            for estimator in (est.last_layers(1), est.all_layers())
         )
         changes["target"] = sum(ends) / 2
     if preset == "paper":
-        changes["target"] = float(min(4, len(problem.groups)))
-    estimator = est.learned_gates(preset, lag=2, **changes)
-    last = len(cuts_of(problem, estimator)) - 1
+        changes["target"] = float(min(4, len(problem.layers or ())))
+    estimator = learned_gates(preset, lag=2, **changes)
+    assert problem.layers is not None
+    last = len(estimator.active.programs(problem.layers)) - 1
     for which, number in (("cheapest", last), ("most_expensive", 0)):
         yield Row(
             name=f"gates_{preset}_{which}",
             estimator=estimator,
-            mix=((1.0, Program(estimator, Program(branch=number), by=by)),),
+            mix=((1.0, StepProgram(estimator, Program(index=number), by=by)),),
             core=False,
             by=by,
             note="one compiled program; a run's own mix lies between cheapest and most expensive",
