@@ -23,10 +23,11 @@ import numpy as np
 from experiments.dispatched import dispatched
 from famus_jax.benchmark.measure import interleaved_seconds
 from famus_jax.files import read_json, write_figure, write_json
+from famus_jax.provenance import provenance
 from famus_jax.train.config import ExperimentConfig, parse_config
 from famus_jax.train.experiment import Experiment
 from famus_jax.train.methods import METHODS
-from famus_jax.train.results import grouped, provenance
+from famus_jax.train.results import grouped
 
 
 def main(argv: Sequence[str]) -> int:

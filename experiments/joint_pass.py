@@ -80,13 +80,13 @@ def lower_joint(work: Workload) -> Lowered:
     The state is `(params, model_state, optimiser's state, θ, its optimiser's state)`.
     """
     problem, tx = work.problem(), optimizer()
-    objective, head = problem.objective, (len(work.groups) - 1,)
+    objective, head = problem.method, (len(work.layers) - 1,)
 
     def step(state: PyTree, batch: PyTree, meta_batch: PyTree) -> tuple[PyTree, jax.Array]:
         params, model_state, opt_state, theta, meta_opt_state = state
         both = jax.tree.map(lambda *x: jnp.concatenate(x), batch, meta_batch)
         lin = linearize(
-            problem.forward, params, model_state, jax.random.key(0), both, problem.groups
+            problem.forward, params, model_state, jax.random.key(0), both, problem.layers
         )
         train, meta = _rows(lin, batch, 0, work.n), _rows(lin, meta_batch, work.n, work.m)
 

@@ -18,13 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.core.meta_gradient import fused_meta_gradient
-from famus_jax.core.method import Method
+from famus_jax.core.method import Method, mean_of
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.forward import linen_forward, linen_init
 from famus_jax.forward.wrappers import compute_in
 from famus_jax.layers.find import find_layers
 from famus_jax.layers.partition import Layers
-from famus_jax.losses import mean_of, softmax_cross_entropy
+from famus_jax.losses import softmax_cross_entropy
 from famus_jax.models import build_model
 
 PyTree = Any

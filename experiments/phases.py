@@ -32,7 +32,6 @@ from famus_jax.benchmark.workload import (
     plain_phases,
 )
 from famus_jax.core.estimator import (
-    Drawn,
     Estimator,
     all_layers,
     last_layers,
@@ -42,7 +41,7 @@ from famus_jax.core.estimator import (
 )
 from famus_jax.core.meta_gradient import linearize_training, meta_loss_gradient, training_cotangent
 from famus_jax.core.problem import Inputs
-from famus_jax.core.programs import Program, cuts_of
+from famus_jax.core.programs import Program
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 from famus_jax.core.virtual_step import virtual_step
@@ -75,13 +74,13 @@ def main(argv: Sequence[str]) -> int:
 
 def steps_in_phases(work: Workload) -> dict[str, Estimator | None]:
     """The bars, by name; None is the plain step. Gates: the preset `paper`'s most expensive program."""
-    gates = learned_gates("paper", lag=2, target=float(min(4, len(work.groups))))
+    gates = learned_gates("paper", lag=2, target=float(min(4, len(work.layers))))
     return {
         "plain": None,
         "second order": second_order(),
         "exact": all_layers(),
         "learned gates, most expensive": gates,
-        "FaMUS, last block": named_layers(last_block(work.groups)),
+        "FaMUS, last block": named_layers(last_block(work.layers)),
         "FaMUS, head": last_layers(1),
         "active-only, head": last_layers(1, virtual_step="active"),
     }
@@ -116,11 +115,11 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
 
         return {name: of(plain[phase]) for name, phase in names.items()}
 
-    drawn = isinstance(estimator.active, Drawn)
+    drawn = estimator.active.drawn
     cut = cuts_of(problem, estimator)[0]
-    groups = problem.groups
+    groups = problem.layers
     active = groups.all[cut:] if drawn else estimator.active.groups(groups)  # type: ignore[union-attr]
-    variant = Program(branch=0)
+    variant = Program(index=0)
 
     def pieces(state, opt_state, arrays, last: str) -> PyTree:
         point = point_of(opt_state, arrays)
@@ -140,7 +139,7 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
         return [*found, value] if last == "meta forward" else [*found, value, v]
 
     def update(state, opt_state, arrays):
-        return meta_update(problem, estimator, state, point_of(opt_state, arrays), variant=variant)
+        return meta_update(problem, estimator, state, point_of(opt_state, arrays), program=variant)
 
     def up_to_theta(state, opt_state, arrays):
         new = update(state, opt_state, arrays)

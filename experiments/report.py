@@ -18,11 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from famus_jax.bench.published import TABLES, Row, Table
-
+from experiments.published import TABLES, Row, Table
 from famus_jax.files import read_json, write_atomically
-from famus_jax.train.build import build_estimator
 from famus_jax.train.config import parse_config
+from famus_jax.train.estimator_spec import build_estimator
 
 SECTIONS = (
     "data",

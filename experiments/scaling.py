@@ -22,8 +22,8 @@ from tqdm import tqdm
 from experiments.pictures import draw_scaling
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
 from famus_jax.benchmark.workload import Workload, lower_ours, lower_plain, make_workload
+from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator, all_layers, last_layers
-from famus_jax.core.programs import program_costs
 from famus_jax.files import write_json
 from famus_jax.layers.partition import Layers, layers_by
 from famus_jax.models.simple import SmallCNN
@@ -90,7 +90,7 @@ def default_axes(image_size: int = 16) -> dict[str, Axis]:
     def deep(n: int, count: int | None = None) -> Workload:
         widths = (16, 16, 32, 32, 64, 64, 64)
         work = make_workload(net(*widths), n, n, image_size=2 * image_size)
-        return work if count is None else work._replace(groups=coarse(work.groups, count))
+        return work if count is None else work._replace(groups=coarse(work.layers, count))
 
     def wide(depth: int) -> Workload:
         return make_workload(WideResNet(depth, 1, 10), 8, 8, image_size=image_size)
@@ -167,7 +167,7 @@ def measure_axis(
         on_program()
         plain = steps["plain"].flops or 1.0
         plain_flops.append(plain)
-        estimators = axis.estimators(value, len(work.groups))
+        estimators = axis.estimators(value, len(work.layers))
         for label, estimator in estimators.items():
             steps[label] = compile_step(*lower_ours(work, estimator))
             on_program()

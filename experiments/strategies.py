@@ -23,8 +23,9 @@ from experiments.on_workload import study
 from famus_jax.benchmark.measure import Compiled, interleaved_seconds
 from famus_jax.benchmark.text import cell
 from famus_jax.benchmark.workload import Workload, lower_ours, lower_plain
-from famus_jax.core.estimator import Estimator, all_layers, last_layers, learned_gates, random_depth
-from famus_jax.core.programs import program_costs
+from famus_jax.core.cost import program_costs
+from famus_jax.core.estimator import Estimator, all_layers, last_layers, random_depth
+from famus_jax.gates import learned_gates
 
 PyTree = Any
 PROGRAMS = 4
@@ -70,7 +71,7 @@ def drawn_estimators(work: Workload) -> dict[str, Estimator]:
     )
     budget = cheapest + (most_expensive - cheapest) / 4
     gates = {"lag": 2, "max_programs": PROGRAMS}
-    target = float(min(4, len(work.groups)))
+    target = float(min(4, len(work.layers)))
     return {
         "random_depth_0.2": random_depth(0.2, virtual_step=only),
         "gates_paper": learned_gates("paper", target=target, **gates),

@@ -21,27 +21,28 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from famus_jax import parallel
-from famus_jax.core import estimators as est
+from famus_jax import parallel, problem
+from famus_jax.core import estimator as est
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.method import Method
 from famus_jax.core.programs import Program
+from famus_jax.gates import learned_gates
 from famus_jax.methods import cross_entropy, mwnet
 from famus_jax.uses.train_step import train_step
 
 PyTree = Any
 WAYS = ("jit", "shard_map")
 N, M, INPUTS, WIDTH, LAYERS, CLASSES = 256, 64, 256, 64, 4, 10
-BUDGET = {"virtual_step": "active_only", "lag": 2, "hidden": 16, "target": 1.3}
+BUDGET = {"virtual_step": "active", "lag": 2, "hidden": 16, "target": 1.3}
 ESTIMATORS: dict[str, Estimator | None] = {
     "plain step": None,
-    "exact": est.exact(),
-    "exact, a quarter": est.exact(part=0.25),
+    "exact": est.all_layers(),
+    "exact, a quarter": est.all_layers(examples=N // 4),
     "head, full": est.last_layers(1),
     "head, active only": est.last_layers(1, virtual_step="active"),
     "two groups, active only": est.last_layers(2, virtual_step="active"),
     "head, one-pass": est.last_layers(1, virtual_step="actual"),
-    "learned gates, lowest cut": est.learned_gates("budget", **BUDGET),
+    "learned gates, lowest cut": learned_gates("budget", **BUDGET),
 }
 _DTYPES = r"(?:f|bf|s|u|pred|c)\d*"
 _COLLECTIVE = re.compile(
@@ -100,16 +101,12 @@ def compiled(name: str, way: str, devices: int, *, fsdp: bool = False) -> Any:
     params, (batch, meta_batch) = parameters(), batches()
 
     def make(compile_with: Any) -> Any:
+        learned = problem(forward, objective, axis=None if way == "jit" else parallel.AXIS)
         return train_step(
-            forward,
-            objective,
-            estimator or est.exact(),
+            learned,
             optax.sgd(0.1, momentum=0.9),
-            learning_rate=0.1,
-            params=params,
-            model_state=(),
-            batch=batch,
-            axis=None if way == "jit" else parallel.AXIS,
+            estimator or est.all_layers(),
+            step_size=0.1,
             compile_with=compile_with,
         )
 
@@ -120,8 +117,8 @@ def compiled(name: str, way: str, devices: int, *, fsdp: bool = False) -> Any:
         shardings = parallel.replicated(state, mesh)
     step = make(parallel.global_view(mesh) if way == "jit" else parallel.shard_mapped(mesh))
     spread = parallel.shard_batch((batch, meta_batch), mesh)
-    variant = Program(branch=0) if name.startswith("learned gates") else None
-    return step.lower(parallel.place(state, shardings), *spread, variant=variant).compile()
+    variant = Program(index=0) if name.startswith("learned gates") else None
+    return step.lower(parallel.place(state, shardings), *spread, program=variant).compile()
 
 
 def row(name: str, way: str, counts: tuple[int, ...] = (1, 2, 4, 8)) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_a_log_gets_a_line_now_and_then():
 
 def test_nothing_is_shown_by_the_other_processes():
     out = io.StringIO()
-    with Progress(2, show=False, stream=out, update_every=0) as progress:
+    with Progress(2, show=False, stream=out, every=0) as progress:
         progress.update()
     assert out.getvalue() == ""
     assert progress.done == 1

@@ -135,7 +135,7 @@ class AtStart:
             yield 1.0, jax.random.key(0)
             return
         problem = work.problem(row.method, row.by)
-        wanted = dict(enumerate(active.program_probabilities(problem.groups)))
+        wanted = dict(enumerate(active.program_probabilities(problem.layers)))
         for number in range(_SEARCH):
             key = jax.random.key(number)
             if isinstance(active, RandomLayers):
@@ -144,7 +144,7 @@ class AtStart:
                 yield 1 / self._draws, key
                 continue
             state = init_state(problem, estimator, key, work.params, work.n, work.m)
-            depth = int(active.draw(step_keys(state).gates, problem.groups).branch)
+            depth = int(active.draw(step_keys(state).gates, problem.layers).branch)
             if depth in wanted:
                 yield wanted.pop(depth), key
             if not wanted:
@@ -157,7 +157,7 @@ class AtStart:
         """Compiled `key -> (s, ∇_θ)`: flat; s without its part along V where weights are relative."""
         work, tx = self._work, optimizer()
         problem = work.problem(row.method, row.by)
-        objective, opt_state = problem.objective, tx.init(work.params)
+        objective, opt_state = problem.method, tx.init(work.params)
         theta = objective.init(jax.random.key(0), work.n)
 
         def run(key: jax.Array, arrays: PyTree) -> tuple[jax.Array, jax.Array]:
@@ -171,7 +171,7 @@ class AtStart:
                 rng=rng,
                 batch=batch,
                 meta_batch=meta_batch,
-                alpha=LEARNING_RATE,
+                step_size=LEARNING_RATE,
                 descend=descend,
             )
             found = theta_gradient(problem, estimator, point, theta, key)

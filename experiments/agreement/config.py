@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from famus_jax.core.estimator import Drawn, Estimator
+from famus_jax.core.estimator import Estimator
 from famus_jax.gates import LearnedGates
 from famus_jax.one_of import one_of
 from famus_jax.train.config import ExperimentConfig, parse_config
@@ -108,7 +108,7 @@ def gates_of(estimator: Estimator) -> LearnedGates | None:
 
 def is_drawn(estimator: Estimator) -> bool:
     """Whether its groups are drawn anew for every update."""
-    return isinstance(estimator.active, Drawn)
+    return estimator.active.drawn
 
 
 def _check_counts(agreement: AgreementConfig, steps: int) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 from experiments.agreement.measure import Scene
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
 from famus_jax.benchmark.workload import Workload, lower_plain
+from famus_jax.core.cost import program_costs
 from famus_jax.core.problem import Problem
-from famus_jax.core.programs import Program, cuts_of, program_costs
+from famus_jax.core.programs import Program
 from famus_jax.gates import LearnedGates
 from famus_jax.gates.pooling import pool_layers
 from famus_jax.gates.samplers import sampler_logits
@@ -40,12 +41,12 @@ def input_effect(eta: PyTree, inputs: jax.Array) -> jax.Array:
 
 def pooled_gradients(problem: Problem, spec: LearnedGates) -> Callable[[Scene], jax.Array]:
     """`scene -> ḡ`, float32 [L, D]: the virtual gradient at θ, pooled as the samplers read it."""
-    groups = problem.groups
+    groups = problem.layers
 
     def pooled(scene: Scene) -> jax.Array:
         def loss(params: PyTree) -> jax.Array:
             outputs, _ = problem.forward(params, scene.model_state, scene.rng, scene.batch)
-            return problem.objective.loss(scene.theta, outputs, scene.batch)[0]
+            return problem.method.loss(scene.theta, outputs, scene.batch)[0]
 
         gradient = groups.part(jax.grad(loss)(scene.params), groups.all)
         width = scene.gates.eta["kernels"][0].shape[1]
@@ -74,7 +75,7 @@ def gate_record(spec: LearnedGates, problem: Problem, probes: Sequence[dict]) ->
 
     Groups without a gate (an open head, say) have None.
     """
-    has_gate = np.asarray(spec.may_open(problem.groups)) > 0
+    has_gate = np.asarray(spec.may_open(problem.layers)) > 0
     p = np.stack([np.asarray(probe["probability"], np.float64) for probe in probes])
     effect = np.abs(np.stack([np.asarray(probe["effect"], np.float64) for probe in probes]))
 
@@ -107,7 +108,7 @@ def compiled_programs(
     key = jax.random.key(0, impl="unsafe_rbg")
     for number in numbers:
         state = step.init(key, work.params, work.model_state, *batches)
-        lowered = step.lower(state, *batches, variant=Program(branch=number))
+        lowered = step.lower(state, *batches, variant=Program(index=number))
         programs[number] = compile_step(lowered, state, batches)
     return programs
 
@@ -162,7 +163,7 @@ def gate_price(
 
     return {
         "shares": by_name(shares),
-        "lowest_group": by_name({b: step.problem.groups.names[cuts[b]] for b in shares}),
+        "lowest_group": by_name({b: step.problem.layers.names[cuts[b]] for b in shares}),
         "flops_ratio": by_name(flops),
         "analytic": by_name({b: float(costs[b]) for b in shares}),
         "time_ratio": by_name(times),

@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.checks import leading_size, part_rows
-from famus_jax.core.estimator import Drawn, Estimator
-from famus_jax.core.method import Method
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.method import ExampleLoss, Method
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
-from famus_jax.losses import ExampleLoss
 
 PyTree = Any
 
@@ -78,7 +77,7 @@ def weight_gradient(
 
     On a part of the batch the entries of the other examples are 0.
     """
-    objective = free_weights(problem.objective.example_loss)
+    objective = free_weights(problem.method.example_loss)
     return theta_gradient(
         problem._replace(objective=objective), estimator, point, weights, key, gates
     )
@@ -97,7 +96,7 @@ def theta_gradient(
     Not read off a step of θ, whose rounding would drown it late in a decayed schedule. L2R's virtual
     step, which is no step at its θ, is taken all the same.
     """
-    objective = problem.objective._replace(
+    objective = problem.method._replace(
         meta_optimizer=_recorder(), fresh=False, zero_virtual_step=False
     )
     problem, estimator = (
@@ -111,8 +110,8 @@ def theta_gradient(
     if gates is not None:
         state = state._replace(gates=gates)
     # The deepest program serves every draw: it has all groups, and closed ones are multiplied by 0.
-    variant = Program() if isinstance(estimator.active, Drawn) else None
-    return meta_update(problem, estimator, state, point, variant=variant).state.opt_state
+    variant = Program() if estimator.active.drawn else None
+    return meta_update(problem, estimator, state, point, program=variant).state.opt_state
 
 
 def _recorder() -> optax.GradientTransformation:

@@ -23,9 +23,9 @@ from experiments.agreement.gradients import (
     weight_gradient,
 )
 from famus_jax.core.checks import leading_size, part_rows, part_size
+from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator, all_layers
 from famus_jax.core.problem import Inputs, Problem
-from famus_jax.core.programs import program_costs
 from famus_jax.gates import GateState, LearnedGates, draw_now
 from famus_jax.layers.partition import Layers
 
@@ -76,7 +76,7 @@ class Comparer:
         def weights(scene: Scene) -> jax.Array:
             where = (scene.params, scene.model_state, scene.rng, scene.batch)
             outputs, _ = problem.forward(*where)
-            return problem.objective.loss(scene.theta, outputs, scene.batch)[1]
+            return problem.method.loss(scene.theta, outputs, scene.batch)[1]
 
         def whole(scene: Scene, v: jax.Array) -> jax.Array:
             point = self._point(scene)
@@ -102,7 +102,7 @@ class Comparer:
             rng=scene.rng,
             batch=scene.batch,
             meta_batch=scene.meta_batch,
-            alpha=scene.alpha,
+            step_size=scene.step_size,
             descend=descend,
         )
 
@@ -114,7 +114,7 @@ class Comparer:
             if gates is not None:
                 rho = leading_size(scene.meta_batch, "meta batch") / v.shape[0]
                 costs = program_costs(problem, estimator, rho)
-                state = redrawn(gates, scene.gates, key, problem.groups, costs)
+                state = redrawn(gates, scene.gates, key, problem.layers, costs)
             mine = weight_gradient(problem, estimator, point, v, key, state)
             # On a part of the batch: its examples, whose weights stood in for all.
             n = v.shape[0]

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.agreement.config import gates_of
 from experiments.agreement.lines import Lines
 from experiments.agreement.runs import Study
-from famus_jax.core.programs import mean_cost
+from famus_jax.core.cost import mean_cost
 from famus_jax.files import read_json
 
 _MEANS = (

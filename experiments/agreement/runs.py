@@ -111,7 +111,7 @@ class Study:
         if run.name not in self._steps:
             self._steps[run.name] = train_step(
                 self.setting.forward,
-                self.problem.objective,
+                self.problem.method,
                 self.estimators[run.name],
                 self.optimizer,
                 learning_rate=self.learning_rate,
@@ -150,7 +150,7 @@ class Study:
             model_state=model_state,
             batch=batch,
             meta_batch=meta_batch,
-            groups=self.problem.groups,
+            groups=self.problem.layers,
             dtype=config.dtype,
         )
 
@@ -269,7 +269,7 @@ def _scenes(study: Study, state: TrainState, training, meta, first: int) -> list
                 rng=rng,
                 batch=training.batch(i),
                 meta_batch=meta.batch(i),
-                alpha=alpha,
+                step_size=alpha,
             )
         )
     return scenes

@@ -66,7 +66,7 @@ def run_agreement(
         "gate_prices": prices,
         "gate_input_effect": report.input_effects(lines),
         "accuracy_by_cost": beside,
-        "groups": list(study.problem.groups.names),
+        "groups": list(study.problem.layers.names),
         "points": plan.steps,
         "measurements": lines.records,
         "config": plan.as_dict(),

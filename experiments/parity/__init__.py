@@ -1,0 +1,1 @@
+"""Do many devices give the numbers of one?  `python -m experiments.parity`"""

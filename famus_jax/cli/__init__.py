@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -66,12 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(name: str, words: list[str]) -> int:
     """Runs one command."""
     others, overrides = split_overrides(words)
-    if name == "benchmark" and not _exists(COMMANDS[name]):
-        # Until famus_jax.benchmark is here.
-        from famus_jax.bench.main import main as today
-
-        return today(words)
-    command = importlib.import_module(_module(name))
+    command = importlib.import_module(COMMANDS[name])
     parser = _parser(f"famus {name}", command.__doc__ or "")
     command.add_arguments(parser)
     if overrides and name != "train":
@@ -110,15 +104,3 @@ def _parser(name: str, description: str, usage: str | None = None) -> argparse.A
         epilog=_EXIT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-def _module(name: str) -> str:
-    """Until famus_jax.data.noise is a package, its command is elsewhere."""
-    return COMMANDS[name] if _exists(COMMANDS[name]) else "famus_jax.data.noise_cli"
-
-
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False

@@ -18,8 +18,9 @@ from famus_jax.benchmark.rows import (
 from famus_jax.benchmark.run import run_benchmark
 from famus_jax.benchmark.text import table
 from famus_jax.benchmark.workload import make_workload
-from famus_jax.cli import benchmark
-from famus_jax.core.estimator import all_layers, learned_gates, random_depth
+from famus_jax.cli import main
+from famus_jax.core.estimator import all_layers, random_depth
+from famus_jax.gates import learned_gates
 from famus_jax.core.programs import Program
 from famus_jax.forward import linen_forward
 from famus_jax.layers.find import find_layers
@@ -77,10 +78,10 @@ def test_random_depth_is_weighted_by_hand():
     """Fails if programs are mixed up: the deep one comes up in a fifth of the steps."""
     work = make_workload("mlp", 8, 4, image_size=8)
     estimator = random_depth(0.2, virtual_step="active")
-    mix = mix_of(work.groups, estimator)
+    mix = mix_of(work.layers, estimator)
     assert [(share, program.variant) for share, program in mix] == [
-        (0.2, Program(branch=0)),
-        (0.8, Program(branch=1)),
+        (0.2, Program(index=0)),
+        (0.8, Program(index=1)),
     ]
     deep, shallow = (compile_step(*program.lower(work)).flops for _, program in mix)
     assert deep > 1.5 * shallow
@@ -97,16 +98,16 @@ def test_shares_of_all_rows_sum_to_one():
         assert sum(share for share, _ in row.mix) == pytest.approx(1), row.name
     names = [row.name for row in known]
     assert len(set(names)) == len(names)
-    assert {row.name for row in known if row.core} == {"plain", *estimators(work.groups)}
-    assert set(more_estimators(work.groups)) < set(names)
+    assert {row.name for row in known if row.core} == {"plain", *estimators(work.layers)}
+    assert set(more_estimators(work.layers)) < set(names)
 
 
 def test_the_mix_of_learned_gates_is_not_known():
     work = make_workload("mlp", 8, 8, image_size=8)
     with pytest.raises(ValueError, match="only from a run"):
-        mix_of(work.groups, learned_gates("paper", lag=2))
+        mix_of(work.layers, learned_gates("paper", lag=2))
     with pytest.raises(ValueError, match="only from a run"):
-        mix_of(work.groups, all_layers(update_every=lambda step: 2))
+        mix_of(work.layers, all_layers(update_every=lambda step: 2))
 
 
 def test_blocks_by_name():

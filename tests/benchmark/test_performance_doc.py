@@ -8,7 +8,7 @@ import pytest
 
 import famus_jax as famus
 from famus_jax.benchmark.rows import estimators
-from famus_jax.core.programs import mean_cost
+from famus_jax.core.cost import mean_cost
 from famus_jax.models import build_model
 
 DOC = pathlib.Path(__file__).parents[2] / "docs" / "performance.md"

@@ -193,7 +193,7 @@ def test_released_gates_are_of_tensors():
     run = study.plan.experiment.runs[1]
     shapes = jax.eval_shape(study.setting.init, jax.random.key(0))
     image = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32)
-    assert study.step(run, *shapes, {"image": image}).problem.groups == per_tensor
+    assert study.step(run, *shapes, {"image": image}).problem.layers == per_tensor
 
 
 def test_pauses_and_checkpoints():

@@ -9,7 +9,7 @@ import pytest
 from famus_jax.bench.published import EXACT, GATES, TABLES
 from famus_jax.bench.report import main, read_results, report, setting_of, settings_of
 
-from famus_jax.train.build import build_estimator
+from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.config import parse_config
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -48,14 +48,14 @@ def test_meta_batch_slope_by_hand():
 
 def test_coarse_groups_partition_the_same_network():
     work = make_workload("cnn", 2, 2, image_size=8)
-    two = coarse(work.groups, 2)
+    two = coarse(work.layers, 2)
     assert len(two) == 2
     assert sum(two.costs) == pytest.approx(1)
-    assert two.costs[1] == pytest.approx(sum(work.groups.costs[2:]))
-    fine = jax.tree.leaves(work.groups.as_tree())
+    assert two.costs[1] == pytest.approx(sum(work.layers.costs[2:]))
+    fine = jax.tree.leaves(work.layers.as_tree())
     assert jax.tree.leaves(two.as_tree()) == [group // 2 for group in fine]
     with pytest.raises(ValueError, match="between 1 and 4"):
-        coarse(work.groups, 5)
+        coarse(work.layers, 5)
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ import pytest
 
 from experiments.strategies import by_host, by_switch, main, walk
 from famus_jax.benchmark.workload import make_workload
-from famus_jax.core.estimator import learned_gates, random_depth
+from famus_jax.core.estimator import random_depth
+from famus_jax.gates import learned_gates
 
 
 @pytest.mark.parametrize(

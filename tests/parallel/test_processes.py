@@ -17,8 +17,8 @@ SCRIPT = Path(__file__).parent / "process.py"
 RUNS = [
     {"method": "ce"},
     {"method": "finetune"},
-    {"method": "mwnet", "estimator": {"kind": "exact", "part": 0.5}},
-    {"method": "l2r", "estimator": {"kind": "top_k", "k": 1, "virtual_step": "active_only"}},
+    {"method": "mwnet", "estimator": {"kind": "all_layers", "examples": 8}},
+    {"method": "l2r", "estimator": {"kind": "last_layers", "k": 1, "virtual_step": "active"}},
 ]
 
 
