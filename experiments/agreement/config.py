@@ -21,10 +21,10 @@ class AgreementConfig:
 
     Attributes:
       estimators: dicts as in `RunConfig.estimator`, compared along the first run; fixed or random
-        sets of groups. (Learned gates are compared along their own runs.)
+        sets of layers. (Learned gates are compared along their own runs.)
       points: how often a run pauses: at its start and after every 1/points of its steps.
       batches: fresh pairs of training and meta batch at each point.
-      draws: draws of the groups per batch, for estimators that draw them.
+      draws: draws of the layers per batch, for estimators that draw them.
       burn_in: the share of the steps that the price of learned gates leaves out, in [0, 1).
       rounds: timed steps of every program, for the price of learned gates.
     """
@@ -131,7 +131,7 @@ def _compared(agreement: AgreementConfig) -> dict[str, Estimator]:
     if not agreement.estimators:
         raise ValueError(
             "agreement.estimators is empty: name the estimators to compare, for instance "
-            '({"kind": "top_k", "k": 1},)'
+            '({"kind": "last_layers", "k": 1},)'
         )
     compared: dict[str, Estimator] = {}
     for spec in agreement.estimators:
@@ -141,10 +141,10 @@ def _compared(agreement: AgreementConfig) -> dict[str, Estimator]:
                 f"agreement.estimators: learned gates ({estimator.label}) know nothing before they are "
                 'trained: give them a run of their own, {"method": "mwnet", "estimator": {...}} in runs'
             )
-        if estimator.every != 1 or estimator.control_variate_every:
+        if estimator.update_every != 1 or estimator.control_variate_every:
             raise ValueError(
-                f"agreement.estimators: {estimator.label}: `every` and `control_variate_every` say when a "
-                "gradient is taken, not what it is; leave them out here"
+                f"agreement.estimators: {estimator.label}: `update_every` and `control_variate_every` "
+                "say when a gradient is taken, not what it is; leave them out here"
             )
         if estimator.label in compared:
             raise ValueError(f"agreement.estimators: {estimator.label} comes twice")

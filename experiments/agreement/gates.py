@@ -1,8 +1,8 @@
 """What learned gates do along a run: do they look at their input, what they open, what they cost.
 
-Symbols: Γ_l = the sampler of group l, ḡ_l = the pooled gradient that it reads, p_l = the probability
-that its gate opens, "program" = one compiled step, of
-a lowest group; they are numbered.
+Symbols: Γ_l = the sampler of layer l, ḡ_l = the pooled gradient that it reads, p_l = the probability
+that its gate opens, "program" = one compiled step, which hears a lowest layer and all above it; they
+are numbered.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def pooled_gradients(problem: Problem, spec: LearnedGates) -> Callable[[Scene], 
             outputs, _ = problem.forward(params, scene.model_state, scene.rng, scene.batch)
             return problem.method.loss(scene.theta, outputs, scene.batch)[0]
 
-        gradient = groups.part(jax.grad(loss)(scene.params), groups.all)
-        width = scene.gates.eta["kernels"][0].shape[1]
-        return pool_layers(gradient, groups.all, groups, width, spec.pooling, spec.out_axis)
+        gradient = layers.part(jax.grad(loss)(scene.params), layers.all)
+        width = scene.active.eta["kernels"][0].shape[1]
+        return pool_layers(gradient, layers.all, layers, width, spec.pooling, spec.out_axis)
 
     return pooled
 
@@ -61,7 +61,7 @@ def gate_probe(problem: Problem, spec: LearnedGates) -> Callable[[Scene], dict[s
 
     def probe(scene: Scene) -> dict[str, jax.Array]:
         inputs = pooled(scene)
-        eta = scene.gates.eta
+        eta = scene.active.eta
         return {
             "probability": open_probabilities(eta, inputs),
             "effect": input_effect(eta, inputs),
@@ -73,8 +73,9 @@ def gate_probe(problem: Problem, spec: LearnedGates) -> Callable[[Scene], dict[s
 def gate_record(spec: LearnedGates, problem: Problem, probes: Sequence[dict]) -> dict[str, Any]:
     """Probes of several batches: per gate the mean of p, of |p(ḡ) − p(0)|, and p's spread.
 
-    Groups without a gate (an open head, say) have None.
+    Layers without a gate (an open head, say) have None.
     """
+    assert problem.layers is not None
     has_gate = np.asarray(spec.may_open(problem.layers)) > 0
     p = np.stack([np.asarray(probe["probability"], np.float64) for probe in probes])
     effect = np.abs(np.stack([np.asarray(probe["effect"], np.float64) for probe in probes]))
@@ -113,12 +114,10 @@ def compiled_programs(
     return programs
 
 
-def timed(
-    programs: dict[str | int, Compiled], rounds: int, on_step: Callable[[str], object]
-) -> dict[str, float]:
-    """Median seconds per step of each program, by interleaved runs."""
+def timed(programs: dict[str | int, Compiled], rounds: int, title: str = "") -> dict[str, float]:
+    """Median seconds per step of each program, by interleaved runs; `title` is of a progress bar."""
     named = {str(name): program for name, program in programs.items()}
-    seconds = interleaved_seconds(named, rounds, on_step)
+    seconds = interleaved_seconds(named, rounds, title=title)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -128,7 +127,7 @@ def gate_price(
     programs: Sequence[int],
     burn_in: float,
     rounds: int,
-    on_step: Callable[[str], object] = lambda name: None,
+    title: str = "",
 ) -> dict[str, Any]:
     """What learned gates cost over a run, in plain steps: counted, by analysis, and by the clock.
 
@@ -138,7 +137,7 @@ def gate_price(
       programs: the number of every step's program, in order.
       burn_in: the share of them to leave out.
       rounds: timed steps per program.
-      on_step: called after every timed step.
+      title: of a progress bar; "": none.
 
     Returns:
       `shares`, `flops_ratio`, `analytic`, `time_ratio` per program number (as strings), and their
@@ -147,9 +146,11 @@ def gate_price(
     """
     shares = program_shares(programs, burn_in)
     compiled = compiled_programs(step, work, list(shares))
-    seconds = timed(compiled, rounds, on_step)
-    costs = program_costs(step.problem, step.estimator, work.rho)
-    cuts = cuts_of(step.problem, step.estimator)
+    seconds = timed(compiled, rounds, title)
+    costs = program_costs(step.problem, step.estimator, work.n, work.m)
+    layers = step.problem.layers
+    assert layers is not None
+    heard = step.estimator.active.programs(layers)
     flops = {b: _flops(compiled[b]) / _flops(compiled["plain"]) for b in shares}
     times = {b: seconds[str(b)] / seconds["plain"] for b in shares}
     spec = step.estimator.active

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.checks import leading_size, part_rows
+from famus_jax.core.checks import leading_size
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.method import ExampleLoss, Method
 from famus_jax.core.problem import Inputs, Problem
@@ -50,7 +50,7 @@ def free_weights(example_loss: ExampleLoss) -> Method:
 
     def loss(weights: jax.Array, outputs: PyTree, batch: PyTree) -> tuple[jax.Array, jax.Array]:
         losses = example_loss(outputs, batch)
-        kept = weights[jnp.asarray(part_rows(weights.shape[0], losses.shape[0]))]
+        kept = weights[jnp.asarray(spaced_rows(weights.shape[0], losses.shape[0]))]
         kept = kept * jax.lax.stop_gradient(weights.sum() / kept.sum())
         return jnp.vdot(kept.astype(losses.dtype), losses), kept
 
@@ -60,10 +60,9 @@ def free_weights(example_loss: ExampleLoss) -> Method:
 def weight_gradient(
     problem: Problem,
     estimator: Estimator,
-    point: Inputs,
+    inputs: Inputs,
     weights: jax.Array,
-    key: jax.Array,
-    gates: PyTree = None,
+    draw: Draw | None = None,
 ) -> jax.Array:
     """s = ∂L_val/∂V as `estimator` sees it; float [n].
 
@@ -86,10 +85,9 @@ def weight_gradient(
 def theta_gradient(
     problem: Problem,
     estimator: Estimator,
-    point: Inputs,
+    inputs: Inputs,
     theta: PyTree,
-    key: jax.Array,
-    gates: PyTree = None,
+    draw: Draw | None = None,
 ) -> PyTree:
     """The meta gradient at `theta` as `estimator` sees it, a tree like θ; see `weight_gradient`.
 

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.agreement.config import gates_of, is_drawn
 from experiments.agreement.gradients import (
     Agreement,
     agreement,
@@ -26,8 +25,7 @@ from famus_jax.core.checks import leading_size, part_rows, part_size
 from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator, all_layers
 from famus_jax.core.problem import Inputs, Problem
-from famus_jax.gates import GateState, LearnedGates, draw_now
-from famus_jax.layers.partition import Layers
+from famus_jax.gates import LearnedGates
 
 PyTree = Any
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -37,20 +35,21 @@ class Scene(NamedTuple):
     """Where a run stands, and the batches of one comparison; a pytree of arrays.
 
     Attributes:
-      params, model_state, opt_state: the network and its optimiser.
-      theta, gates: the meta-model; `()` for no gates.
-      rng, batch, meta_batch, alpha: see `Inputs`.
+      params, model_state, opt_state: the network and its optimizer.
+      theta, active, draws: the meta-model; see `MetaState`.
+      rng, batch, meta_batch, step_size: see `Inputs`.
     """
 
     params: PyTree
     model_state: PyTree
     opt_state: PyTree
     theta: PyTree
-    gates: PyTree
+    active: PyTree
+    draws: PyTree
     rng: jax.Array
     batch: PyTree
     meta_batch: PyTree
-    alpha: jax.Array
+    step_size: jax.Array
 
 
 class Compared(NamedTuple):
@@ -79,21 +78,20 @@ class Comparer:
             return problem.method.loss(scene.theta, outputs, scene.batch)[1]
 
         def whole(scene: Scene, v: jax.Array) -> jax.Array:
-            point = self._point(scene)
-            return weight_gradient(problem, all_layers(), point, v, jax.random.key(0))
+            return weight_gradient(problem, all_layers(), self._inputs(scene), v)
 
         self.weights, self.exact = jax.jit(weights), jax.jit(whole)
 
     def compare(
         self, estimator: Estimator, scene: Scene, v: jax.Array, s: jax.Array, key: jax.Array
     ) -> Compared:
-        """The estimator on one scene; `key` draws its groups, where it draws them."""
+        """The estimator on one scene; `key` draws its layers, where it draws them."""
         if estimator not in self._compiled:
             self._compiled[estimator] = jax.jit(self._comparison(estimator))
         return self._compiled[estimator](scene, v, s, key)
 
-    def _point(self, scene: Scene) -> Inputs:
-        def descend(gradient: PyTree) -> PyTree:
+    def _inputs(self, scene: Scene) -> Inputs:
+        def optimizer_update(gradient: PyTree) -> PyTree:
             return self._optimizer.update(gradient, scene.opt_state, scene.params)[0]
 
         return Inputs(
@@ -110,7 +108,7 @@ class Comparer:
         problem, gates = self._problem, gates_of(estimator)
 
         def run(scene: Scene, v: jax.Array, s: jax.Array, key: jax.Array) -> Compared:
-            point, state = self._point(scene), None
+            point, state = self._inputs(scene), None
             if gates is not None:
                 rho = leading_size(scene.meta_batch, "meta batch") / v.shape[0]
                 costs = program_costs(problem, estimator, rho)
@@ -123,29 +121,33 @@ class Comparer:
             close = agreement(
                 normalised_gradient(mine, v[kept]), normalised_gradient(s[kept], v[kept])
             )
-            theta = theta_gradient(problem, estimator, point, scene.theta, key, state)
+            theta = theta_gradient(problem, estimator, inputs, scene.theta, draw)
             flat = [jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(theta)]
             return Compared(close, jnp.concatenate(flat))
 
         return run
 
 
-def redrawn(
-    spec: LearnedGates,
-    state: GateState,
-    key: jax.Array,
-    groups: Layers,
-    costs: Sequence[float],
-) -> GateState:
-    """The gates' state with a new draw, from the newest pooled gradient, next in its queue."""
+def drawn(
+    problem: Problem, estimator: Estimator, scene: Scene, key: jax.Array, n: int, m: int
+) -> Draw | None:
+    """A new draw of the layers as the run stands; None where they are fixed.
+
+    That of learned gates is from the newest pooled gradient that waits in the run's state.
+    """
+    kind, layers = estimator.active, problem.layers
+    if not kind.drawn:
+        return None
+    assert layers is not None
     update = jnp.ones((), jnp.int32)  # not one of those that explore
-    draw = draw_now(spec, state, key, state.inputs[-1], update, groups, costs)
-    return state._replace(
-        inputs=state.inputs.at[0].set(draw.inputs),
-        uniforms=state.uniforms.at[0].set(draw.uniforms),
-        masks=state.masks.at[0].set(draw.factors),
-        branches=state.branches.at[0].set(draw.branch),
-    )
+    seen = Seen(layers, program_costs(problem, estimator, n, m), scene.step_size)
+    draw = kind.draw(scene.active, key, update, seen)
+    if not isinstance(kind, LearnedGates):
+        return draw
+    _, uniforms = draw.carry
+    inputs = scene.draws.carry[0][-1]
+    mask = kind.mask(kind.sample(scene.active.eta, inputs, uniforms, seen).hard, layers)
+    return Draw(mask, kind.program(mask, update, layers), (inputs, uniforms))
 
 
 def summarised(samples: Iterable[Compared], exact_mean: np.ndarray | None) -> dict[str, Any]:
@@ -178,8 +180,8 @@ def summarised(samples: Iterable[Compared], exact_mean: np.ndarray | None) -> di
 
 
 def draws_of(estimator: Estimator, draws: int) -> int:
-    """How often an estimator is asked on one batch: once, unless it draws its groups."""
-    return draws if is_drawn(estimator) else 1
+    """How often an estimator is asked on one batch: once, unless it draws its layers."""
+    return draws if estimator.active.drawn else 1
 
 
 def weights_record(

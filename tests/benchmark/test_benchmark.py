@@ -165,5 +165,5 @@ def test_bfloat16_and_remat_are_said():
     ],
 )
 def test_errors_name_the_value(flags, words, capsys):
-    assert benchmark(["famus benchmark", "--model=mlp", "--batch=8", "--image_size=8", *flags]) == 1
+    assert main(["famus", "benchmark", "--model=mlp", "--batch=8", "--image_size=8", *flags]) == 1
     assert words in capsys.readouterr().err

@@ -9,7 +9,7 @@ import sys
 import jax
 
 from famus_jax import parallel
-from famus_jax.data.batches import InMemoryStream
+from famus_jax.data import InMemoryStream
 from famus_jax.parallel.processes import start
 from famus_jax.train import data_setup, experiment
 from famus_jax.train.clock import Clock, TimeIsUp
