@@ -37,8 +37,8 @@ def make(case: Case, dtype: Any) -> tuple[TrainStep, TrainState]:
     batch, meta_batch = examples(0, N, dtype), examples(100, M, dtype)
     estimator = ESTIMATORS[case.estimator]
     learned = problem(
-        tiny_network(case.network, axis, case.objective == "meta label correction"),
-        _in(OBJECTIVES[case.objective](), dtype),
+        tiny_network(case.network, axis, case.method == "meta label correction"),
+        _in(METHODS[case.method](), dtype),
         micro_batches=case.micro_batches,
         axis=axis,
     )
