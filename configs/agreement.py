@@ -1,19 +1,16 @@
 """How close cheaper meta gradients come to the exact one along real training runs.
 
-    python -m experiments.agreement --config=configs/agreement.py:digits --workdir=runs/agreement_digits
-    python -m experiments.agreement --config=configs/agreement.py:cifar10 --workdir=runs/agreement_cifar10
-    python -m experiments.agreement --config=configs/agreement.py:gates --workdir=runs/agreement_gates
-    python -m experiments.agreement --config=configs/agreement.py:smoke --workdir=runs/agreement_smoke
+    python -m experiments.agreement --config=configs/agreement.py:WHICH --workdir=runs/agreement_WHICH
 
 "digits" (the default): 1,797 handwritten digits that come with scikit-learn, 60 % symmetric noise, 50
-trusted images, a CNN of five layer groups; minutes on two cores. "cifar10": WideResNet-16-2 on 5,000
+trusted images, a CNN of five layers; minutes on two cores. "cifar10": WideResNet-16-2 on 5,000
 images of CIFAR-10 (prepared by tfds; --config.data.data_dir=... says where it lies); hours on a CPU,
 for an accelerator. "gates": what learned gates cost and do along runs of the three presets, a
 WideResNet-10-1 on the same images at 16 x 16 pixels; minutes. "smoke" is "digits" for seconds. All
 resume.
 
 The first run carries the comparison of `agreement.estimators`; every run with learned gates is compared
-at its own gates. The gates' penalties are the presets' own; K is 2 of 5 groups (cifar10: 4).
+at its own gates. The gates' penalties are the presets' own; K is 2 of 5 layers (cifar10: 4).
 """
 
 from typing import Any
@@ -46,7 +43,7 @@ ESTIMATORS = (
 
 
 def get_config(variant: str = "digits") -> ConfigDict:
-    """The config: "digits", "cifar10" or "smoke"; its values can be changed on the command line."""
+    """The config: "digits", "cifar10", "gates" or "smoke"; its values can be changed on the command line."""
     if variant not in VARIANTS:
         raise ValueError(f"configs/agreement.py:{variant}: choose one of {', '.join(VARIANTS)}")
     config = default_config()

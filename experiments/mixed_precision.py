@@ -1,6 +1,6 @@
-"""How well does bfloat16 keep the meta gradient?  python -m famus_jax.bench.mixed_precision --json PATH
+"""How well does bfloat16 keep the meta gradient?  python -m experiments.mixed_precision --json PATH
 
-For networks at their initialisation, by the exact meta gradient of one batch: ∂L_val/∂V ∈ Rⁿ, the
+For networks at their initialization, by the exact meta gradient of one batch: ∂L_val/∂V ∈ Rⁿ, the
 derivative with respect to the examples' weights (equal ones), in bfloat16 compute against float32, both
 with float32 parameters (`compute_in`). Cosine after the mean is taken off (sum-normalised weights don't
 feel it), and the share of examples on which the signs agree.
@@ -18,12 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.core.meta_gradient import fused_meta_gradient
-from famus_jax.core.method import Method, mean_of
-from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.method import Method
+from famus_jax.core.problem import Inputs, Problem, problem
 from famus_jax.forward import linen_forward, linen_init
 from famus_jax.forward.wrappers import compute_in
-from famus_jax.layers.find import find_layers
-from famus_jax.layers.partition import Layers
 from famus_jax.losses import softmax_cross_entropy
 from famus_jax.models import build_model
 
@@ -57,15 +55,16 @@ def examples(seed: int, n: int, classes: int, size: int) -> dict[str, jax.Array]
 
 
 def measure(model: str, seed: int, n: int = 64, m: int = 32, size: int = 16) -> dict[str, Any]:
-    """One network at one initialisation: cosine and agreeing signs of bfloat16 and float32."""
+    """One network at one initialization: cosine and agreeing signs of bfloat16 and float32."""
     network = build_model(model, num_classes=10)
     batch, meta_batch = examples(2 * seed + 1, n, 10, size), examples(2 * seed + 2, m, 10, size)
     params, state = linen_init(network, jax.random.key(seed), batch["image"][:1])
     forward = linen_forward(network)
-    groups = find_layers(forward, params, state, jax.random.key(0), batch)
+    learned = problem(forward, weights_of_examples())
+    learned = learned.on(params, state, jax.random.key(0), batch)
     found = {}
     for name, run in (("float32", forward), ("bfloat16", compute_in(forward, jnp.bfloat16))):
-        found[name] = _gradient(run, groups, params, state, batch, meta_batch)
+        found[name] = _gradient(learned._replace(forward=run), params, state, batch, meta_batch)
     a, b = (x - x.mean() for x in found.values())
     cosine = float((a @ b) / np.sqrt((a @ a) * (b @ b)))
     return {
@@ -77,16 +76,13 @@ def measure(model: str, seed: int, n: int = 64, m: int = 32, size: int = 16) -> 
 
 
 def _gradient(
-    forward: Any, groups: Layers, params: PyTree, state: PyTree, batch: PyTree, meta: PyTree
+    learned: Problem, params: PyTree, state: PyTree, batch: PyTree, meta_batch: PyTree
 ) -> np.ndarray:
-    objective = weights_of_examples()
-    problem = Problem(forward, objective, mean_of(softmax_cross_entropy), groups)
+    key, n = jax.random.key(0), len(batch["label"])
 
     def gradient(params: PyTree) -> jax.Array:
-        point = Inputs(params, state, jax.random.key(0), batch, meta, jnp.float32(0.1))
-        return fused_meta_gradient(
-            problem, objective.init(jax.random.key(0), len(batch["label"])), point
-        )
+        inputs = Inputs(params, state, key, batch, meta_batch, jnp.float32(0.1))
+        return fused_meta_gradient(learned, learned.method.init(key, n), inputs)
 
     return np.asarray(jax.jit(gradient)(params), np.float64)
 
@@ -94,7 +90,7 @@ def _gradient(
 def main(argv: list[str] | None = None) -> int:
     """Prints a line per network."""
     parser = argparse.ArgumentParser(
-        prog="python -m famus_jax.bench.mixed_precision", description=__doc__
+        prog="python -m experiments.mixed_precision", description=__doc__
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -1,5 +1,7 @@
 """Two networks in one program, or one after the other: which is faster?
 
+    python -m experiments.two_networks --model=cnn --batch=64 --json=PATH
+
 Three ways to take a step of both, timed in turn: `apart` (the compiled step of one network, dispatched
 twice; what `famus train` does), `together` (one program that holds both steps), `stacked` (one program,
 the step mapped over both networks' stacked parameters by `jax.vmap`).
@@ -17,9 +19,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from famus_jax.bench.measure import Compiled, compile_step, interleaved_seconds
 
+from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
 from famus_jax.core.estimator import all_layers
+from famus_jax.core.problem import problem
 from famus_jax.files import write_json
 from famus_jax.forward import linen_forward, linen_init
 from famus_jax.methods import mixmatch
@@ -35,7 +38,8 @@ PyTree = Any
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a row per way; see `--help`."""
     parser = argparse.ArgumentParser(
-        prog="two_networks", description="Two networks in one program, or one after the other?"
+        prog="python -m experiments.two_networks",
+        description="Two networks in one program, or one after the other?",
     )
     parser.add_argument("--model", default="cnn")
     parser.add_argument("--batch", type=int, default=64, help="B; a mixed batch holds 4 B examples")
@@ -90,10 +94,7 @@ def measure(
         return tuple(single.run(state, train, meta)[0] for state in pair), None
 
     programs["apart"] = single._replace(run=apart, state=tuple(map(_copy, states)))
-    from tqdm import tqdm
-
-    with tqdm(total=(rounds + 1) * len(programs), desc="timing", unit="step", leave=False) as bar:
-        seconds = interleaved_seconds(programs, rounds, lambda name: bar.update())
+    seconds = interleaved_seconds(programs, rounds, title="timing")
     unit = statistics.median(seconds["apart"])
     return [
         {
@@ -136,14 +137,10 @@ def _workload(
     meta, schedule = examples(meta_batch), ScheduleConfig()
     params, model_state = linen_init(model, jax.random.key(0), train["image"][:1])
     step = train_step(
-        linen_forward(model),
-        mixmatch(),
-        all_layers(part=0.125),
+        problem(linen_forward(model), mixmatch()),
         build_optimizer(schedule, lambda t: schedule.learning_rate),
-        learning_rate=schedule.learning_rate,
-        params=params,
-        model_state=model_state,
-        batch=train,
+        all_layers(examples=max(1, batch // 2)),
+        step_size=schedule.learning_rate,
     )
     keys = jax.random.split(jax.random.key(1))
     states = [step.init(key, params, model_state, train, meta) for key in keys]
@@ -152,3 +149,7 @@ def _workload(
 
 def _copy(state: PyTree) -> PyTree:
     return jax.tree.map(jnp.copy, state)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

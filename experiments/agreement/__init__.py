@@ -1,1 +1,1 @@
-"""How close cheaper meta gradients come to the exact one: at a network's start, and along training runs."""
+"""How close cheaper meta gradients come to the exact one: at the start, and along training runs."""

@@ -106,11 +106,6 @@ def gates_of(estimator: Estimator) -> LearnedGates | None:
     return estimator.active if isinstance(estimator.active, LearnedGates) else None
 
 
-def is_drawn(estimator: Estimator) -> bool:
-    """Whether its groups are drawn anew for every update."""
-    return estimator.active.drawn
-
-
 def _check_counts(agreement: AgreementConfig, steps: int) -> None:
     for name in ("points", "batches", "draws", "rounds"):
         if getattr(agreement, name) < 1:

@@ -41,7 +41,8 @@ def input_effect(eta: PyTree, inputs: jax.Array) -> jax.Array:
 
 def pooled_gradients(problem: Problem, spec: LearnedGates) -> Callable[[Scene], jax.Array]:
     """`scene -> ḡ`, float32 [L, D]: the virtual gradient at θ, pooled as the samplers read it."""
-    groups = problem.layers
+    layers = problem.layers
+    assert layers is not None
 
     def pooled(scene: Scene) -> jax.Array:
         def loss(params: PyTree) -> jax.Array:
@@ -109,7 +110,7 @@ def compiled_programs(
     key = jax.random.key(0, impl="unsafe_rbg")
     for number in numbers:
         state = step.init(key, work.params, work.model_state, *batches)
-        lowered = step.lower(state, *batches, variant=Program(index=number))
+        lowered = step.lower(state, *batches, program=Program(index=number))
         programs[number] = compile_step(lowered, state, batches)
     return programs
 
@@ -164,7 +165,7 @@ def gate_price(
 
     return {
         "shares": by_name(shares),
-        "lowest_group": by_name({b: step.problem.layers.names[cuts[b]] for b in shares}),
+        "lowest_layer": by_name({b: layers.names[min(heard[b])] for b in shares}),
         "flops_ratio": by_name(flops),
         "analytic": by_name({b: float(costs[b]) for b in shares}),
         "time_ratio": by_name(times),

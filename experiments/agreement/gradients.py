@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from famus_jax.core.active_layers import Draw
 from famus_jax.core.checks import leading_size
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.method import ExampleLoss, Method
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program
 from famus_jax.core.state import init_state
-from famus_jax.core.update import meta_update
+from famus_jax.core.update import meta_update, spaced_rows
 
 PyTree = Any
 
@@ -67,19 +68,17 @@ def weight_gradient(
     """s = ∂L_val/∂V as `estimator` sees it; float [n].
 
     Args:
-      problem: a weighting method's; only its forward, losses and groups are used.
-      estimator: any; `every` and `control_variate_every`, which say when and not what, are ignored.
-      point: see `Inputs`.
+      problem: a reweighting method's; only its forward, losses and layers are used.
+      estimator: any; `update_every` and `control_variate_every`, which say when and not what, are
+        ignored.
+      inputs: see `Inputs`.
       weights: V at which the virtual step is taken, [n].
-      key: for a drawn set of groups.
-      gates: the state of learned gates, where they are to be those of a run.
+      draw: the layers in force, of an estimator that draws them.
 
     On a part of the batch the entries of the other examples are 0.
     """
-    objective = free_weights(problem.method.example_loss)
-    return theta_gradient(
-        problem._replace(objective=objective), estimator, point, weights, key, gates
-    )
+    method = free_weights(problem.method.example_loss)
+    return theta_gradient(problem._replace(method=method), estimator, inputs, weights, draw)
 
 
 def theta_gradient(
@@ -94,22 +93,21 @@ def theta_gradient(
     Not read off a step of θ, whose rounding would drown it late in a decayed schedule. L2R's virtual
     step, which is no step at its θ, is taken all the same.
     """
-    objective = problem.method._replace(
-        meta_optimizer=_recorder(), fresh=False, zero_virtual_step=False
+    method = problem.method._replace(
+        meta_optimizer=_recorder(), reset_each_batch=False, zero_virtual_step=False
     )
-    problem, estimator = (
-        problem._replace(objective=objective),
-        estimator.replace(update_every=1, control_variate_every=0),
-    )
-    n = leading_size(point.batch, "training batch")
-    m = leading_size(point.meta_batch, "meta batch")
-    state = init_state(problem, estimator, key, point.params, n, m)
+    problem = problem._replace(method=method)
+    estimator = estimator.replace(update_every=1, control_variate_every=0)
+    n = leading_size(inputs.batch, "training batch")
+    m = leading_size(inputs.meta_batch, "meta batch")
+    state = init_state(problem, estimator, jax.random.key(0), inputs.params, n, m)
     state = state._replace(theta=theta)
-    if gates is not None:
-        state = state._replace(gates=gates)
-    # The deepest program serves every draw: it has all groups, and closed ones are multiplied by 0.
-    variant = Program() if estimator.active.drawn else None
-    return meta_update(problem, estimator, state, point, program=variant).state.opt_state
+    if draw is not None:
+        draws = jax.tree.map(lambda queue, new: queue.at[0].set(new), state.draws, draw)
+        state = state._replace(draws=draws)
+    # The first program serves every draw: it has the most layers, and closed ones count 0 times.
+    program = Program() if estimator.active.drawn else None
+    return meta_update(problem, estimator, state, inputs, program=program).state.opt_state
 
 
 def _recorder() -> optax.GradientTransformation:

@@ -21,10 +21,12 @@ from experiments.agreement.gradients import (
     theta_gradient,
     weight_gradient,
 )
-from famus_jax.core.checks import leading_size, part_rows, part_size
+from famus_jax.core.active_layers import Draw, Seen
+from famus_jax.core.checks import examples_heard, leading_size
 from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator, all_layers
 from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.update import spaced_rows
 from famus_jax.gates import LearnedGates
 
 PyTree = Any
@@ -101,22 +103,19 @@ class Comparer:
             batch=scene.batch,
             meta_batch=scene.meta_batch,
             step_size=scene.step_size,
-            descend=descend,
+            optimizer_update=optimizer_update,
         )
 
     def _comparison(self, estimator: Estimator):
-        problem, gates = self._problem, gates_of(estimator)
+        problem = self._problem
 
         def run(scene: Scene, v: jax.Array, s: jax.Array, key: jax.Array) -> Compared:
-            point, state = self._inputs(scene), None
-            if gates is not None:
-                rho = leading_size(scene.meta_batch, "meta batch") / v.shape[0]
-                costs = program_costs(problem, estimator, rho)
-                state = redrawn(gates, scene.gates, key, problem.layers, costs)
-            mine = weight_gradient(problem, estimator, point, v, key, state)
+            inputs, n = self._inputs(scene), v.shape[0]
+            m = leading_size(scene.meta_batch, "meta batch")
+            draw = drawn(problem, estimator, scene, key, n, m)
+            mine = weight_gradient(problem, estimator, inputs, v, draw)
             # On a part of the batch: its examples, whose weights stood in for all.
-            n = v.shape[0]
-            kept = jnp.asarray(part_rows(n, part_size(estimator, n)))
+            kept = jnp.asarray(spaced_rows(n, examples_heard(estimator, n)))
             mine = mine[kept] * (v[kept].sum() / v.sum())
             close = agreement(
                 normalised_gradient(mine, v[kept]), normalised_gradient(s[kept], v[kept])

@@ -55,10 +55,8 @@ class Study:
         batch = {"image": jax.ShapeDtypeStruct((2, *self.setting.image_shape), np.float32)}
         classes = self.setting.sources.train.num_classes
         method = METHODS["mwnet"].build(config, Facts(classes, (1,) * classes))
-        where, learned = (
-            shapes_of(params, model_state, batch),
-            problem_of(self.setting.forward, method),
-        )
+        where = shapes_of(params, model_state, batch)
+        learned = problem_of(self.setting.forward, method)
         self._problems = {by: learned.on(*where, by=by) for by in ("module", "tensor")}
         self.problem = self._problems["module"]
         self.learning_rate = build_schedule(config.schedule)
@@ -103,19 +101,15 @@ class Study:
                 compared[f"{own.label}_without_L_g"] = own.replace(active=alone)
         return compared
 
-    def step(self, run: RunConfig, params, model_state, batch) -> TrainStep:
+    def step(self, run: RunConfig) -> TrainStep:
         """The compiled step of a run; its seeds share it."""
         if run.name not in self._steps:
+            estimator = self.estimators[run.name]
             self._steps[run.name] = train_step(
-                self.setting.forward,
-                self.problem.method,
-                self.estimators[run.name],
+                self.problem_of(estimator),
                 self.optimizer,
-                learning_rate=self.learning_rate,
-                params=params,
-                model_state=model_state,
-                batch=batch,
-                groups=self.problem_of(self.estimators[run.name]).groups,
+                estimator,
+                step_size=self.learning_rate,
             )
         return self._steps[run.name]
 
@@ -147,7 +141,7 @@ class Study:
             model_state=model_state,
             batch=batch,
             meta_batch=meta_batch,
-            groups=self.problem.layers,
+            layers=self.layers_of(all_layers()),
             dtype=config.dtype,
         )
 
@@ -267,7 +261,7 @@ def _scenes(study: Study, state: TrainState, training, meta, first: int) -> list
                 rng=rng,
                 batch=training.batch(i),
                 meta_batch=meta.batch(i),
-                step_size=alpha,
+                step_size=step_size,
             )
         )
     return scenes

@@ -14,6 +14,7 @@ from experiments.agreement.config import Plan, gates_of, parse_agreement
 from experiments.agreement.gates import gate_price
 from experiments.agreement.lines import Lines
 from experiments.agreement.runs import Study, measure_run
+from famus_jax.core.estimator import all_layers
 from famus_jax.files import read_json, write_json
 from famus_jax.progress import Progress
 from famus_jax.provenance import provenance
@@ -65,7 +66,7 @@ def run_agreement(
         "gate_prices": prices,
         "gate_input_effect": report.input_effects(lines),
         "accuracy_by_cost": beside,
-        "groups": list(study.problem.layers.names),
+        "layers": list(study.layers_of(all_layers()).names),
         "points": plan.steps,
         "measurements": lines.records,
         "config": plan.as_dict(),

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from famus_jax.bench import two_networks
+
+from experiments import two_networks
 
 
 @pytest.mark.slow
