@@ -164,7 +164,7 @@ def second_order(**how: Unpack[How]) -> Estimator:
             f"second_order(route={how['route']!r}): second order is a route; use "
             f"all_layers(route={how['route']!r})"
         )
-    return Estimator(AllLayers(), route="second_order", **how)
+    return Estimator(AllLayers(), **{**how, "route": "second_order"})  # type: ignore[arg-type]
 
 
 def last_layers(k: int, **how: Unpack[How]) -> Estimator:

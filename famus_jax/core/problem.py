@@ -72,7 +72,8 @@ class Problem(NamedTuple):
         """
         if self.layers is not None:
             return self
-        forward, axis = traced, None
+        forward: Any = traced
+        axis = None
         if traced is None:
             axis = unbound(self.axis)
             theta = None

@@ -32,7 +32,7 @@ class Program(NamedTuple):
     """
 
     meta: bool = True
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]
     control_variate: bool = False
 
 

@@ -97,7 +97,7 @@ class LearnedGates(GateSettings):
         """The expected cost as a function of the gates' probabilities.
 
         Raises:
-          ValueError: unless the programs' costs are known and can meet the budget.
+          ValueError: unless the programs' costs are known.
         """
         costs = seen.costs
         if costs is None:
@@ -105,7 +105,6 @@ class LearnedGates(GateSettings):
                 f"{self.label} compares costs, which depend on the batch sizes: pass num_examples=... "
                 "and num_meta_examples=..., the sizes of both batches, to reweight"
             )
-        check_budget(costs, self.target)
         return lambda probability: self.expected_cost(probability, seen.layers, costs)
 
     # --- the interface ---------------------------------------------------------------------------
@@ -114,6 +113,9 @@ class LearnedGates(GateSettings):
         """See `ActiveLayers`."""
         if self.penalty == "budget":
             self._cost_of(seen)
+            # At the start only: a last, smaller batch is no reason to stop; gates then come as near
+            # to the budget as they can.
+            check_budget(seen.costs or (), self.target)
 
     def init(self, key: jax.Array, params: PyTree, seen: Seen) -> SamplerState:
         """See `ActiveLayers`."""
