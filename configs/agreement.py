@@ -43,7 +43,7 @@ ESTIMATORS = (
 
 
 def get_config(variant: str = "digits") -> ConfigDict:
-    """The config: "digits", "cifar10", "gates" or "smoke"; its values can be changed on the command line."""
+    """The config of one of `VARIANTS`; its values can be changed on the command line."""
     if variant not in VARIANTS:
         raise ValueError(f"configs/agreement.py:{variant}: choose one of {', '.join(VARIANTS)}")
     config = default_config()

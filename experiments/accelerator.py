@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from famus_jax.bench.pieces import PIECES, Command, Piece
+from experiments.accelerator_pieces import PIECES, Command, Piece
 
 from famus_jax.train.clock import Clock
 

@@ -54,7 +54,7 @@ def _benchmark(model: str, batch: int, precision: str) -> Piece:
         *_SMALL,
         "--draws=0",
         "--block=2",
-        "--variants=famus_head,active_only_head",
+        "--rows=famus_head,active_only_head",
     )
     if precision != "tf32":  # a CPU has no such units
         small += (f"--precision={precision}",)
@@ -63,11 +63,11 @@ def _benchmark(model: str, batch: int, precision: str) -> Piece:
         f"{model}, batch {batch}, {precision}: cost of a step, share of the matrix rate, memory",
         8,
         (
-            (*common, f"--variants={FULL}", f"--json={{results}}/{name}.json"),
+            (*common, f"--rows={FULL}", f"--json={{results}}/{name}.json"),
             (
                 *common,
                 f"--meta_batch={batch // 4}",
-                f"--variants={QUARTER}",
+                f"--rows={QUARTER}",
                 f"--json={{results}}/{name}_quarter.json",
             ),
         ),
@@ -77,7 +77,7 @@ def _benchmark(model: str, batch: int, precision: str) -> Piece:
 
 def _strategies(model: str, batch: int) -> Piece:
     name = f"strategies_{model}"
-    common = ("benchmark", "--variants=active_only_head", "--draws=0", "--strategies")
+    common = ("benchmark", "--rows=active_only_head", "--draws=0", "--strategies")
     end = (f"--json={{results}}/{name}.json",)
     return Piece(
         name,
@@ -99,7 +99,7 @@ def _strategies(model: str, batch: int) -> Piece:
 
 def _joint_pass(model: str, batch: int) -> Piece:
     name = f"joint_pass_{model}"
-    common = ("benchmark", "--variants=active_only_head", "--draws=0", "--joint_pass")
+    common = ("benchmark", "--rows=active_only_head", "--draws=0", "--joint_pass")
     end = (f"--json={{results}}/{name}.json",)
     sizes = (f"--batch={batch}", f"--meta_batch={batch // 4}", "--block=10")
     return Piece(
@@ -113,9 +113,9 @@ def _joint_pass(model: str, batch: int) -> Piece:
 
 def _trace(model: str, batch: int) -> Piece:
     name = f"trace_{model}"
-    variants = "--variants=exact,famus_last_block,active_only_head"
+    variants = "--rows=exact,famus_last_block,active_only_head"
     common = ("benchmark", "--draws=0", f"--trace={{out}}/{name}", variants)
-    small = ("benchmark", "--draws=0", f"--trace={{out}}/{name}", "--variants=active_only_head")
+    small = ("benchmark", "--draws=0", f"--trace={{out}}/{name}", "--rows=active_only_head")
     end = (f"--json={{results}}/{name}.json",)
     return Piece(
         name,

@@ -74,7 +74,7 @@ def study(
         "image_size": args.image_size,
         "precision": args.precision,
         **({"rounds": args.rounds, "block": args.block} if timed else {}),
-        "groups": list(work.layers.names),
+        "layers": list(work.layers.names),
         "provenance": made,
     }
     print(table(rows))

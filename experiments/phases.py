@@ -35,7 +35,6 @@ from famus_jax.core.estimator import (
     Estimator,
     all_layers,
     last_layers,
-    learned_gates,
     named_layers,
     second_order,
 )
@@ -45,7 +44,7 @@ from famus_jax.core.programs import Program
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 from famus_jax.core.virtual_step import virtual_step
-from famus_jax.gates import LearnedGates
+from famus_jax.gates import learned_gates
 
 PyTree = Any
 
@@ -78,11 +77,11 @@ def steps_in_phases(work: Workload) -> dict[str, Estimator | None]:
     return {
         "plain": None,
         "second order": second_order(),
-        "exact": all_layers(),
+        "all layers": all_layers(),
         "learned gates, most expensive": gates,
-        "FaMUS, last block": named_layers(last_block(work.layers)),
-        "FaMUS, head": last_layers(1),
-        "active-only, head": last_layers(1, virtual_step="active"),
+        "last block": named_layers(*last_block(work.layers)),
+        "last layer": last_layers(1),
+        "last layer, active virtual step": last_layers(1, virtual_step="active"),
     }
 
 
@@ -93,14 +92,22 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
     are put together here from the step's own pieces, the others are the step with fewer results.
     """
     tx = optimizer()
-    problem = work.problem()
+    problem, layers = work.problem(), work.layers
 
-    def point_of(opt_state: PyTree, arrays: Any) -> Inputs:
-        def descend(gradient):
+    def inputs_of(opt_state: PyTree, arrays: Any) -> Inputs:
+        def optimizer_update(gradient):
             return tx.update(gradient, opt_state, arrays[0])[0]
 
         params, model_state, key, batch, meta_batch = arrays
-        return Inputs(params, model_state, key, batch, meta_batch, LEARNING_RATE, descend)
+        return Inputs(
+            params=params,
+            model_state=model_state,
+            rng=key,
+            batch=batch,
+            meta_batch=meta_batch,
+            step_size=LEARNING_RATE,
+            optimizer_update=optimizer_update,
+        )
 
     def descended(opt_state, params, gradient):
         updates, opt_state = tx.update(gradient, opt_state, params)
@@ -115,31 +122,28 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
 
         return {name: of(plain[phase]) for name, phase in names.items()}
 
-    drawn = estimator.active.drawn
-    cut = cuts_of(problem, estimator)[0]
-    groups = problem.layers
-    active = groups.all[cut:] if drawn else estimator.active.groups(groups)  # type: ignore[union-attr]
-    variant = Program(index=0)
+    active, program = estimator.active.programs(layers)[0], Program(index=0)
 
     def pieces(state, opt_state, arrays, last: str) -> PyTree:
-        point = point_of(opt_state, arrays)
-        lin = linearize_training(problem, state.theta, point, estimator)
+        inputs = inputs_of(opt_state, arrays)
+        lin = linearize_training(problem, state.theta, inputs, estimator)
         cotangent, (loss, weights) = training_cotangent(problem, state.theta, lin)
         found: list[Any] = [loss, weights, lin.model_state, lin.outputs]
         if last == "forward":
             return found
-        if estimator.virtual_step == "active_only":
+        if estimator.virtual_step == "active":
             gradient = lin.vjp_part(cotangent, active)
         else:
             gradient = lin.vjp(cotangent)
         if last == "virtual backward":
             return [*found, gradient]
-        ahead = virtual_step(problem, point, estimator, gradient, active)
-        value, v = meta_loss_gradient(problem, point, ahead, active)
+        ahead = virtual_step(layers, inputs, estimator, gradient, active)
+        value, v = meta_loss_gradient(problem, state.theta, inputs, ahead, active)
         return [*found, value] if last == "meta forward" else [*found, value, v]
 
     def update(state, opt_state, arrays):
-        return meta_update(problem, estimator, state, point_of(opt_state, arrays), program=variant)
+        inputs = inputs_of(opt_state, arrays)
+        return meta_update(problem, estimator, state, inputs, program=program)
 
     def up_to_theta(state, opt_state, arrays):
         new = update(state, opt_state, arrays)
@@ -160,7 +164,7 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
         name: lambda *args, name=name: pieces(*args, last=name) for name in first
     }
     found["J v and θ"] = up_to_theta
-    if isinstance(estimator.active, LearnedGates):
+    if estimator.active.reads_slopes:
         found["samplers"] = up_to_samplers
     found["actual backward"] = update
     found["optimizer"] = whole

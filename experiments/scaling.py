@@ -1,10 +1,10 @@
-"""How the cost of a step grows: with depth, width, batch, meta batch, layer groups, active groups.
+"""How the cost of a step grows: with depth, width, batch, meta batch, layers, active layers.
 
     python -m experiments.scaling --json=PATH --picture=PATH
 
 Small networks by default, so that compiling is most of the work. Measured: XLA's FLOPs of the step over
-those of the plain step of the same size, and compile seconds. Predicted: `core.costs.step_cost`, from
-the layer groups alone. Per axis a line is fitted to both; L = layer groups, n, m = batch sizes.
+those of the plain step of the same size, and compile seconds. Predicted: `core.cost.step_cost`, from
+the layers alone. Per axis a line is fitted to both; L = the number of layers, n, m = batch sizes.
 """
 
 from __future__ import annotations
@@ -51,31 +51,32 @@ class Axis(NamedTuple):
     estimators: Callable[[int, int], dict[str, Estimator]]
 
 
-def common_estimators(value: int, num_groups: int) -> dict[str, Estimator]:
+def common_estimators(value: int, num_layers: int) -> dict[str, Estimator]:
     """The steps of most axes."""
-    del value, num_groups
+    del value, num_layers
     return {
-        "exact": all_layers(),
-        "head": last_layers(1),
-        "active-only head": last_layers(1, virtual_step="active"),
+        "all layers": all_layers(),
+        "last layer": last_layers(1),
+        "last layer, active virtual step": last_layers(1, virtual_step="active"),
     }
 
 
-def group_estimators(value: int, num_groups: int) -> dict[str, Estimator]:
-    """Those of the axis of group counts: one product for all, one per group, the topmost group."""
-    del value, num_groups
+def layer_estimators(value: int, num_layers: int) -> dict[str, Estimator]:
+    """Those of the axis of layer counts: one product for all, one per layer, the last layer."""
+    del value, num_layers
     top = last_layers(1, virtual_step="active")
     return {
-        "exact": all_layers(),
-        "exact, per group": all_layers(route="vjp"),
-        "active-only top group": top,
+        "all layers": all_layers(),
+        "all layers, one by one": all_layers(route="vjp"),
+        "last layer, active virtual step": top,
     }
 
 
-def active_estimators(value: int, num_groups: int) -> dict[str, Estimator]:
-    """Those of the axis of active groups: the topmost `value`."""
-    k = min(value, num_groups)
-    return {"full": last_layers(k), "active-only": last_layers(k, virtual_step="active")}
+def active_estimators(value: int, num_layers: int) -> dict[str, Estimator]:
+    """Those of the axis of active layers: the last `value`."""
+    k = min(value, num_layers)
+    active = last_layers(k, virtual_step="active")
+    return {"last layers": last_layers(k), "last layers, active virtual step": active}
 
 
 def default_axes(image_size: int = 16) -> dict[str, Axis]:
@@ -90,7 +91,7 @@ def default_axes(image_size: int = 16) -> dict[str, Axis]:
     def deep(n: int, count: int | None = None) -> Workload:
         widths = (16, 16, 32, 32, 64, 64, 64)
         work = make_workload(net(*widths), n, n, image_size=2 * image_size)
-        return work if count is None else work._replace(groups=coarse(work.layers, count))
+        return work if count is None else work._replace(layers=coarse(work.layers, count))
 
     def wide(depth: int) -> Workload:
         return make_workload(WideResNet(depth, 1, 10), 8, 8, image_size=image_size)
@@ -99,7 +100,7 @@ def default_axes(image_size: int = 16) -> dict[str, Axis]:
     long = "7 convolutions"
     own = float
     return {
-        "depth": Axis("layers", "WideResNet, width 1", (10, 16, 22, 28), own, wide, common),
+        "depth": Axis("depth", "WideResNet, width 1", (10, 16, 22, 28), own, wide, common),
         "width": Axis("times as wide", small, (1, 2, 3, 4), own, lambda k: cnn(scale=k), common),
         "batch": Axis(
             "meta batch / batch (meta batch 8)",
@@ -112,28 +113,26 @@ def default_axes(image_size: int = 16) -> dict[str, Axis]:
         "meta_batch": Axis(
             "meta examples (batch 32)", small, (4, 8, 16, 32), own, lambda m: cnn(32, m), common
         ),
-        "groups": Axis(
-            "layer groups", long, (2, 4, 6, 8), own, lambda k: deep(8, k), group_estimators
-        ),
-        "active_groups": Axis(
-            "active groups", long, (1, 3, 5, 8), own, lambda k: deep(8), active_estimators
+        "layers": Axis("layers", long, (2, 4, 6, 8), own, lambda k: deep(8, k), layer_estimators),
+        "active_layers": Axis(
+            "active layers", long, (1, 3, 5, 8), own, lambda k: deep(8), active_estimators
         ),
     }
 
 
-def coarse(groups: Layers, count: int) -> Layers:
-    """A coarser partition: `count` runs of neighbouring groups, as equal in number as they can be.
+def coarse(layers: Layers, count: int) -> Layers:
+    """A coarser partition: `count` runs of neighboring layers, as equal in number as they can be.
 
     Raises:
       ValueError: unless 1 <= count <= L.
     """
-    size = len(groups)
+    size = len(layers)
     if not 1 <= count <= size:
-        raise ValueError(f"count must lie between 1 and {size}, the number of groups; got {count}")
-    owner = [i * count // size for i in groups.all]
-    costs = [sum(c for c, o in zip(groups.costs, owner) if o == i) for i in range(count)]
+        raise ValueError(f"count must lie between 1 and {size}, the number of layers; got {count}")
+    owner = [i * count // size for i in layers.all]
+    costs = [sum(c for c, o in zip(layers.costs, owner) if o == i) for i in range(count)]
     names = [f"run{i}" for i in range(count)]
-    tree = groups.treedef.unflatten([owner[g] for g in groups.index])
+    tree = layers.treedef.unflatten([owner[i] for i in layers.index])
     return layers_by(tree, tree, names, costs)
 
 
@@ -178,7 +177,7 @@ def measure_axis(
         for label, estimator in estimators.items():
             point = {
                 "flops_ratio": (steps[label].flops or 0.0) / plain,
-                "predicted": program_costs(work.problem(), estimator, work.rho)[0],
+                "predicted": program_costs(work.problem(), estimator, work.n, work.m)[0],
                 "compile_seconds": steps[label].compile_seconds,
                 "time_ratio": median[label] / median["plain"] if median else None,
             }
@@ -242,17 +241,17 @@ def table(result: dict[str, Any]) -> str:
     for name, axis in result["axes"].items():
         lines.append(f"\n{name}: {axis['model']}; x = {axis['unit']}")
         points = " ".join(f"{x:7.4g}" for x in axis["x"])
-        lines.append(f"{'x':24s} {points} {'slope':>9s} {'predicted':>9s} {'compile s':>12s}")
+        lines.append(f"{'x':32s} {points} {'slope':>9s} {'predicted':>9s} {'compile s':>12s}")
         for label, curve in axis["curves"].items():
             points = " ".join(f"{y:7.3f}" for y in curve["flops_ratio"])
             seconds = curve["compile_seconds"]
             lines.append(
-                f"{label:24s} {points} {curve['slope']:9.4f} {curve['predicted_slope']:9.4f} "
+                f"{label:32s} {points} {curve['slope']:9.4f} {curve['predicted_slope']:9.4f} "
                 f"{min(seconds):5.1f}..{max(seconds):.1f}"
             )
             if curve["time_ratio"][0] is not None:
                 times = " ".join(f"{y:7.3f}" for y in curve["time_ratio"])
-                lines.append(f"{'  time':24s} {times}")
+                lines.append(f"{'  time':32s} {times}")
     lines.append(
         "\nSlopes are of least-squares lines, in plain steps per unit of x; predicted by step_cost"
     )

@@ -44,7 +44,7 @@ class Walked(NamedTuple):
 
     Attributes:
       seconds: per step, one number for each timed block in which nothing was compiled.
-      costs: of every step, in plain steps, by the layer groups' shares.
+      costs: of every step, in plain steps, by the layers' shares.
       programs: how many were compiled.
     """
 
@@ -64,9 +64,9 @@ def main(argv: Sequence[str]) -> int:
 
 def drawn_estimators(work: Workload) -> dict[str, Estimator]:
     """Estimators that choose anew in every step, by name."""
-    only, problem = "active_only", work.problem()
+    only, problem = "active", work.problem()
     cheapest, most_expensive = (
-        program_costs(problem, estimator, work.rho)[0]
+        program_costs(problem, estimator, work.n, work.m)[0]
         for estimator in (last_layers(1, virtual_step=only), all_layers(virtual_step=only))
     )
     budget = cheapest + (most_expensive - cheapest) / 4

@@ -1,4 +1,4 @@
-"""What a step costs per device, and what it sends:  python -m famus_jax.bench.traffic --json PATH
+"""What a step costs per device, and what it sends:  python -m experiments.traffic --json PATH
 
 Read off compiled programs, nothing is timed: XLA's FLOP count per device and the operands of every
 collective, on 1, 2, 4 and 8 virtual CPU devices, for an MLP whose step has no loops. A step's FLOPs per
@@ -154,7 +154,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m famus_jax.bench.traffic", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.traffic", description=__doc__)
     parser.add_argument("--json", type=Path, help="write all rows, with versions, to this file")
     arguments = parser.parse_args(argv)
     command = [parser.prog, *(sys.argv[1:] if argv is None else argv)]

@@ -35,18 +35,16 @@ def make(case: Case, dtype: Any) -> tuple[TrainStep, TrainState]:
     }[case.way]()
     params, model_state = initial(case.network, dtype)
     batch, meta_batch = examples(0, N, dtype), examples(100, M, dtype)
-    estimator = ESTIMATORS[case.estimator]
     learned = problem(
         tiny_network(case.network, axis, case.method == "meta label correction"),
         _in(METHODS[case.method](), dtype),
         micro_batches=case.micro_batches,
         axis=axis,
     )
-    by = estimator.active.layers_by
     step = train_step(
-        learned.on(params, model_state, jax.random.key(0), batch, by=by),
+        learned,
         optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(0.2, momentum=0.9)),
-        estimator,
+        ESTIMATORS[case.estimator],
         step_size=0.2,
         metrics=_accuracy,
         compile_with=compile_with,

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             remat=arguments.remat,
             micro_batches=arguments.micro_batches,
             trace=arguments.trace,
-            command=["famus", *sys.argv[1:]],
+            command=arguments.command_line,
         )
     except ValueError as error:
         print(f"famus benchmark: {error}", file=sys.stderr)

@@ -123,7 +123,7 @@ def last_stage(layers: Layers) -> tuple[str, ...]:
 
 
 def estimators(layers: Layers, n: int) -> dict[str, Estimator]:
-    """The estimators of the set `core`, by the names of the benchmark's rows."""
+    """The estimators of the set `core` for batches of n, by the names of the benchmark's rows."""
     eighth, quarter = max(1, n // 8), max(1, n // 4)
     block = last_block(layers)
     return {
@@ -166,10 +166,8 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
     Nothing is compiled.
     """
     found = [Row("plain", None, ((1.0, PLAIN),))]
-    for core, some in (
-        (True, estimators(work.layers, work.n)),
-        (False, more_estimators(work.layers)),
-    ):
+    core_rows, more_rows = estimators(work.layers, work.n), more_estimators(work.layers)
+    for core, some in ((True, core_rows), (False, more_rows)):
         found += [Row(k, e, mix_of(work.layers, e), core) for k, e in some.items()]
     for name, e in {"l2r_exact": est.all_layers(), "l2r_head": est.last_layers(1)}.items():
         found.append(Row(name, e, mix_of(work.layers, e, "l2r"), core=False, method="l2r"))
@@ -200,7 +198,8 @@ def gate_rows(work: Workload, preset: str) -> Iterator[Row]:
     """
     by = "tensor" if preset == "released" else "module"
     problem = work.problem("mwnet", by)
-    changes = {}
+    layers, changes = problem.layers, {}
+    assert layers is not None
     if preset == "budget":
         ends = (
             program_costs(problem, estimator, work.n, work.m)[0]
@@ -208,10 +207,9 @@ def gate_rows(work: Workload, preset: str) -> Iterator[Row]:
         )
         changes["target"] = sum(ends) / 2
     if preset == "paper":
-        changes["target"] = float(min(4, len(problem.layers or ())))
+        changes["target"] = float(min(4, len(layers)))
     estimator = learned_gates(preset, lag=2, **changes)
-    assert problem.layers is not None
-    last = len(estimator.active.programs(problem.layers)) - 1
+    last = len(estimator.active.programs(layers)) - 1
     for which, number in (("cheapest", last), ("most_expensive", 0)):
         yield Row(
             name=f"gates_{preset}_{which}",

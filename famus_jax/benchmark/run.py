@@ -74,7 +74,7 @@ def run_benchmark(
             **settings,
             "rounds": rounds,
             "block": block,
-            "groups": list(work.layers.names),
+            "layers": list(work.layers.names),
             "matrix_rate": rate._asdict(),
             "device_memory": dict(jax.devices()[0].memory_stats() or {}),
             "provenance": provenance(command),

@@ -13,7 +13,7 @@ def table(result: dict[str, Any]) -> str:
     width = max(len(row["row"]) for row in result["rows"])
     lines = [
         f"\n{result['model']}, batch {result['batch']}, meta batch {result['meta_batch']}, "
-        f"{', '.join(how)}, {len(result['groups'])} layers; {made['device']} "
+        f"{', '.join(how)}, {len(result['layers'])} layers; {made['device']} "
         f"({made['cores']} cores), jax {made['versions']['jax']}",
         f"{'step':{width}s} {'passes':>7s} {'FLOPs':>7s} {'memory':>7s} {'time':>7s} {'ms':>9s} "
         f"{'TFLOP/s':>8s} {'of rate':>7s} {'MiB':>8s} {'compile s':>10s}",

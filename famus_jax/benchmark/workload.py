@@ -62,11 +62,6 @@ class Workload(NamedTuple):
         """Meta batch size."""
         return self.meta_batch["label"].shape[0]
 
-    @property
-    def rho(self) -> float:
-        """m / n."""
-        return self.m / self.n
-
     def problem(self, method: str = "mwnet", by: str = "module") -> Problem:
         """What is learned: by a method of `METHODS`, with layers by `"module"` or `"tensor"`."""
         layers = self.layers

@@ -130,8 +130,10 @@ def _algorithm_1(
     """A step with a meta update, in the paper's order."""
     method, kind = problem.method, estimator.active
     n, m = check_batches(problem, inputs)
-    seen = _seen(problem, estimator, inputs, n, m)
-    theta, opt_state = _begin(problem, state, n)
+    devices = collectives.device_count(problem.axis)
+    sizes = n * devices, m * devices  # of the whole batches, as `Estimator.examples` is
+    seen = _seen(problem, estimator, inputs, *sizes)
+    theta, opt_state = _begin(problem, state, sizes[0])
 
     training = linearize_training(problem, theta, inputs, estimator, forward)
     virtual = _virtual_train(problem, estimator, theta, inputs, training, n)  # Eq. 3
@@ -149,7 +151,7 @@ def _algorithm_1(
         theta_norm=optax.tree.norm(gradient).astype(jnp.float32),
         open_layers=_open_layers(kind, draw, seen),
         updated=jnp.ones((), jnp.float32),
-        cost=_cost(problem, estimator, state, draw, seen, n, m),
+        cost=_cost(problem, estimator, state, draw, seen, *sizes),
         active=reports,
     )
     info = info._replace(
@@ -210,7 +212,7 @@ def _begin(problem: Problem, state: MetaState, n: int) -> tuple[PyTree, PyTree]:
     if not method.reset_each_batch:
         return state.theta, state.opt_state
     key = step_keys(state.key, state.step).theta
-    theta = method.init(key, n * collectives.device_count(problem.axis))
+    theta = method.init(key, n)
     return theta, method.meta_optimizer.init(theta)
 
 

@@ -19,10 +19,10 @@ from famus_jax.benchmark.run import run_benchmark
 from famus_jax.benchmark.text import table
 from famus_jax.benchmark.workload import make_workload
 from famus_jax.cli import main
-from famus_jax.core.estimator import all_layers, random_depth
-from famus_jax.gates import learned_gates
+from famus_jax.core.estimator import random_depth
 from famus_jax.core.programs import Program
 from famus_jax.forward import linen_forward
+from famus_jax.gates import learned_gates
 from famus_jax.layers.find import find_layers
 from famus_jax.models import build_model
 
@@ -79,7 +79,7 @@ def test_random_depth_is_weighted_by_hand():
     work = make_workload("mlp", 8, 4, image_size=8)
     estimator = random_depth(0.2, virtual_step="active")
     mix = mix_of(work.layers, estimator)
-    assert [(share, program.variant) for share, program in mix] == [
+    assert [(share, program.program) for share, program in mix] == [
         (0.2, Program(index=0)),
         (0.8, Program(index=1)),
     ]
@@ -98,25 +98,23 @@ def test_shares_of_all_rows_sum_to_one():
         assert sum(share for share, _ in row.mix) == pytest.approx(1), row.name
     names = [row.name for row in known]
     assert len(set(names)) == len(names)
-    assert {row.name for row in known if row.core} == {"plain", *estimators(work.layers)}
+    assert {row.name for row in known if row.core} == {"plain", *estimators(work.layers, work.n)}
     assert set(more_estimators(work.layers)) < set(names)
 
 
 def test_the_mix_of_learned_gates_is_not_known():
     work = make_workload("mlp", 8, 8, image_size=8)
     with pytest.raises(ValueError, match="only from a run"):
-        mix_of(work.layers, learned_gates("paper", lag=2))
-    with pytest.raises(ValueError, match="only from a run"):
-        mix_of(work.layers, all_layers(update_every=lambda step: 2))
+        mix_of(work.layers, learned_gates("paper", lag=2, target=2.0))
 
 
 def test_blocks_by_name():
     model, key = build_model("wrn_28_2", 10), jax.random.key(0)
     batch = {"image": jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)}
     variables = dict(jax.eval_shape(model.init, key, batch["image"]))
-    groups = find_layers(linen_forward(model), variables.pop("params"), variables, key, batch)
-    assert last_block(groups) == ("stage3_block3/conv1", "stage3_block3/conv2", "head")
-    stage = last_stage(groups)
+    layers = find_layers(linen_forward(model), variables.pop("params"), variables, key, batch)
+    assert last_block(layers) == ("stage3_block3/conv1", "stage3_block3/conv2", "head")
+    stage = last_stage(layers)
     assert len(stage) == 9  # four blocks of two, and the shortcut
     assert all(name.startswith("stage3_") for name in stage)
 

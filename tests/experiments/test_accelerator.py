@@ -1,15 +1,16 @@
 """Pieces of work: their commands parse, they stay within their time, and go on where they were."""
 
+import argparse
 import json
 import pathlib
 import sys
 
 import pytest
-from famus_jax.bench.accelerator import Places, fill, listing, main, run_pieces
-from famus_jax.bench.main import _parser
-from famus_jax.bench.pieces import PIECES, Piece
-from famus_jax.bench.rows import estimators
-from famus_jax.bench.variants import make_workload
+from experiments.accelerator import Places, fill, listing, main, run_pieces
+from experiments.accelerator_pieces import PIECES, Piece
+from famus_jax.benchmark.command import add_arguments
+from famus_jax.benchmark.rows import estimators
+from famus_jax.benchmark.workload import make_workload
 
 CONFIGS = pathlib.Path(__file__).parents[2]
 BENCH = ("benchmark", "--json={results}/b.json")
@@ -23,12 +24,14 @@ def places(tmp_path):
 
 def test_every_command_is_one_that_famus_takes():
     """Fails for a flag or a row that is not there: on the accelerator it would cost a start."""
-    rows = estimators(make_workload("cnn", 8, 8, image_size=8).groups)
+    rows = estimators(make_workload("cnn", 8, 8, image_size=8).layers, 8)
     for piece in PIECES.values():
         for command in (*piece.commands, *piece.smoke):
             if command[0] == "benchmark":
-                args = _parser().parse_args(command[1:])
-                assert set(args.variants.split(",")) <= rows.keys()
+                parser = argparse.ArgumentParser()
+                add_arguments(parser)
+                args = parser.parse_args(command[2:] if command[0] == "famus" else command[1:])
+                assert {name for name in args.rows.split(",") if name} <= rows.keys()
             else:
                 config = next(p for p in command if p.startswith("--config=")).split("=")[1]
                 assert (CONFIGS / config.split(":")[0]).exists()

@@ -6,8 +6,8 @@ import pathlib
 import runpy
 
 import pytest
-from famus_jax.bench.published import EXACT, GATES, TABLES
-from famus_jax.bench.report import main, read_results, report, setting_of, settings_of
+from experiments.published import EXACT, GATES, TABLES
+from experiments.report import main, read_results, report, setting_of, settings_of
 
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.config import parse_config

@@ -21,7 +21,7 @@ from famus_jax.gates import learned_gates
     ],
 )
 def test_host_and_switch_walk_the_same_way(estimator):
-    """Step by step the same branches. Fails if one of the two did cheaper steps than the other."""
+    """Step by step the same programs. Fails if one of the two did cheaper steps than the other."""
     work = make_workload("mlp", 8, 4, image_size=4)
     steps = {"host": by_host(work, estimator), "switch": by_switch(work, estimator)}
     host, switch = walk(steps, 3, 4).values()

@@ -1,7 +1,7 @@
-"""What compiled programs compute and send, as devices double. The table: `famus_jax.bench.traffic`."""
+"""What compiled programs compute and send, as devices double. The table: `experiments.traffic`."""
 
 import pytest
-from famus_jax.bench import traffic
+from experiments import traffic
 
 HEAD = traffic.WIDTH * traffic.CLASSES
 SECOND = traffic.WIDTH**2
