@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.accelerator_pieces import PIECES, Command, Piece
-
 from famus_jax.train.clock import Clock
 
 

@@ -25,7 +25,7 @@ def test_examples(name):
     assert result.failed == 0
 
 
-# Records and namespaces: their attributes are described, and the functions that make them have examples.
+# Records and namespaces: the functions that make them have the examples.
 RECORDS = {
     *("ActiveLayers", "Draw", "Estimator", "Inputs", "Layers", "MetaState", "Problem"),
     *("ReweightState", "Reweighter", "Seen", "StepInfo", "TrainState", "TrainStep", "__version__"),

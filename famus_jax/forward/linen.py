@@ -180,6 +180,13 @@ def linen_init(module: Any, rng: jax.Array, example_input: Any) -> tuple[Any, An
 
     Returns:
       `(params, model_state)`, `model_state` without the collection `"params"`.
+
+    Example:
+      >>> import flax.linen as nn
+      >>> import jax.numpy as jnp
+      >>> params, model_state = linen_init(nn.Dense(2), jax.random.key(0), jnp.ones((1, 3)))
+      >>> params["kernel"].shape, model_state
+      ((3, 2), {})
     """
     forward = module if isinstance(module, LinenForward) else LinenForward(module)
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)

@@ -29,6 +29,11 @@ class rematerialise:
     Args:
       forward: the forward pass.
       keep: names of JAX primitives; by default convolutions and matrix products.
+
+    Example:
+      >>> forward = rematerialise(lambda params, state, rng, batch: (batch @ params, state))
+      >>> forward(jnp.ones((2, 1)), (), None, jnp.ones((1, 2)))[0].tolist()
+      [[2.0]]
     """
 
     forward: Callable[..., tuple[PyTree, PyTree]]
@@ -56,6 +61,11 @@ class compute_in:
     Args:
       forward: the forward pass.
       dtype: the dtype of the computation, `bfloat16` by default.
+
+    Example:
+      >>> forward = compute_in(lambda params, state, rng, batch: (batch @ params, state))
+      >>> str(forward(jnp.ones((2, 1)), (), None, jnp.ones((1, 2)))[0].dtype)
+      'float32'
     """
 
     forward: Callable[..., tuple[PyTree, PyTree]]

@@ -1,6 +1,7 @@
 """What compiled programs compute and send, as devices double. The table: `experiments.traffic`."""
 
 import pytest
+
 from experiments import traffic
 
 HEAD = traffic.WIDTH * traffic.CLASSES
