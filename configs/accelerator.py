@@ -13,7 +13,7 @@ rows that its first cells need; L2R there takes MW-Net's 20,000 steps, not the p
 "smoke" (digits, no download) takes a handful of steps with a small MLP.
 
 CIFAR-10 must be prepared by tfds; --config.data.data_dir=... says where it lies. In pieces of a few
-minutes: --max_minutes=8, again and again; `python experiments/accelerator.py --list` has the commands.
+minutes: --max_minutes=8, again and again; `python -m experiments.accelerator --list` has the commands.
 
 Not yet run here, apart from "smoke".
 

@@ -1,9 +1,9 @@
 """Runs pieces of work on an accelerator, one after the other, within a given time.
 
-    python experiments/accelerator.py --list
-    python experiments/accelerator.py --piece=benchmark_wrn_28_10_bfloat16,strategies_wrn_28_10
-    python experiments/accelerator.py --piece=cifar10_60_wrn_28_2 --data_dir=DIR --max_minutes=9
-    python experiments/accelerator.py --piece=all --smoke
+    python -m experiments.accelerator --list
+    python -m experiments.accelerator --piece=benchmark_wrn_28_10_bfloat16,strategies_wrn_28_10
+    python -m experiments.accelerator --piece=cifar10_60_wrn_28_2 --data_dir=DIR --max_minutes=9
+    python -m experiments.accelerator --piece=all --smoke
 
 Call it again to go on: a benchmark whose result is there is not repeated, training resumes. Every
 command is a process of its own, so that each starts with an empty device; compiled programs are kept in
@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.accelerator_pieces import PIECES, Command, Piece
+from experiments.accelerator_pieces import PIECES, STUDIES, Command, Piece
 from famus_jax.train.clock import Clock
 
 
@@ -80,8 +80,22 @@ def listing(pieces, smoke: bool = False) -> str:
     for piece in pieces:
         lines.append(f"{piece.name}  (about {piece.minutes} min, a guess): {piece.answers}")
         for command in piece.smoke if smoke else piece.commands:
-            lines.append("    famus " + " ".join(command))
+            lines.append("    " + said(command))
     return "\n".join(lines)
+
+
+def said(command: Command) -> str:
+    """As one types it."""
+    return " ".join(
+        ("python -m", *_module(command)) if command[0] in STUDIES else ("famus", *command)
+    )
+
+
+def _module(command: Command) -> Command:
+    """The module that runs it, and its arguments."""
+    if command[0] in STUDIES:
+        return (f"experiments.{command[0]}", *command[1:])
+    return ("famus_jax.cli", *command)
 
 
 def run_pieces(
@@ -120,9 +134,9 @@ def run_pieces(
             if filled[0] == "train" and max_minutes is not None:
                 left = max(0.001, max_minutes - (now() - begun) / 60)
                 filled = (*filled, f"--max_minutes={left:.3f}")
-            print(f"{piece.name}: famus {' '.join(filled)}", flush=True)
+            print(f"{piece.name}: {said(filled)}", flush=True)
             start = now()
-            status = run([sys.executable, "-m", "famus_jax.cli", *filled])
+            status = run([sys.executable, "-m", *_module(filled)])
             _write_down(places, piece.name, filled, status, now() - start)
             worst = worst or status
             if status == 0 and filled[0] == "train":

@@ -1,6 +1,6 @@
 """Images per second of the input paths, against plain numpy and tf.data doing the same work.
 
-    python experiments/throughput.py --images=50000 --size=32 --batch=128 [--json=PATH]
+    python -m experiments.throughput --images=50000 --size=32 --batch=128 [--json=PATH]
 
 The work: draw a batch of a shuffled set, reflect-pad 4 and crop, flip, normalize, float32 on the
 device. Times are medians over batches of interleaved rounds, after a warm-up round; every batch is

@@ -97,11 +97,11 @@ def batches() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 def compiled(name: str, way: str, devices: int, *, fsdp: bool = False) -> Any:
     """A step of the table as a compiled program."""
     estimator, mesh = ESTIMATORS[name], parallel.data_mesh(jax.devices()[:devices])
-    objective: Method = mwnet(hidden=8) if estimator else cross_entropy()
+    method: Method = mwnet(hidden=8) if estimator else cross_entropy()
     params, (batch, meta_batch) = parameters(), batches()
 
     def make(compile_with: Any) -> Any:
-        learned = problem(forward, objective, axis=None if way == "jit" else parallel.AXIS)
+        learned = problem(forward, method, axis=None if way == "jit" else parallel.AXIS)
         return train_step(
             learned,
             optax.sgd(0.1, momentum=0.9),
@@ -117,8 +117,8 @@ def compiled(name: str, way: str, devices: int, *, fsdp: bool = False) -> Any:
         shardings = parallel.replicated(state, mesh)
     step = make(parallel.global_view(mesh) if way == "jit" else parallel.shard_mapped(mesh))
     spread = parallel.shard_batch((batch, meta_batch), mesh)
-    variant = Program(index=0) if name.startswith("learned gates") else None
-    return step.lower(parallel.place(state, shardings), *spread, program=variant).compile()
+    program = Program(index=0) if name.startswith("learned gates") else None
+    return step.lower(parallel.place(state, shardings), *spread, program=program).compile()
 
 
 def row(name: str, way: str, counts: tuple[int, ...] = (1, 2, 4, 8)) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class AtStart:
             )
             for name, value in zip(KEYS, values):
                 totals[name] += share * float(value)
-        return totals
+        return totals  # type: ignore[return-value]
 
     def _draws_of(self, row: Row, estimator: Estimator) -> Iterator[tuple[float, Draw | None]]:
         """Draws of the layers, and what share they count for."""

@@ -173,7 +173,8 @@ def plain_phases(work: Workload) -> dict[str, Callable[..., PyTree]]:
         return losses.mean(), new_state
 
     def forward(state, batch):
-        return loss(*state[:2], batch)
+        params, model_state, _ = state
+        return loss(params, model_state, batch)
 
     def backward(state, batch):
         return jax.value_and_grad(loss, has_aux=True)(*state[:2], batch)

@@ -1,17 +1,12 @@
 """The input benchmark measures what it says: equal work, every path, a JSON file."""
 
 import json
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-throughput = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[2] / "experiments" / "throughput.py"))
-)
+from experiments import throughput
 
 
 def test_plain_numpy_does_the_same_work():
