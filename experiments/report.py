@@ -91,7 +91,7 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def _in_todays_words(config: dict[str, Any]) -> bool:
-    """Files from before 0.1.0 lack sections, or call estimators and fields by other names."""
+    """Older files lack sections, or call estimators and fields by other names: they are in no table."""
     return set(SECTIONS) <= config.keys() and "normalize" in config["meta"]
 
 

@@ -24,9 +24,6 @@ def places(tmp_path):
     return Places(tmp_path / "out", tmp_path / "results", "somewhere")
 
 
-@pytest.mark.skip(
-    reason="the pieces' commands still have flags of before the studies left `famus benchmark`"
-)
 def study_arguments(parser):
     add_workload(parser)
     for name in ("rounds", "block"):

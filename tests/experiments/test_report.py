@@ -12,10 +12,6 @@ from experiments.report import main, read_results, report, setting_of, settings_
 from famus_jax.train.config import parse_config
 from famus_jax.train.estimator_spec import build_estimator
 
-pytestmark = pytest.mark.skip(
-    reason="experiments/report.py does not yet translate records of before the new names"
-)
-
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
 MADE = {"commit": "0123456789abcdef", "device": "1 x Made-up", "versions": {"jax": "9.9"}}
