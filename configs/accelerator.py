@@ -5,9 +5,9 @@
     famus train --config=configs/accelerator.py:smoke --workdir=runs/accelerator/smoke
 
 "wrn_28_2" (WideResNet-28-2, batches of 128) and "preact_resnet_18" (batches of 64): 5,000 steps for
-every row, meta batches of a quarter. They ask whether the learned gate beats the top groups, random
-depths and the head at equal cost (1.4 plain steps for top groups and `budget`, by analysis), and what
-active-only, coasting, one-pass and every-4 lose. "wrn_28_10_60", "_40" and "_20" are the paper's Table
+every row, meta batches of a quarter. They ask whether the learned gate beats the last layers, random
+depths and the head at equal cost (1.4 plain steps for last layers and `budget`, by analysis), and what
+active-step, actual-step and every-4 lose. "wrn_28_10_60", "_40" and "_20" are the paper's Table
 1 setting as configs/table1.py has it (20,000 steps, batches of 100, meta batches of 100), with the few
 rows that its first cells need; L2R there takes MW-Net's 20,000 steps, not the paper's 60,000.
 "smoke" (digits, no download) takes a handful of steps with a small MLP.
@@ -31,31 +31,30 @@ from famus_jax.train.config import default_config
 
 TABLE1 = Path(__file__).with_name("table1.py")
 BASELINES = ("ce", "ce_early_stop", "trusted_only", "noisy_plus_trusted", "finetune", "clean")
-ONLY = {"lookahead": "active_only"}
-EXACT, HEAD = {"kind": "exact"}, {"kind": "top_k", "k": 1}
+ONLY = {"virtual_step": "active"}
+EXACT, HEAD = {"kind": "all_layers"}, {"kind": "last_layers", "k": 1}
 DEPTH = {"kind": "random_depth", "probabilities": 0.2, **ONLY}
 PAPER = {"kind": "learned_gates", "preset": "paper", "lag": 2}
 BUDGET = {"kind": "learned_gates", "preset": "budget", "target": 1.4, "lag": 2, **ONLY}
-NETWORKS = {"wrn_28_2": (128, 6), "preact_resnet_18": (64, 4)}  # batch; top groups for 1.4 steps
+NETWORKS = {"wrn_28_2": (128, 6), "preact_resnet_18": (64, 4)}  # batch; last layers for 1.4 steps
 VARIANTS = (*NETWORKS, "wrn_28_10_60", "wrn_28_10_40", "wrn_28_10_20", "smoke")
 
 
-def estimators(top: int) -> tuple[dict[str, Any], ...]:
-    """MW-Net's rows; `top` groups are the fixed set that costs what gates with a budget do."""
+def estimators(top: int, batch: int) -> tuple[dict[str, Any], ...]:
+    """MW-Net's rows; `top` layers are the fixed set that costs what gates with a budget do."""
     return (
         EXACT,
-        {**EXACT, "part": 0.125},
-        {**EXACT, "every": 4},
-        {**EXACT, "lookahead": "one_pass"},
+        {**EXACT, "examples": batch // 8},
+        {**EXACT, "update_every": 4},
+        {**EXACT, "virtual_step": "actual"},
         DEPTH,
-        {**DEPTH, "part": 0.25},
-        {"kind": "top_k", "k": top, **ONLY},
-        {"kind": "random_groups", "s": 4},
+        {**DEPTH, "examples": batch // 4},
+        {"kind": "last_layers", "k": top, **ONLY},
+        {"kind": "random_layers", "s": 4},
         HEAD,
         {**HEAD, **ONLY},
-        {**HEAD, **ONLY, "closed": "coast"},
-        {**HEAD, "lookahead": "one_pass"},
-        {**HEAD, **ONLY, "every": 4},
+        {**HEAD, "virtual_step": "actual"},
+        {**HEAD, **ONLY, "update_every": 4},
         PAPER,
         {**PAPER, **ONLY},
         BUDGET,
@@ -78,7 +77,7 @@ def get_config(variant: str = "wrn_28_2") -> ConfigDict:
                 "noise_rate": 0.6,
                 "trusted_per_class": 100,
                 "validation_per_class": 100,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": variant, "overrides": {}},
             "schedule": {
@@ -97,7 +96,7 @@ def get_config(variant: str = "wrn_28_2") -> ConfigDict:
             "meta": {"optimizer": "adam", "learning_rate": 1e-3},
             "runs": (
                 *({"method": name} for name in BASELINES),
-                *({"method": "mwnet", "estimator": dict(e)} for e in estimators(top)),
+                *({"method": "mwnet", "estimator": dict(e)} for e in estimators(top, batch)),
                 *({"method": "l2r", "estimator": dict(e)} for e in (EXACT, HEAD)),
             ),
             "seeds": (0, 1, 2),
@@ -115,7 +114,7 @@ def _table1(noise: str) -> ConfigDict:
         {"method": "ce"},
         *(
             {"method": "mwnet", "estimator": dict(e)}
-            for e in (EXACT, PAPER, HEAD, {**HEAD, **ONLY}, {**EXACT, "part": 0.125})
+            for e in (EXACT, PAPER, HEAD, {**HEAD, **ONLY}, {**EXACT, "examples": 13})
         ),
         {"method": "l2r", "estimator": dict(PAPER)},
     )
@@ -144,9 +143,9 @@ def _shrink(config: Any) -> None:
     config.runs = (
         {"method": "ce"},
         {"method": "finetune"},
-        {"method": "mwnet", "estimator": {**EXACT, "part": 0.125}},
+        {"method": "mwnet", "estimator": {**EXACT, "examples": 8}},
         {"method": "mwnet", "estimator": {**HEAD, **ONLY}},
-        # K of three groups instead of twenty-nine; few programs to compile.
-        {"method": "mwnet", "estimator": {**PAPER, "target": 2, "max_variants": 2}},
+        # K of three layers instead of twenty-nine; few programs to compile.
+        {"method": "mwnet", "estimator": {**PAPER, "target": 2, "max_programs": 2}},
     )
     config.seeds = (0,)

@@ -1,18 +1,16 @@
 """How close cheaper meta gradients come to the exact one along real training runs.
 
-    python -m experiments.agreement --config=configs/agreement.py:digits --workdir=runs/agreement_digits
-
-and likewise with "cifar10", "gates" and "smoke", each in a folder of its own.
+    python -m experiments.agreement --config=configs/agreement.py:WHICH --workdir=runs/agreement_WHICH
 
 "digits" (the default): 1,797 handwritten digits that come with scikit-learn, 60 % symmetric noise, 50
-trusted images, a CNN of five layer groups; minutes on two cores. "cifar10": WideResNet-16-2 on 5,000
+trusted images, a CNN of five layers; minutes on two cores. "cifar10": WideResNet-16-2 on 5,000
 images of CIFAR-10 (prepared by tfds; --config.data.data_dir=... says where it lies); hours on a CPU,
 for an accelerator. "gates": what learned gates cost and do along runs of the three presets, a
 WideResNet-10-1 on the same images at 16 x 16 pixels; minutes. "smoke" is "digits" for seconds. All
 resume.
 
 The first run carries the comparison of `agreement.estimators`; every run with learned gates is compared
-at its own gates. The gates' penalties are the presets' own; K is 2 of 5 groups (cifar10: 4).
+at its own gates. The gates' penalties are the presets' own; K is 2 of 5 layers (cifar10: 4).
 """
 
 from typing import Any
@@ -22,31 +20,30 @@ from ml_collections import ConfigDict
 from famus_jax.train.config import default_config
 
 VARIANTS = ("digits", "cifar10", "gates", "smoke")
-ONLY = {"lookahead": "active_only"}
-EXACT, HEAD = {"kind": "exact"}, {"kind": "top_k", "k": 1}
+ONLY = {"virtual_step": "active"}
+EXACT, HEAD = {"kind": "all_layers"}, {"kind": "last_layers", "k": 1}
 DEPTH = {"kind": "random_depth", "probabilities": 0.2}
 ESTIMATORS = (
     EXACT,
     {"kind": "second_order"},
     {**EXACT, "route": "vjp"},
-    {**EXACT, "lookahead": "one_pass"},
-    {**EXACT, "virtual_step": "optimizer"},
-    {**EXACT, "part": 0.25},
-    {**EXACT, "part": 0.125},
+    {**EXACT, "virtual_step": "actual"},
+    {**EXACT, "through_optimizer": True},
+    {**EXACT, "examples": 16},
+    {**EXACT, "examples": 8},
     HEAD,
     {**HEAD, **ONLY},
-    {**HEAD, **ONLY, "closed": "coast"},
-    {"kind": "top_k", "k": 2},
-    {"kind": "top_k", "k": 2, **ONLY},
-    {"kind": "random_groups", "s": 2},
-    {"kind": "random_groups", "s": 2, "unbiased": True},
+    {"kind": "last_layers", "k": 2},
+    {"kind": "last_layers", "k": 2, **ONLY},
+    {"kind": "random_layers", "s": 2},
+    {"kind": "random_layers", "s": 2, "unbiased": True},
     DEPTH,
     {**DEPTH, **ONLY},
 )
 
 
 def get_config(variant: str = "digits") -> ConfigDict:
-    """The config: "digits", "cifar10" or "smoke"; its values can be changed on the command line."""
+    """The config of one of `VARIANTS`; its values can be changed on the command line."""
     if variant not in VARIANTS:
         raise ValueError(f"configs/agreement.py:{variant}: choose one of {', '.join(VARIANTS)}")
     config = default_config()
@@ -118,7 +115,7 @@ def _cifar10(config: Any) -> None:
             "validation_per_class": 20,
             "max_train": 5000,
             "max_test": 3000,
-            "augment": "pad_crop_flip",
+            "augment": "crop_flip",
         }
     )
     config.model.update({"name": "wrn_28_2", "overrides": {"depth": 16}})

@@ -33,7 +33,7 @@ from ml_collections import ConfigDict
 
 from famus_jax.train.config import default_config
 
-HEAD = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
+HEAD = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
 VARIANTS = ("40", "60", "smoke")
 
 
@@ -50,7 +50,7 @@ def get_config(variant: str = "40") -> ConfigDict:
                 "noise_rate": 0.6 if variant == "60" else 0.4,
                 "trusted_per_class": 100,
                 "validation_per_class": 100,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": "wrn_28_10", "overrides": {}},
             "schedule": {
@@ -68,7 +68,7 @@ def get_config(variant: str = "40") -> ConfigDict:
             "meta": {"hidden": 100, "learning_rate": 1e-3, "momentum": 0.9, "optimizer": "sgd"},
             "runs": (
                 {"method": "ce"},
-                {"method": "mwnet", "estimator": {"kind": "exact"}},
+                {"method": "mwnet", "estimator": {"kind": "all_layers"}},
                 {
                     "method": "mwnet",
                     "estimator": {"kind": "learned_gates", "preset": "paper", "lag": 2},
@@ -91,7 +91,7 @@ def _shrink(config: Any) -> None:
     )
     config.runs = (
         {"method": "ce"},
-        {"method": "mwnet", "estimator": {"kind": "exact"}},
+        {"method": "mwnet", "estimator": {"kind": "all_layers"}},
         {"method": "mwnet", "estimator": HEAD},
     )
     config.seeds = (0,)

@@ -28,24 +28,24 @@ from ml_collections import ConfigDict
 from famus_jax.train.config import default_config
 
 VARIANTS = ("digits", "digits_short", "cifar10", "cifar10_short", "cifar10_gates", "smoke")
-ONLY = {"lookahead": "active_only"}
-EXACT, HEAD = {"kind": "exact"}, {"kind": "top_k", "k": 1}
+ONLY = {"virtual_step": "active"}
+EXACT, HEAD = {"kind": "all_layers"}, {"kind": "last_layers", "k": 1}
 DEPTH = {"kind": "random_depth", "probabilities": 0.2, **ONLY}
 ESTIMATORS = (
     EXACT,
-    {**EXACT, "part": 0.125},
-    {**DEPTH, "part": 0.25},
-    {**HEAD, **ONLY, "correct_every": 8},
+    {**EXACT, "examples": 8},
+    {**DEPTH, "examples": 16},
+    {**HEAD, **ONLY, "control_variate_every": 8},
     DEPTH,
     {**HEAD, **ONLY},
-    {**EXACT, "part": 0.25},
-    {**EXACT, "part": 0.125, "every": 2},
-    {**EXACT, "every": 4},
+    {**EXACT, "examples": 16},
+    {**EXACT, "examples": 8, "update_every": 2},
+    {**EXACT, "update_every": 4},
     {"kind": "learned_gates", "preset": "budget", "target": 1.4, "lag": 2, **ONLY},
     {"kind": "learned_gates", "preset": "paper", "target": 2, "lag": 2},
     HEAD,
-    {**HEAD, "lookahead": "one_pass"},
-    {**EXACT, "lookahead": "one_pass"},
+    {**HEAD, "virtual_step": "actual"},
+    {**EXACT, "virtual_step": "actual"},
 )
 GATES = (
     {"kind": "learned_gates", "preset": "paper", "target": 2, "lag": 2},

@@ -19,7 +19,7 @@ and "tune_high" hold all methods' values:
 
 Fine-tuning: its learning rate; MW-Net: β, which the pseudo-clean MW-Net takes over; MLC: its step; meta
 label correction: its learning rate; MixMatch: λ_u, for the rows with and without weights. L2R has none.
-"FaMUS" is `learned_gates("paper")` with K = 2 of 4 groups.
+"FaMUS" is `learned_gates("paper")` with K = 2 of 4 layers.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ from ml_collections import ConfigDict
 from famus_jax.train.config import default_config
 
 VARIANTS = ("main", "mixmatch", "tune_low", "tune_mid", "tune_high", "smoke")
-EXACT, PART = {"kind": "exact"}, {"kind": "exact", "part": 0.125}
+EXACT, PART = {"kind": "all_layers"}, {"kind": "all_layers", "examples": 8}
 GATES = {"kind": "learned_gates", "preset": "paper", "target": 2, "lag": 2}
 BASELINES = ("ce", "ce_early_stop", "trusted_only", "noisy_plus_trusted", "finetune", "clean")
 RUNS = (

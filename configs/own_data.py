@@ -8,7 +8,7 @@
 
 "untrusted" is for when you trust none: two networks find labels that look right for each other. A run
 leaves weights.npz (ids, weights, and the probabilities that labels are right), and a ranked list of
-suspicious labels: suspects.csv, and suspects.png for the first of them.
+label issues: label_issues.csv, and label_issues.png for the first of them.
 
 The paths may also be tables (.csv, .parquet) of paths and labels, or .npz files. Without a "train"
 and a "test" folder in the source, a part of it is held out for testing (with its labels as they
@@ -25,7 +25,7 @@ def get_config(variant: str = "trusted") -> ConfigDict:
     """The config; every value can be changed on the command line."""
     if variant not in ("trusted", "untrusted"):
         raise ValueError(f"configs/own_data.py:{variant}: choose trusted or untrusted")
-    head = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
+    head = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
     config = default_config()
     config.update(
         {
@@ -36,7 +36,7 @@ def get_config(variant: str = "trusted") -> ConfigDict:
                 "validation_per_class": 5,
                 "image_size": 32,
                 "noise": "none",
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": "cnn", "overrides": {}},
             "schedule": {
@@ -58,7 +58,7 @@ def get_config(variant: str = "trusted") -> ConfigDict:
         }
     )
     if variant == "untrusted":
-        part = {"kind": "exact", "part": 0.125}
+        part = {"kind": "all_layers", "examples": 8}
         config.data.trusted_per_class = 0
         config.pseudo_clean.update({"warm_up_steps": 200, "ramp_steps": 300, "mixup": 1.0})
         config.pseudo_clean.lambda_u = 5.0
@@ -66,6 +66,6 @@ def get_config(variant: str = "trusted") -> ConfigDict:
             {"method": "ce"},
             {"method": "ce_early_stop"},
             {"method": "mwnet_pseudo_clean", "estimator": part},
-            {"method": "mixmatch_pseudo_clean", "estimator": part},
+            {"method": "mixmatch_pseudo_clean", "estimator": {**part, "examples": 32}},
         )
     return config

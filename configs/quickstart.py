@@ -12,7 +12,8 @@ from famus_jax.train.config import default_config
 
 def get_config() -> ConfigDict:
     """The config; every value can be changed on the command line: --config.schedule.steps=100."""
-    head = {"kind": "top_k", "k": 1}
+    head = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
+    gates = {"kind": "learned_gates", "preset": "paper", "target": 2, "lag": 2}  # FaMUS
     config = default_config()
     config.update(
         {
@@ -43,13 +44,13 @@ def get_config() -> ConfigDict:
             "runs": (
                 {"method": "ce"},
                 {"method": "ce_early_stop"},
-                {"method": "trusted_only"},
                 {"method": "noisy_plus_trusted"},
                 {"method": "finetune"},
-                {"method": "mwnet", "estimator": {"kind": "exact"}},
-                {"method": "mwnet", "estimator": {**head, "lookahead": "full"}},
-                {"method": "mwnet", "estimator": {**head, "lookahead": "active_only"}},
-                {"method": "l2r", "estimator": {**head, "lookahead": "full"}},
+                {"method": "mwnet", "estimator": {"kind": "all_layers"}},
+                {"method": "mwnet", "estimator": {"kind": "all_layers", "examples": 8}},
+                {"method": "mwnet", "estimator": gates},
+                {"method": "mwnet", "estimator": head},
+                {"method": "l2r", "estimator": head},
                 {"method": "clean"},
             ),
             "seeds": (0, 1, 2),

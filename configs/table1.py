@@ -45,9 +45,9 @@ VARIANTS = (
     "smoke",
 )
 ESTIMATORS = (
-    {"kind": "exact"},
+    {"kind": "all_layers"},
     {"kind": "learned_gates", "preset": "paper", "lag": 2},
-    {"kind": "top_k", "k": 1, "lookahead": "active_only"},
+    {"kind": "last_layers", "k": 1, "virtual_step": "active"},
 )
 BASELINES = ("ce", "ce_early_stop", "trusted_only", "noisy_plus_trusted", "finetune", "clean")
 
@@ -71,7 +71,7 @@ def get_config(variant: str = "cifar10_mwnet_40") -> ConfigDict:
                 "noise_rate": int(noise) / 100,
                 "trusted_per_class": 1000 // classes,
                 "validation_per_class": 1000 // classes,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {
                 "name": "wrn_28_10",
@@ -140,4 +140,4 @@ def _small(run: dict[str, Any]) -> dict[str, Any]:
     estimator = run.get("estimator", {})
     if estimator.get("kind") != "learned_gates":
         return run
-    return {**run, "estimator": {**estimator, "target": 2, "max_variants": 2}}
+    return {**run, "estimator": {**estimator, "target": 2, "max_programs": 2}}

@@ -37,9 +37,9 @@ from famus_jax.train.config import default_config
 
 VARIANTS = ("10", "20", "30", "40", "digits", "digits_carry", "smoke")
 ESTIMATORS = (
-    {"kind": "exact"},
+    {"kind": "all_layers"},
     {"kind": "learned_gates", "preset": "paper", "lag": 2},
-    {"kind": "top_k", "k": 1, "lookahead": "active_only"},
+    {"kind": "last_layers", "k": 1, "virtual_step": "active"},
 )
 BATCH = 64
 BASELINES = ("ce", "ce_early_stop", "trusted_only", "noisy_plus_trusted", "finetune", "clean")
@@ -152,4 +152,4 @@ def _small(run: dict[str, Any]) -> dict[str, Any]:
     estimator = run.get("estimator", {})
     if estimator.get("kind") != "learned_gates":
         return run
-    return {**run, "estimator": {**estimator, "target": 2, "max_variants": 2}}
+    return {**run, "estimator": {**estimator, "target": 2, "max_programs": 2}}

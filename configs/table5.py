@@ -39,7 +39,7 @@ from ml_collections import ConfigDict
 from famus_jax.train.config import default_config
 
 VARIANTS = ("cifar10_40", "cifar10_60", "cifar100_40", "cifar100_60", "smoke")
-EXACT = {"kind": "exact"}
+EXACT = {"kind": "all_layers"}
 GATES = {"kind": "learned_gates", "preset": "paper", "lag": 2}
 RUNS = (
     {"method": "ce"},
@@ -70,7 +70,7 @@ def get_config(variant: str = "cifar10_60") -> ConfigDict:
                 "noise_rate": int(noise) / 100,
                 "trusted_per_class": 0,
                 "validation_per_class": 1000 // classes,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": "preact_resnet_18", "overrides": {}},
             "schedule": {
@@ -123,7 +123,7 @@ def _shrink(config: Any) -> None:
         }
     )
     config.pseudo_clean.update({"warm_up_steps": 4, "split_every": 2, "ramp_steps": 2})
-    # K of three groups instead of eighteen; one estimator, since each is compiled.
+    # K of three layers instead of eighteen; one estimator, since each is compiled.
     gates = {**GATES, "target": 2}
     config.runs = (
         {"method": "ce"},

@@ -52,9 +52,9 @@ VARIANTS = (
     "smoke_ldam",
 )
 ESTIMATORS = (
-    {"kind": "exact"},
+    {"kind": "all_layers"},
     {"kind": "learned_gates", "preset": "paper", "lag": 2, "learning_rate": 0.01},
-    {"kind": "top_k", "k": 1, "lookahead": "active_only"},
+    {"kind": "last_layers", "k": 1, "virtual_step": "active"},
 )
 TRUSTED, BATCH, EPOCHS = 10, 100, 200
 
@@ -81,7 +81,7 @@ def get_config(variant: str = "cifar10_100") -> ConfigDict:
                 "imbalance_profile": "mwnet",
                 "trusted_per_class": TRUSTED,
                 "validation_per_class": held_out,
-                "augment": "pad_crop_flip",
+                "augment": "crop_flip",
             },
             "model": {"name": "resnet_32", "overrides": {"cosine_head": True} if ldam else {}},
             "schedule": {
@@ -147,4 +147,4 @@ def _small(run: dict[str, Any]) -> dict[str, Any]:
     estimator = run.get("estimator", {})
     if estimator.get("kind") != "learned_gates":
         return run
-    return {**run, "estimator": {**estimator, "target": 2, "max_variants": 2}}
+    return {**run, "estimator": {**estimator, "target": 2, "max_programs": 2}}

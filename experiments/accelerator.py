@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.accelerator_pieces import PIECES, Command, Piece
+from experiments.accelerator_pieces import PIECES, STUDIES, Command, Piece
 from famus_jax.train.clock import Clock
 
 
@@ -39,7 +39,7 @@ class Places(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """The command line; returns the exit status: 0 also when the time is up."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.accelerator",
+        prog="accelerator",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -80,8 +80,22 @@ def listing(pieces, smoke: bool = False) -> str:
     for piece in pieces:
         lines.append(f"{piece.name}  (about {piece.minutes} min, a guess): {piece.answers}")
         for command in piece.smoke if smoke else piece.commands:
-            lines.append(f"    {shown(command)}")
+            lines.append("    " + said(command))
     return "\n".join(lines)
+
+
+def said(command: Command) -> str:
+    """As one types it."""
+    return " ".join(
+        ("python -m", *_module(command)) if command[0] in STUDIES else ("famus", *command)
+    )
+
+
+def _module(command: Command) -> Command:
+    """The module that runs it, and its arguments."""
+    if command[0] in STUDIES:
+        return (f"experiments.{command[0]}", *command[1:])
+    return ("famus_jax.cli", *command)
 
 
 def run_pieces(
@@ -120,9 +134,9 @@ def run_pieces(
             if filled[0] == "train" and max_minutes is not None:
                 left = max(0.001, max_minutes - (now() - begun) / 60)
                 filled = (*filled, f"--max_minutes={left:.3f}")
-            print(f"{piece.name}: {shown(filled)}", flush=True)
+            print(f"{piece.name}: {said(filled)}", flush=True)
             start = now()
-            status = run(process(filled))
+            status = run([sys.executable, "-m", *_module(filled)])
             _write_down(places, piece.name, filled, status, now() - start)
             worst = worst or status
             if status == 0 and filled[0] == "train":
@@ -142,19 +156,6 @@ def _runner(places: Places, smoke: bool) -> Callable[[list[str]], int]:
     if not smoke:
         environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(places.out.absolute() / "compiled"))
     return lambda command: subprocess.run(command, env=environment).returncode
-
-
-def process(command: Command) -> list[str]:
-    """The words that start it: a command of `famus`, or a study of `experiments`."""
-    if command[0].startswith("experiments."):
-        return [sys.executable, "-m", *command]
-    return [sys.executable, "-m", "famus_jax.cli", *command]
-
-
-def shown(command: Command) -> str:
-    """For people."""
-    study = command[0].startswith("experiments.")
-    return " ".join(["python -m" if study else "famus", *command])
 
 
 def fill(command: Command, places: Places) -> Command:
@@ -182,7 +183,3 @@ def _write_down(places: Places, name: str, command: Command, status: int, second
     with (places.out / "pieces.jsonl").open("a") as file:
         record = {"piece": name, "command": command, "status": status, "seconds": round(seconds, 1)}
         file.write(json.dumps(record) + "\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

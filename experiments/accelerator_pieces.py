@@ -19,7 +19,7 @@ class Piece(NamedTuple):
       name: on the command line, and of its results.
       answers: the question that it answers.
       minutes: a guess for one GPU, of all its commands to their end.
-      commands: arguments of `famus`, or a study of `experiments` with its own, one after the other.
+      commands: one after the other; each a command of `famus` or one of `STUDIES`, and its arguments.
       smoke: the same at a size for one CPU core.
     """
 
@@ -30,6 +30,8 @@ class Piece(NamedTuple):
     smoke: tuple[Command, ...]
 
 
+STUDIES = ("strategies", "joint_pass")
+"""Commands that are modules of `experiments`."""
 FULL = (
     "second_order,exact,famus_last_block,famus_head,one_pass_last_block,one_pass_head,"
     "active_only_last_block,active_only_head"
@@ -42,14 +44,17 @@ WORKLOADS = {"wrn_28_10": 100, "preact_resnet_18": 64, "wrn_28_2": 128}
 PRECISIONS = ("float32", "tf32", "bfloat16")
 BFLOAT16 = ("--config.model.dtype=bfloat16",)
 """Training in it: nominally twice TF32's rate; parameters, gradients and θ stay float32."""
-_SMALL = ("--model=mlp", "--batch=16", "--meta_batch=4", "--image_size=8", "--rounds=2")
+_SMALL: Command = (
+    *("--model=mlp", "--batch=16", "--meta_batch=4"),
+    *("--image_size=8", "--rounds=2", "--block=2"),
+)
 
 
 def _benchmark(model: str, batch: int, precision: str) -> Piece:
     name = f"benchmark_{model}_{precision}"
     common = ("benchmark", f"--model={model}", f"--batch={batch}", f"--precision={precision}")
     common += ("--block=10",)
-    small = ("benchmark", *_SMALL, "--block=2", "--rows=famus_head,active_only_head")
+    small = ("benchmark", *_SMALL, "--rows=famus_head,active_only_head")
     if precision != "tf32":  # a CPU has no such units
         small += (f"--precision={precision}",)
     return Piece(
@@ -71,65 +76,43 @@ def _benchmark(model: str, batch: int, precision: str) -> Piece:
 
 def _strategies(model: str, batch: int) -> Piece:
     name = f"strategies_{model}"
-    common = ("experiments.strategies",)
     end = (f"--json={{results}}/{name}.json",)
     return Piece(
         name,
         f"{model}: which is faster, the host's dispatch or a lax.switch in the program",
         10,
-        (
-            (
-                *common,
-                f"--model={model}",
-                f"--batch={batch}",
-                "--precision=bfloat16",
-                "--block=10",
-                *end,
-            ),
-        ),
-        ((*common, *_SMALL, "--block=2", *end),),
+        (("strategies", *_sizes(model, batch), *end),),
+        (("strategies", *_SMALL, *end),),
     )
 
 
 def _joint_pass(model: str, batch: int) -> Piece:
     name = f"joint_pass_{model}"
-    common = ("experiments.joint_pass",)
     end = (f"--json={{results}}/{name}.json",)
-    sizes = (f"--batch={batch}", f"--meta_batch={batch // 4}", "--block=10")
     return Piece(
         name,
         f"{model}: does one pass of a frozen trunk with both batches beat two",
         3,
-        ((*common, f"--model={model}", "--precision=bfloat16", *sizes, *end),),
-        ((*common, *_SMALL, "--block=2", *end),),
+        (("joint_pass", *_sizes(model, batch), f"--meta_batch={batch // 4}", *end),),
+        (("joint_pass", *_SMALL, *end),),
     )
 
 
 def _trace(model: str, batch: int) -> Piece:
     name = f"trace_{model}"
-    common = (
-        "benchmark",
-        f"--trace={{out}}/{name}",
-        "--rows=exact,famus_last_block,active_only_head",
-    )
-    small = ("benchmark", f"--trace={{out}}/{name}", "--rows=active_only_head")
-    end = (f"--json={{results}}/{name}.json",)
+    end = (f"--trace={{out}}/{name}", f"--json={{results}}/{name}.json")
+    rows = "--rows=exact,famus_last_block,active_only_head"
     return Piece(
         name,
         f"{model}: a profile, to see what stands between the plain step and 40 % of the rate",
         6,
-        (
-            (
-                *common,
-                f"--model={model}",
-                f"--batch={batch}",
-                "--precision=bfloat16",
-                "--block=10",
-                *end,
-            ),
-        ),
-        ((*small, *_SMALL, *end),),
+        (("benchmark", *_sizes(model, batch), rows, *end),),
+        (("benchmark", *_SMALL, "--rows=active_only_head", *end),),
     )
+
+
+def _sizes(model: str, batch: int) -> Command:
+    return (f"--model={model}", f"--batch={batch}", "--precision=bfloat16", "--block=10")
 
 
 def _train(name: str, answers: str, minutes: int, config: str, *more: str) -> Piece:
@@ -148,7 +131,7 @@ def _train(name: str, answers: str, minutes: int, config: str, *more: str) -> Pi
 def _cells(noise: int, seed: int) -> Piece:
     return _train(
         f"wrn_28_10_{noise}_seed_{seed}",
-        f"Table 1 at {noise} %, seed {seed}: CE, MW-Net exact, + FaMUS, fixed top, active-only",
+        f"Table 1 at {noise} %, seed {seed}: CE, MW-Net on all layers, FaMUS, last layer, active step",
         150,
         f"configs/accelerator.py:wrn_28_10_{noise}",
         f"--config.seeds=({seed},)",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from famus_jax.benchmark.measure import Compiled
-from famus_jax.core.train_step import TrainStep
+from famus_jax.uses.train_step import TrainStep
 
 PyTree = Any
 
@@ -20,7 +20,7 @@ def dispatched(
     """For `interleaved_seconds`; every step's diagnostics, still on the device, go to `on_info`."""
 
     def run(state: PyTree, *batches: PyTree) -> tuple[PyTree]:
-        state, info, _ = step(state, *batches)
+        state, info = step(state, *batches)
         on_info(info)
         return (state,)
 

@@ -10,6 +10,7 @@ each, compare fairly.
 from __future__ import annotations
 
 import argparse
+import re
 import runpy
 import statistics
 import sys
@@ -22,11 +23,12 @@ import numpy as np
 
 from experiments.dispatched import dispatched
 from famus_jax.benchmark.measure import interleaved_seconds
+from famus_jax.files import read_json, write_figure, write_json
+from famus_jax.provenance import provenance
 from famus_jax.train.config import ExperimentConfig, parse_config
 from famus_jax.train.experiment import Experiment
-from famus_jax.train.files import read_json, write_figure, write_json
 from famus_jax.train.methods import METHODS
-from famus_jax.train.summary import grouped, provenance
+from famus_jax.train.results import grouped
 
 
 def main(argv: Sequence[str]) -> int:
@@ -76,7 +78,8 @@ def block_seconds(config: ExperimentConfig, rounds: int, block: int) -> dict[str
     """Seconds per step of every run of a config, on its network and random data of its shapes.
 
     A block of steps of each run in turn, `rounds` times after its programs are compiled. A block holds
-    every program of a step in its natural share: make it longer than `every` and `correct_every`.
+    every program of a step in its natural share: make it longer than `update_every` and
+    `control_variate_every`.
     """
     experiment = Experiment(config, Path())
     shape = experiment.sources.train.images.shape[1:]
@@ -93,12 +96,12 @@ def block_seconds(config: ExperimentConfig, rounds: int, block: int) -> dict[str
     for run in config.runs:
         if METHODS[run.method].needs or METHODS[run.method].batches != "noisy":
             continue
-        step = experiment.single.step(run, False, params, model_state, train)
+        step = experiment.one_network.step(run, False, params, model_state, train)
         state, known = step.init(jax.random.key(0), params, model_state, train, meta), -1
         while known != len(step.compiled):  # until no program is new
             known = len(step.compiled)
             for _ in range(3 * block):
-                state, *_ = step(state, train, meta)
+                state, _ = step(state, train, meta)
         steps[run.name] = dispatched(step, state, (train, meta))
     return interleaved_seconds(steps, rounds, block=block, shared=False, title="timing")
 
@@ -118,7 +121,9 @@ def join(
     for run in config.runs:
         if run.name not in seconds:
             continue
-        found = groups.get((run.method, run.estimator_label))
+        label = run.estimator_label
+        known = (label, _label_before(label, config.schedule.batch_size))
+        found = next((groups[run.method, k] for k in known if (run.method, k) in groups), None)
         if found is None:
             raise ValueError(f"the summary has no run {run.name!r}; it has {list(groups)}")
         last = 100 * np.array([row["acc_last"] for row in found])
@@ -127,7 +132,7 @@ def join(
             {
                 "method": run.method,
                 "estimator": run.estimator_label,
-                "learns": METHODS[run.method].meta,
+                "learns": METHODS[run.method].learns,
                 "accuracy": float(last.mean()),
                 "accuracy_sd": float(last.std(ddof=1)) if len(last) > 1 else 0.0,
                 "auroc": float(np.mean(auroc)) if auroc else None,
@@ -138,6 +143,26 @@ def join(
             }
         )
     return {"rows": rows, "source": config.data.source, "model": config.model.name}
+
+
+# What labels said before they took the names of functions and fields: recorded summaries still do.
+_BEFORE = (
+    (r"^all_layers", "exact"),
+    (r"^last_layers_(\d+)", r"famus_top\1"),
+    (r"^random_layers_(\d+)", r"famus_random\1"),
+    (r"^gates_([a-z]+)(_[a-z_]+=[^_]+)*", r"famus_\1"),
+    (r"_active_step", "_active_only"),
+    (r"_actual_step", "_one_pass"),
+    (r"_through_optimizer", "_optimizer"),
+    (r"_variate(\d+)", r"_corrected\1"),
+)
+
+
+def _label_before(label: str, batch_size: int) -> str:
+    """An estimator's label as summaries of before have it."""
+    for now, before in _BEFORE:
+        label = re.sub(now, before, label)
+    return re.sub(r"_examples(\d+)", lambda found: f"_part{int(found[1]) / batch_size}", label)
 
 
 def table(result: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """How well does bfloat16 keep the meta gradient?  python -m experiments.mixed_precision --json PATH
 
-For networks at their initialisation, by the exact meta gradient of one batch: ∂L_val/∂V ∈ Rⁿ, the
+For networks at their initialization, by the exact meta gradient of one batch: ∂L_val/∂V ∈ Rⁿ, the
 derivative with respect to the examples' weights (equal ones), in bfloat16 compute against float32, both
 with float32 parameters (`compute_in`). Cosine after the mean is taken off (sum-normalised weights don't
 feel it), and the share of examples on which the signs agree.
@@ -17,21 +17,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.agreement.gradients import weight_gradient
-from famus_jax.adapters import linen_forward, linen_init
-from famus_jax.core.estimators import exact
-from famus_jax.core.forwards import compute_in
-from famus_jax.core.groups import LayerGroups
-from famus_jax.core.losses import mean_of, softmax_cross_entropy
-from famus_jax.core.problem import Point, Problem
-from famus_jax.core.tracing import layer_groups
+from famus_jax.core.meta_gradient import fused_meta_gradient
+from famus_jax.core.method import Method
+from famus_jax.core.problem import Inputs, Problem, problem
+from famus_jax.forward import linen_forward, linen_init
+from famus_jax.forward.wrappers import compute_in
+from famus_jax.losses import softmax_cross_entropy
 from famus_jax.models import build_model
-from famus_jax.objectives import mwnet
-from famus_jax.train.files import write_json
-from famus_jax.train.summary import provenance
 
 PyTree = Any
 MODELS = ("mlp", "cnn", "resnet_32", "wrn_28_2")
+
+
+def weights_of_examples() -> Method:
+    """θ = V ∈ Rⁿ itself, equal at the start: its meta gradient is ∂L_val/∂V."""
+    import optax
+
+    def loss(theta: jax.Array, outputs: PyTree, batch: PyTree) -> tuple[jax.Array, jax.Array]:
+        losses = softmax_cross_entropy(outputs, batch)
+        return jnp.vdot(theta.astype(losses.dtype), losses), theta
+
+    def init(key: jax.Array, n: int) -> jax.Array:
+        del key
+        return jnp.full(n, 1 / n, jnp.float32)
+
+    return Method("weights", init, loss, optax.sgd(1.0), softmax_cross_entropy)
 
 
 def examples(seed: int, n: int, classes: int, size: int) -> dict[str, jax.Array]:
@@ -45,15 +55,16 @@ def examples(seed: int, n: int, classes: int, size: int) -> dict[str, jax.Array]
 
 
 def measure(model: str, seed: int, n: int = 64, m: int = 32, size: int = 16) -> dict[str, Any]:
-    """One network at one initialisation: cosine and agreeing signs of bfloat16 and float32."""
+    """One network at one initialization: cosine and agreeing signs of bfloat16 and float32."""
     network = build_model(model, num_classes=10)
     batch, meta_batch = examples(2 * seed + 1, n, 10, size), examples(2 * seed + 2, m, 10, size)
     params, state = linen_init(network, jax.random.key(seed), batch["image"][:1])
     forward = linen_forward(network)
-    groups = layer_groups(forward, params, state, jax.random.key(0), batch)
+    learned = problem(forward, weights_of_examples())
+    learned = learned.on(params, state, jax.random.key(0), batch)
     found = {}
     for name, run in (("float32", forward), ("bfloat16", compute_in(forward, jnp.bfloat16))):
-        found[name] = _gradient(run, groups, params, state, batch, meta_batch)
+        found[name] = _gradient(learned._replace(forward=run), params, state, batch, meta_batch)
     a, b = (x - x.mean() for x in found.values())
     cosine = float((a @ b) / np.sqrt((a @ a) * (b @ b)))
     return {
@@ -65,22 +76,13 @@ def measure(model: str, seed: int, n: int = 64, m: int = 32, size: int = 16) -> 
 
 
 def _gradient(
-    forward: Any, groups: LayerGroups, params: PyTree, state: PyTree, batch: PyTree, meta: PyTree
+    learned: Problem, params: PyTree, state: PyTree, batch: PyTree, meta_batch: PyTree
 ) -> np.ndarray:
-    method, key = mwnet(), jax.random.key(0)  # of it the loss of an example alone is used
-    problem = Problem(forward, method, mean_of(softmax_cross_entropy), groups)
+    key, n = jax.random.key(0), len(batch["label"])
 
     def gradient(params: PyTree) -> jax.Array:
-        point = Point(
-            params=params,
-            model_state=state,
-            rng=key,
-            batch=batch,
-            meta_batch=meta,
-            alpha=jnp.float32(0.1),
-        )
-        n = len(batch["label"])
-        return weight_gradient(problem, exact(), point, jnp.full(n, 1 / n, jnp.float32), key)
+        inputs = Inputs(params, state, key, batch, meta_batch, jnp.float32(0.1))
+        return fused_meta_gradient(learned, learned.method.init(key, n), inputs)
 
     return np.asarray(jax.jit(gradient)(params), np.float64)
 
@@ -105,7 +107,16 @@ def main(argv: list[str] | None = None) -> int:
         spread = cosines.std(ddof=1) if len(cosines) > 1 else 0.0
         print(f"| {model} | {cosines.mean():.5f} ± {spread:.5f} | {signs:.1%} |", flush=True)
     if arguments.json:
-        write_json(arguments.json, {"rows": rows, "provenance": provenance(command)})
+        from famus_jax.files import write_json
+        from famus_jax.provenance import provenance
+
+        write_json(
+            arguments.json,
+            {
+                "rows": rows,
+                "provenance": provenance(command),
+            },
+        )
     return 0
 
 

@@ -12,15 +12,8 @@ import jax
 from famus_jax.benchmark.command import add_workload
 from famus_jax.benchmark.precision import precision_of
 from famus_jax.benchmark.workload import Workload, make_workload
-from famus_jax.train.files import write_json
-from famus_jax.train.summary import provenance
-
-
-def add_timed(parser: argparse.ArgumentParser) -> None:
-    """The flags of a study that times steps."""
-    add_workload(parser)
-    parser.add_argument("--rounds", type=int, default=10, help="timed blocks per program")
-    parser.add_argument("--block", type=int, default=1, help="steps in a block")
+from famus_jax.files import write_json
+from famus_jax.provenance import provenance
 
 
 def study(
@@ -51,7 +44,10 @@ def study(
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    (add_timed if timed else add_workload)(parser)
+    add_workload(parser)
+    if timed:
+        parser.add_argument("--rounds", type=int, default=10, help="timed blocks per program")
+        parser.add_argument("--block", type=int, default=1, help="steps in a block")
     add_arguments(parser)
     args = parser.parse_args(list(argv))
     n, m = args.batch, args.batch if args.meta_batch is None else args.meta_batch
@@ -78,7 +74,7 @@ def study(
         "image_size": args.image_size,
         "precision": args.precision,
         **({"rounds": args.rounds, "block": args.block} if timed else {}),
-        "groups": list(work.groups.names),
+        "layers": list(work.layers.names),
         "provenance": made,
     }
     print(table(rows))

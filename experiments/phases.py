@@ -31,22 +31,20 @@ from famus_jax.benchmark.workload import (
     optimizer,
     plain_phases,
 )
-from famus_jax.core.estimators import (
-    Drawn,
+from famus_jax.core.estimator import (
     Estimator,
-    chosen,
-    exact,
-    learned_gates,
+    all_layers,
+    last_layers,
+    named_layers,
     second_order,
-    top_k,
 )
-from famus_jax.core.gates import LearnedGates
-from famus_jax.core.look_ahead import look_ahead
-from famus_jax.core.meta_gradient import judge, linearize_training, training_cotangent
-from famus_jax.core.meta_state import init_meta
-from famus_jax.core.meta_update import meta_update
-from famus_jax.core.problem import Point
-from famus_jax.core.variants import Variant, cuts_of
+from famus_jax.core.meta_gradient import linearize_training, meta_loss_gradient, training_cotangent
+from famus_jax.core.problem import Inputs
+from famus_jax.core.programs import Program
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
+from famus_jax.core.virtual_step import virtual_step
+from famus_jax.gates import learned_gates
 
 PyTree = Any
 
@@ -75,33 +73,41 @@ def main(argv: Sequence[str]) -> int:
 
 def steps_in_phases(work: Workload) -> dict[str, Estimator | None]:
     """The bars, by name; None is the plain step. Gates: the preset `paper`'s most expensive program."""
-    gates = learned_gates("paper", lag=2, target=float(min(4, len(work.groups))))
+    gates = learned_gates("paper", lag=2, target=float(min(4, len(work.layers))))
     return {
         "plain": None,
         "second order": second_order(),
-        "exact": exact(),
+        "all layers": all_layers(),
         "learned gates, most expensive": gates,
-        "FaMUS, last block": chosen(last_block(work.groups)),
-        "FaMUS, head": top_k(1),
-        "active-only, head": top_k(1, lookahead="active_only"),
+        "last block": named_layers(*last_block(work.layers)),
+        "last layer": last_layers(1),
+        "last layer, active virtual step": last_layers(1, virtual_step="active"),
     }
 
 
 def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[..., PyTree]]:
     """The step up to and with every phase, in order: `(meta state, opt_state, arrays) -> results`.
 
-    `arrays` are the first five fields of `Point`. The last phase's is the whole step; the first four
+    `arrays` are the first five fields of `Inputs`. The last phase's is the whole step; the first four
     are put together here from the step's own pieces, the others are the step with fewer results.
     """
     tx = optimizer()
-    problem = work.problem()
+    problem, layers = work.problem(), work.layers
 
-    def point_of(opt_state: PyTree, arrays: Any) -> Point:
-        def descend(gradient):
+    def inputs_of(opt_state: PyTree, arrays: Any) -> Inputs:
+        def optimizer_update(gradient):
             return tx.update(gradient, opt_state, arrays[0])[0]
 
         params, model_state, key, batch, meta_batch = arrays
-        return Point(params, model_state, key, batch, meta_batch, LEARNING_RATE, descend)
+        return Inputs(
+            params=params,
+            model_state=model_state,
+            rng=key,
+            batch=batch,
+            meta_batch=meta_batch,
+            step_size=LEARNING_RATE,
+            optimizer_update=optimizer_update,
+        )
 
     def descended(opt_state, params, gradient):
         updates, opt_state = tx.update(gradient, opt_state, params)
@@ -116,31 +122,28 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
 
         return {name: of(plain[phase]) for name, phase in names.items()}
 
-    drawn = isinstance(estimator.active, Drawn)
-    cut = cuts_of(problem, estimator)[0]
-    groups = problem.groups
-    active = groups.all[cut:] if drawn else estimator.active.groups(groups)  # type: ignore[union-attr]
-    variant = Variant(branch=0)
+    active, program = estimator.active.programs(layers)[0], Program(index=0)
 
     def pieces(state, opt_state, arrays, last: str) -> PyTree:
-        point = point_of(opt_state, arrays)
-        lin = linearize_training(problem, state.theta, point, estimator)
+        inputs = inputs_of(opt_state, arrays)
+        lin = linearize_training(problem, state.theta, inputs, estimator)
         cotangent, (loss, weights) = training_cotangent(problem, state.theta, lin)
         found: list[Any] = [loss, weights, lin.model_state, lin.outputs]
         if last == "forward":
             return found
-        if estimator.lookahead == "active_only":
-            gradient = lin.pull_part(cotangent, active)
+        if estimator.virtual_step == "active":
+            gradient = lin.vjp_part(cotangent, active)
         else:
-            gradient = lin.pull(cotangent)
+            gradient = lin.vjp(cotangent)
         if last == "virtual backward":
             return [*found, gradient]
-        ahead = look_ahead(problem, point, estimator, gradient, active)
-        value, v = judge(problem, point, ahead, active)
+        ahead = virtual_step(layers, inputs, estimator, gradient, active)
+        value, v = meta_loss_gradient(problem, state.theta, inputs, ahead, active)
         return [*found, value] if last == "meta forward" else [*found, value, v]
 
     def update(state, opt_state, arrays):
-        return meta_update(problem, estimator, state, point_of(opt_state, arrays), variant=variant)
+        inputs = inputs_of(opt_state, arrays)
+        return meta_update(problem, estimator, state, inputs, program=program)
 
     def up_to_theta(state, opt_state, arrays):
         new = update(state, opt_state, arrays)
@@ -161,7 +164,7 @@ def prefixes(work: Workload, estimator: Estimator | None) -> dict[str, Callable[
         name: lambda *args, name=name: pieces(*args, last=name) for name in first
     }
     found["J v and θ"] = up_to_theta
-    if isinstance(estimator.active, LearnedGates):
+    if estimator.active.reads_slopes:
         found["samplers"] = up_to_samplers
     found["actual backward"] = update
     found["optimizer"] = whole
@@ -173,7 +176,7 @@ def compile_prefixes(work: Workload, estimator: Estimator | None) -> dict[str, C
     key = jax.random.key(0)
     meta: PyTree = ()
     if estimator is not None:
-        meta = init_meta(work.problem(), estimator, key, work.params, work.n, work.m)
+        meta = init_state(work.problem(), estimator, key, work.params, work.n, work.m)
     opt_state = optimizer().init(work.params)
     arrays = (work.params, work.model_state, key, work.batch, work.meta_batch)
     compiled = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from famus_jax.train.files import write_figure
+from famus_jax.files import write_figure
 
 PHASES = (
     "forward",
@@ -25,13 +25,13 @@ def draw_phases(path: Path, result: dict[str, Any]) -> None:
     """Writes the result of `experiments.phases` as a picture; raises `OSError`."""
     steps = result["phases"]
     figure, axes = _figure(1, 2, width=11, height=0.9 + 0.42 * len(steps))
-    colours = {name: f"C{i}" for i, name in enumerate(PHASES)}
+    colors = {name: f"C{i}" for i, name in enumerate(PHASES)}
     for axis, key, what in zip(axes, ("flops_ratio", "time_ratio"), ("FLOPs", "time")):
         for row, step in enumerate(steps):
             left = 0.0
             for bar in step["phases"]:
                 length = max(bar[key], 0.0)
-                axis.barh(row, length, left=left, color=colours[bar["phase"]], height=0.7)
+                axis.barh(row, length, left=left, color=colors[bar["phase"]], height=0.7)
                 left += length
             axis.text(left, row, f" {step[key]:.2f}", va="center", fontsize=8)
         axis.set_xlim(0, 1.15 * max(step[key] for step in steps))
@@ -42,7 +42,7 @@ def draw_phases(path: Path, result: dict[str, Any]) -> None:
     used = {bar["phase"] for step in steps for bar in step["phases"]}
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=colours[name], label=name) for name in PHASES if name in used]
+    handles = [Patch(color=colors[name], label=name) for name in PHASES if name in used]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     made = result["provenance"]
     figure.suptitle(
@@ -69,7 +69,7 @@ def draw_scaling(path: Path, result: dict[str, Any]) -> None:
     for axis in axes[len(axes_found) :]:
         axis.axis("off")
     figure.supylabel("FLOPs of a step, in plain steps", fontsize=9)
-    figure.suptitle("dots: XLA's count; lines: famus_jax.core.costs.step_cost", fontsize=9)
+    figure.suptitle("dots: XLA's count; lines: famus_jax.core.cost.step_cost", fontsize=9)
     write_figure(path, figure)
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.published import TABLES, Row, Table
-from famus_jax.train.build import build_estimator
+from famus_jax.files import read_json, write_atomically
 from famus_jax.train.config import parse_config
-from famus_jax.train.files import read_json, write_atomically
+from famus_jax.train.estimator_spec import build_estimator
 
 SECTIONS = (
     "data",
@@ -55,9 +55,7 @@ class Result(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--configs", type=Path, default=Path("configs"))
@@ -74,22 +72,27 @@ def main(argv: Sequence[str]) -> int:
 
 
 def read_results(folder: Path) -> list[Result]:
-    """Every run in the folder's summaries; not other files (benchmarks, agreement)."""
+    """Every run in the folder's summaries; files of other kinds (benchmarks) are left out."""
     found = []
     for path in sorted(folder.glob("*.json")):
         summary = read_json(path)
         if not {"rows", "config", "provenance"} <= summary.keys():
             continue
-        config = summary["config"]
-        setting = setting_of(config) if set(SECTIONS) <= config.keys() else None
-        runs = config.get("runs", ())
-        estimators = {(r["method"], _label(r["estimator"])): r["estimator"] for r in runs}
+        config, setting, estimators = summary["config"], None, {}
+        if _in_todays_words(config):
+            setting, runs = setting_of(config), config["runs"]
+            estimators = {(r["method"], _label(r["estimator"])): r["estimator"] for r in runs}
         for row in summary["rows"]:
             if "acc_best" not in row:
                 continue
             estimator = estimators.get((row["method"], row["estimator"]))
             found.append(Result(path.name, row, estimator, setting, summary["provenance"]))
     return found
+
+
+def _in_todays_words(config: dict[str, Any]) -> bool:
+    """Older files lack sections, or call estimators and fields by other names: they are in no table."""
+    return set(SECTIONS) <= config.keys() and "normalize" in config["meta"]
 
 
 def settings_of(configs: Path) -> Callable[[str], str]:
@@ -240,7 +243,3 @@ def _label(estimator: dict[str, Any]) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,10 +1,10 @@
-"""How the cost of a step grows: with depth, width, batch, meta batch, layer groups, active groups.
+"""How the cost of a step grows: with depth, width, batch, meta batch, layers, active layers.
 
     python -m experiments.scaling --json=PATH --picture=PATH
 
 Small networks by default, so that compiling is most of the work. Measured: XLA's FLOPs of the step over
-those of the plain step of the same size, and compile seconds. Predicted: `core.costs.step_cost`, from
-the layer groups alone. Per axis a line is fitted to both; L = layer groups, n, m = batch sizes.
+those of the plain step of the same size, and compile seconds. Predicted: `core.cost.step_cost`, from
+the layers alone. Per axis a line is fitted to both; L = the number of layers, n, m = batch sizes.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tqdm import tqdm
 from experiments.pictures import draw_scaling
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
 from famus_jax.benchmark.workload import Workload, lower_ours, lower_plain, make_workload
-from famus_jax.core.estimators import Estimator, exact, top_k
-from famus_jax.core.groups import LayerGroups, group_by
-from famus_jax.core.variants import cut_costs
+from famus_jax.core.cost import program_costs
+from famus_jax.core.estimator import Estimator, all_layers, last_layers
+from famus_jax.files import write_json
+from famus_jax.layers.partition import Layers, layers_by
 from famus_jax.models.simple import SmallCNN
 from famus_jax.models.wide_resnet import WideResNet
-from famus_jax.train.files import write_json
-from famus_jax.train.summary import provenance
+from famus_jax.provenance import provenance
 
 
 class Axis(NamedTuple):
@@ -51,27 +51,32 @@ class Axis(NamedTuple):
     estimators: Callable[[int, int], dict[str, Estimator]]
 
 
-def common_estimators(value: int, num_groups: int) -> dict[str, Estimator]:
+def common_estimators(value: int, num_layers: int) -> dict[str, Estimator]:
     """The steps of most axes."""
-    del value, num_groups
+    del value, num_layers
     return {
-        "exact": exact(),
-        "head": top_k(1),
-        "active-only head": top_k(1, lookahead="active_only"),
+        "all layers": all_layers(),
+        "last layer": last_layers(1),
+        "last layer, active virtual step": last_layers(1, virtual_step="active"),
     }
 
 
-def group_estimators(value: int, num_groups: int) -> dict[str, Estimator]:
-    """Those of the axis of group counts: one product for all, one per group, the topmost group."""
-    del value, num_groups
-    top = top_k(1, lookahead="active_only")
-    return {"exact": exact(), "exact, per group": exact(route="vjp"), "active-only top group": top}
+def layer_estimators(value: int, num_layers: int) -> dict[str, Estimator]:
+    """Those of the axis of layer counts: one product for all, one per layer, the last layer."""
+    del value, num_layers
+    top = last_layers(1, virtual_step="active")
+    return {
+        "all layers": all_layers(),
+        "all layers, one by one": all_layers(route="vjp"),
+        "last layer, active virtual step": top,
+    }
 
 
-def active_estimators(value: int, num_groups: int) -> dict[str, Estimator]:
-    """Those of the axis of active groups: the topmost `value`."""
-    k = min(value, num_groups)
-    return {"full": top_k(k), "active-only": top_k(k, lookahead="active_only")}
+def active_estimators(value: int, num_layers: int) -> dict[str, Estimator]:
+    """Those of the axis of active layers: the last `value`."""
+    k = min(value, num_layers)
+    active = last_layers(k, virtual_step="active")
+    return {"last layers": last_layers(k), "last layers, active virtual step": active}
 
 
 def default_axes(image_size: int = 16) -> dict[str, Axis]:
@@ -86,7 +91,7 @@ def default_axes(image_size: int = 16) -> dict[str, Axis]:
     def deep(n: int, count: int | None = None) -> Workload:
         widths = (16, 16, 32, 32, 64, 64, 64)
         work = make_workload(net(*widths), n, n, image_size=2 * image_size)
-        return work if count is None else work._replace(groups=coarse(work.groups, count))
+        return work if count is None else work._replace(layers=coarse(work.layers, count))
 
     def wide(depth: int) -> Workload:
         return make_workload(WideResNet(depth, 1, 10), 8, 8, image_size=image_size)
@@ -95,7 +100,7 @@ def default_axes(image_size: int = 16) -> dict[str, Axis]:
     long = "7 convolutions"
     own = float
     return {
-        "depth": Axis("layers", "WideResNet, width 1", (10, 16, 22, 28), own, wide, common),
+        "depth": Axis("depth", "WideResNet, width 1", (10, 16, 22, 28), own, wide, common),
         "width": Axis("times as wide", small, (1, 2, 3, 4), own, lambda k: cnn(scale=k), common),
         "batch": Axis(
             "meta batch / batch (meta batch 8)",
@@ -108,29 +113,27 @@ def default_axes(image_size: int = 16) -> dict[str, Axis]:
         "meta_batch": Axis(
             "meta examples (batch 32)", small, (4, 8, 16, 32), own, lambda m: cnn(32, m), common
         ),
-        "groups": Axis(
-            "layer groups", long, (2, 4, 6, 8), own, lambda k: deep(8, k), group_estimators
-        ),
-        "active_groups": Axis(
-            "active groups", long, (1, 3, 5, 8), own, lambda k: deep(8), active_estimators
+        "layers": Axis("layers", long, (2, 4, 6, 8), own, lambda k: deep(8, k), layer_estimators),
+        "active_layers": Axis(
+            "active layers", long, (1, 3, 5, 8), own, lambda k: deep(8), active_estimators
         ),
     }
 
 
-def coarse(groups: LayerGroups, count: int) -> LayerGroups:
-    """A coarser partition: `count` runs of neighbouring groups, as equal in number as they can be.
+def coarse(layers: Layers, count: int) -> Layers:
+    """A coarser partition: `count` runs of neighboring layers, as equal in number as they can be.
 
     Raises:
       ValueError: unless 1 <= count <= L.
     """
-    size = len(groups)
+    size = len(layers)
     if not 1 <= count <= size:
-        raise ValueError(f"count must lie between 1 and {size}, the number of groups; got {count}")
-    owner = [i * count // size for i in groups.all]
-    costs = [sum(c for c, o in zip(groups.costs, owner) if o == i) for i in range(count)]
+        raise ValueError(f"count must lie between 1 and {size}, the number of layers; got {count}")
+    owner = [i * count // size for i in layers.all]
+    costs = [sum(c for c, o in zip(layers.costs, owner) if o == i) for i in range(count)]
     names = [f"run{i}" for i in range(count)]
-    tree = groups.treedef.unflatten([owner[g] for g in groups.index])
-    return group_by(tree, tree, names, costs)
+    tree = layers.treedef.unflatten([owner[i] for i in layers.index])
+    return layers_by(tree, tree, names, costs)
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
@@ -163,7 +166,7 @@ def measure_axis(
         on_program()
         plain = steps["plain"].flops or 1.0
         plain_flops.append(plain)
-        estimators = axis.estimators(value, len(work.groups))
+        estimators = axis.estimators(value, len(work.layers))
         for label, estimator in estimators.items():
             steps[label] = compile_step(*lower_ours(work, estimator))
             on_program()
@@ -174,7 +177,7 @@ def measure_axis(
         for label, estimator in estimators.items():
             point = {
                 "flops_ratio": (steps[label].flops or 0.0) / plain,
-                "predicted": cut_costs(work.problem(), estimator, work.rho)[0],
+                "predicted": program_costs(work.problem(), estimator, work.n, work.m)[0],
                 "compile_seconds": steps[label].compile_seconds,
                 "time_ratio": median[label] / median["plain"] if median else None,
             }
@@ -238,17 +241,17 @@ def table(result: dict[str, Any]) -> str:
     for name, axis in result["axes"].items():
         lines.append(f"\n{name}: {axis['model']}; x = {axis['unit']}")
         points = " ".join(f"{x:7.4g}" for x in axis["x"])
-        lines.append(f"{'x':24s} {points} {'slope':>9s} {'predicted':>9s} {'compile s':>12s}")
+        lines.append(f"{'x':32s} {points} {'slope':>9s} {'predicted':>9s} {'compile s':>12s}")
         for label, curve in axis["curves"].items():
             points = " ".join(f"{y:7.3f}" for y in curve["flops_ratio"])
             seconds = curve["compile_seconds"]
             lines.append(
-                f"{label:24s} {points} {curve['slope']:9.4f} {curve['predicted_slope']:9.4f} "
+                f"{label:32s} {points} {curve['slope']:9.4f} {curve['predicted_slope']:9.4f} "
                 f"{min(seconds):5.1f}..{max(seconds):.1f}"
             )
             if curve["time_ratio"][0] is not None:
                 times = " ".join(f"{y:7.3f}" for y in curve["time_ratio"])
-                lines.append(f"{'  time':24s} {times}")
+                lines.append(f"{'  time':32s} {times}")
     lines.append(
         "\nSlopes are of least-squares lines, in plain steps per unit of x; predicted by step_cost"
     )

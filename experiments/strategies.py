@@ -23,8 +23,9 @@ from experiments.on_workload import study
 from famus_jax.benchmark.measure import Compiled, interleaved_seconds
 from famus_jax.benchmark.text import cell
 from famus_jax.benchmark.workload import Workload, lower_ours, lower_plain
-from famus_jax.core.estimators import Estimator, exact, learned_gates, random_depth, top_k
-from famus_jax.core.variants import cut_costs
+from famus_jax.core.cost import program_costs
+from famus_jax.core.estimator import Estimator, all_layers, last_layers, random_depth
+from famus_jax.gates import learned_gates
 
 PyTree = Any
 PROGRAMS = 4
@@ -43,7 +44,7 @@ class Walked(NamedTuple):
 
     Attributes:
       seconds: per step, one number for each timed block in which nothing was compiled.
-      costs: of every step, in plain steps, by the layer groups' shares.
+      costs: of every step, in plain steps, by the layers' shares.
       programs: how many were compiled.
     """
 
@@ -63,18 +64,18 @@ def main(argv: Sequence[str]) -> int:
 
 def drawn_estimators(work: Workload) -> dict[str, Estimator]:
     """Estimators that choose anew in every step, by name."""
-    only, problem = "active_only", work.problem()
+    only, problem = "active", work.problem()
     cheapest, most_expensive = (
-        cut_costs(problem, estimator, work.rho)[0]
-        for estimator in (top_k(1, lookahead=only), exact(lookahead=only))
+        program_costs(problem, estimator, work.n, work.m)[0]
+        for estimator in (last_layers(1, virtual_step=only), all_layers(virtual_step=only))
     )
     budget = cheapest + (most_expensive - cheapest) / 4
-    gates: dict[str, Any] = {"lag": 2, "max_variants": PROGRAMS}
-    target = float(min(4, len(work.groups)))
+    gates = {"lag": 2, "max_programs": PROGRAMS}
+    target = float(min(4, len(work.layers)))
     return {
-        "random_depth_0.2": random_depth(0.2, lookahead=only),
+        "random_depth_0.2": random_depth(0.2, virtual_step=only),
         "gates_paper": learned_gates("paper", target=target, **gates),
-        "gates_budget": learned_gates("budget", target=budget, lookahead=only, **gates),
+        "gates_budget": learned_gates("budget", target=budget, virtual_step=only, **gates),
     }
 
 

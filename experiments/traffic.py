@@ -21,27 +21,28 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from famus_jax import parallel
-from famus_jax.core import estimators as est
-from famus_jax.core.estimators import Estimator
-from famus_jax.core.objective import Objective
-from famus_jax.core.train_step import train_step
-from famus_jax.core.variants import Variant
-from famus_jax.objectives import cross_entropy, mwnet
+from famus_jax import parallel, problem
+from famus_jax.core import estimator as est
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.method import Method
+from famus_jax.core.programs import Program
+from famus_jax.gates import learned_gates
+from famus_jax.methods import cross_entropy, mwnet
+from famus_jax.uses.train_step import train_step
 
 PyTree = Any
 WAYS = ("jit", "shard_map")
 N, M, INPUTS, WIDTH, LAYERS, CLASSES = 256, 64, 256, 64, 4, 10
-BUDGET = {"lookahead": "active_only", "lag": 2, "hidden": 16, "target": 1.3}
+BUDGET = {"virtual_step": "active", "lag": 2, "hidden": 16, "target": 1.3}
 ESTIMATORS: dict[str, Estimator | None] = {
     "plain step": None,
-    "exact": est.exact(),
-    "exact, a quarter": est.exact(part=0.25),
-    "head, full": est.top_k(1),
-    "head, active only": est.top_k(1, lookahead="active_only"),
-    "two groups, active only": est.top_k(2, lookahead="active_only"),
-    "head, one-pass": est.top_k(1, lookahead="one_pass"),
-    "learned gates, lowest cut": est.learned_gates("budget", **BUDGET),
+    "exact": est.all_layers(),
+    "exact, a quarter": est.all_layers(examples=N // 4),
+    "head, full": est.last_layers(1),
+    "head, active only": est.last_layers(1, virtual_step="active"),
+    "two groups, active only": est.last_layers(2, virtual_step="active"),
+    "head, one-pass": est.last_layers(1, virtual_step="actual"),
+    "learned gates, lowest cut": learned_gates("budget", **BUDGET),
 }
 _DTYPES = r"(?:f|bf|s|u|pred|c)\d*"
 _COLLECTIVE = re.compile(
@@ -96,20 +97,16 @@ def batches() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 def compiled(name: str, way: str, devices: int, *, fsdp: bool = False) -> Any:
     """A step of the table as a compiled program."""
     estimator, mesh = ESTIMATORS[name], parallel.data_mesh(jax.devices()[:devices])
-    objective: Objective = mwnet(hidden=8) if estimator else cross_entropy()
+    method: Method = mwnet(hidden=8) if estimator else cross_entropy()
     params, (batch, meta_batch) = parameters(), batches()
 
     def make(compile_with: Any) -> Any:
+        learned = problem(forward, method, axis=None if way == "jit" else parallel.AXIS)
         return train_step(
-            forward,
-            objective,
-            estimator or est.exact(),
+            learned,
             optax.sgd(0.1, momentum=0.9),
-            learning_rate=0.1,
-            params=params,
-            model_state=(),
-            batch=batch,
-            axis=None if way == "jit" else parallel.AXIS,
+            estimator or est.all_layers(),
+            step_size=0.1,
             compile_with=compile_with,
         )
 
@@ -120,8 +117,8 @@ def compiled(name: str, way: str, devices: int, *, fsdp: bool = False) -> Any:
         shardings = parallel.replicated(state, mesh)
     step = make(parallel.global_view(mesh) if way == "jit" else parallel.shard_mapped(mesh))
     spread = parallel.shard_batch((batch, meta_batch), mesh)
-    variant = Variant(branch=0) if name.startswith("learned gates") else None
-    return step.lower(parallel.place(state, shardings), *spread, variant=variant).compile()
+    program = Program(index=0) if name.startswith("learned gates") else None
+    return step.lower(parallel.place(state, shardings), *spread, program=program).compile()
 
 
 def row(name: str, way: str, counts: tuple[int, ...] = (1, 2, 4, 8)) -> dict[str, Any]:
@@ -172,8 +169,8 @@ def main(argv: list[str] | None = None) -> int:
     sizes = {name: x.size for name, x in parameters().items()}
     print(f"\nparameters: {sum(sizes.values()):,}, the head {sizes[f'layer{LAYERS}']:,}")
     if arguments.json:
-        from famus_jax.train.files import write_json
-        from famus_jax.train.summary import provenance
+        from famus_jax.files import write_json
+        from famus_jax.provenance import provenance
 
         write_json(
             arguments.json,

@@ -1,11 +1,11 @@
 """Trains what a config describes.
 
-python experiments/train.py --config=configs/quickstart.py --workdir=runs/quickstart
+python -m experiments.train --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
 import sys
 
-from famus_jax.cli import train
+from famus_jax.cli import main
 
 if __name__ == "__main__":
-    sys.exit(train(sys.argv))
+    sys.exit(main(["famus", "train", *sys.argv[1:]]))

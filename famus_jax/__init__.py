@@ -1,130 +1,90 @@
 """famus_jax: learn, while training, how much each example's label deserves to count.
 
-Three ways to use it: `reweighter` (weights for your own loss), `meta_reweight` (an optax
-transformation), `train_step` (the whole compiled step). `famus_jax.models`, `famus_jax.data` and
-`famus_jax.train` are imported by name; this module needs jax and optax only.
+Say once what is learned, `problem(forward, method)`; then take it one of three ways: `reweighter`
+(weights for your own loss), `reweight` (an optax transformation) or `train_step` (the whole compiled
+step). Methods are in `famus_jax.methods`, losses in `famus_jax.losses`. `famus_jax.models`,
+`famus_jax.data` and `famus_jax.train` are imported by name; this module needs jax and optax only.
 """
 
-from famus_jax.adapters import linen_forward, linen_init, nnx_forward, stateless_forward
-from famus_jax.core.defaults import default_estimator
-from famus_jax.core.draws import RandomDepth, RandomGroups
-from famus_jax.core.estimators import (
-    AllGroups,
-    Block,
-    Chosen,
+from famus_jax import losses, methods
+from famus_jax.core.active_layers import ActiveLayers, Draw, Seen
+from famus_jax.core.estimator import (
     Estimator,
-    TopK,
-    block,
-    chosen,
-    exact,
-    learned_gates,
+    all_layers,
+    default_estimator,
+    last_layers,
+    named_layers,
     random_depth,
-    random_groups,
+    random_layers,
     second_order,
-    top_k,
 )
-from famus_jax.core.forwards import compute_in, rematerialise
-from famus_jax.core.gates import LearnedGates
-from famus_jax.core.groups import LayerGroups, group_by
-from famus_jax.core.linearize import Linearized, linearize
-from famus_jax.core.losses import logits_of, mean_of, softmax_cross_entropy
-from famus_jax.core.meta_gradient import (
-    fused_meta_gradient,
-    layerwise_meta_gradient,
-    second_order_meta_gradient,
+from famus_jax.core.meta_gradient import fused_meta_gradient, layerwise_meta_gradient
+from famus_jax.core.method import Method, mean_of
+from famus_jax.core.problem import Inputs, Problem, problem
+from famus_jax.core.second_order import second_order_meta_gradient
+from famus_jax.core.state import MetaState, StepInfo
+from famus_jax.forward import (
+    compute_in,
+    linen_forward,
+    linen_init,
+    nnx_forward,
+    rematerialise,
+    stateless_forward,
 )
-from famus_jax.core.meta_state import MetaInfo, MetaState, init_meta
-from famus_jax.core.meta_update import MetaUpdate, meta_update
-from famus_jax.core.objective import Objective
-from famus_jax.core.problem import Point, Problem
-from famus_jax.core.reweighter import Reweighter, reweighter
-from famus_jax.core.tracing import layer_groups
-from famus_jax.core.train_step import TrainState, TrainStep, train_step
-from famus_jax.core.transform import MetaReweightState, meta_reweight
-from famus_jax.core.variants import Variant, mean_cost
-from famus_jax.objectives import (
-    class_weighted,
-    cross_entropy,
-    deferred,
-    effective_number_weights,
-    focal,
-    l2r,
-    ldam,
-    meta_label_correction,
-    mixmatch,
-    mlc,
-    mwnet,
-    mwnet_weight,
-    scaled_cross_entropy,
-    transition_step,
-)
+from famus_jax.gates import learned_gates
+from famus_jax.layers.find import find_layers
+from famus_jax.layers.partition import Layers, layers_by
+from famus_jax.methods import cross_entropy, l2r, meta_label_correction, mlc, mwnet
+from famus_jax.uses.reweighter import Reweighter, reweighter
+from famus_jax.uses.train_step import TrainState, TrainStep, train_step
+from famus_jax.uses.transformation import ReweightState, reweight
 from famus_jax.version import __version__
 
 __all__ = [
-    "AllGroups",
-    "Block",
-    "Chosen",
+    "ActiveLayers",
+    "Draw",
     "Estimator",
-    "LayerGroups",
-    "LearnedGates",
-    "Linearized",
-    "MetaInfo",
-    "MetaReweightState",
+    "Inputs",
+    "Layers",
     "MetaState",
-    "MetaUpdate",
-    "Objective",
-    "Point",
+    "Method",
     "Problem",
-    "RandomDepth",
-    "RandomGroups",
+    "ReweightState",
     "Reweighter",
-    "TopK",
+    "Seen",
+    "StepInfo",
     "TrainState",
     "TrainStep",
-    "Variant",
     "__version__",
-    "block",
-    "chosen",
-    "class_weighted",
+    "all_layers",
     "compute_in",
     "cross_entropy",
     "default_estimator",
-    "deferred",
-    "effective_number_weights",
-    "exact",
-    "focal",
+    "find_layers",
     "fused_meta_gradient",
-    "group_by",
-    "init_meta",
     "l2r",
-    "layer_groups",
+    "last_layers",
+    "layers_by",
     "layerwise_meta_gradient",
-    "ldam",
     "learned_gates",
-    "linearize",
     "linen_forward",
     "linen_init",
-    "logits_of",
-    "mean_cost",
+    "losses",
     "mean_of",
     "meta_label_correction",
-    "meta_reweight",
-    "meta_update",
-    "mixmatch",
+    "methods",
     "mlc",
     "mwnet",
-    "mwnet_weight",
+    "named_layers",
     "nnx_forward",
+    "problem",
     "random_depth",
-    "random_groups",
+    "random_layers",
     "rematerialise",
+    "reweight",
     "reweighter",
-    "scaled_cross_entropy",
     "second_order",
     "second_order_meta_gradient",
-    "softmax_cross_entropy",
     "stateless_forward",
-    "top_k",
     "train_step",
-    "transition_step",
 ]

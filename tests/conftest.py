@@ -49,7 +49,7 @@ LONGEST = (
     "test_streams.py",
     "test_experiment.py",
     "test_processes.py",
-    "test_pair.py",
+    "test_two_networks.py",
     "test_scale_doc.py",
 )
 

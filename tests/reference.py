@@ -4,8 +4,8 @@ Written from the equations alone; nothing here imports the library, knows of lin
 cares about cost. Symbols as in the paper: w = network parameters, theta = meta-parameters, T = the
 training objective, l_val = the meta loss, w_hat = the look-ahead.
 
-Parameters are dicts {layer: {tensor: array}}, layers in the order of their names, so that "a group"
-is a key of the dict and a set of active groups is a set of keys.
+Parameters are dicts {layer: {tensor: array}}, layers in the order of their names, so that "a layer"
+is a key of the dict and a set of active layers is a set of keys.
 """
 
 import itertools
@@ -13,6 +13,24 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+# --- comparing -----------------------------------------------------------------------------------
+
+
+def assert_close(actual, expected, rtol=1e-9, floor=1e-14):
+    """Trees of one structure, whose numbers differ by rtol of themselves and of their array's largest.
+
+    `floor` is added to what may differ, for arrays of zeros. (`chex.assert_trees_all_close` has one
+    absolute tolerance for arrays of all sizes.)
+    """
+
+    def compare(a, b):
+        b = np.asarray(b)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max() + floor)
+
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    jax.tree.map(compare, actual, expected)
+
 
 # --- small networks: forward(params, model_state, rng, batch) -> (outputs, model_state) -----------
 
@@ -114,7 +132,7 @@ def mwnet_theta(key, hidden=7, dtype=jnp.float64):
     }
 
 
-def mwnet_weights(theta, losses, normalise):
+def mwnet_weights(theta, losses, normalize):
     """V_i = sigmoid(MLP(l_i)), the loss entering as a number; over the sum of V, or over n."""
 
     def net(x):
@@ -123,15 +141,15 @@ def mwnet_weights(theta, losses, normalise):
         return 1 / (1 + jnp.exp(-logit))
 
     weights = jax.vmap(net)(jax.lax.stop_gradient(losses))
-    return weights / weights.sum() if normalise == "sum" else weights / len(weights)
+    return weights / weights.sum() if normalize == "sum" else weights / len(weights)
 
 
-def mwnet(normalise, loss=cross_entropy):
+def mwnet(normalize, loss=cross_entropy):
     """T(theta, outputs, batch) = sum_i V_i l_i."""
 
     def objective(theta, outputs, batch):
         losses = loss(outputs, batch)
-        return (mwnet_weights(theta, losses, normalise) * losses).sum()
+        return (mwnet_weights(theta, losses, normalize) * losses).sum()
 
     return objective
 
@@ -280,23 +298,23 @@ def training_gradient(forward, objective, w, theta, model_state, rng, batch):
     return jax.grad(loss)(w)
 
 
-def look_ahead(w, gradient, alpha, active, kind, coast=None):
-    """w_hat(theta), with theta cut off from every group that isn't active.
+def virtual_step(w, gradient, alpha, active, kind, coast=None):
+    """w_hat(theta), with theta cut off from every layer that isn't active.
 
-    `active` is {group: 1 or 0}, or a set of groups.
+    `active` is {layer: 1 or 0}, or a set of layers.
 
     kind "full" (also the one of a one-pass step): w - alpha g everywhere (Eq. 3). "frozen": only
-    active groups move. "coast": all are moved by the optimiser's update at zero gradient, and the
+    active layers move. "coast": all are moved by the optimiser's update at zero gradient, and the
     active ones by -alpha g besides.
     """
     w_hat = {}
-    for group in w:
-        is_active = active[group] if isinstance(active, dict) else float(group in active)
-        step = tree_map(lambda g: -alpha * g, gradient[group])
+    for layer in w:
+        is_active = active[layer] if isinstance(active, dict) else float(layer in active)
+        step = tree_map(lambda g: -alpha * g, gradient[layer])
         closed = jax.lax.stop_gradient(step) if kind == "full" else tree_map(jnp.zeros_like, step)
-        w_hat[group] = tree_map(_move(is_active), w[group], step, closed)
+        w_hat[layer] = tree_map(_move(is_active), w[layer], step, closed)
         if kind == "coast":
-            w_hat[group] = tree_map(jnp.add, w_hat[group], coast[group])
+            w_hat[layer] = tree_map(jnp.add, w_hat[layer], coast[layer])
     return w_hat
 
 
@@ -310,7 +328,7 @@ def l_val(
 ):  # fmt: skip
     """The meta loss as a function of theta: virtual step, then the meta batch (Eq. 4)."""
     gradient = training_gradient(forward, objective, w, theta, model_state, rng, batch)
-    w_hat = look_ahead(w, gradient, alpha, active, kind, coast)
+    w_hat = virtual_step(w, gradient, alpha, active, kind, coast)
     outputs, _ = forward(w_hat, model_state, meta_key(rng), meta_batch)
     return meta_loss(outputs, meta_batch)
 
@@ -343,26 +361,26 @@ def pool(tensor, how, out_axis=-1):
     tensor = np.asarray(tensor, np.float64)
     if tensor.ndim > 1:
         channels = [tensor.take(c, axis=out_axis) for c in range(tensor.shape[out_axis])]
-        tensor = np.array([c.sum() if how == "standardised_sum" else c.mean() for c in channels])
+        tensor = np.array([c.sum() if how == "standardized_sum" else c.mean() for c in channels])
     tensor = tensor.reshape(-1)
-    if how == "standardised_sum":
+    if how == "standardized_sum":
         tensor = (tensor - tensor.mean()) / (tensor.std(ddof=1) + 1e-9)
     return tensor
 
 
 def pool_group(tensors, how, out_axis=-1):
-    """The concatenation of a group's pooled tensors; "rms": over their root mean square."""
+    """The concatenation of a layer's pooled tensors; "rms": over their root mean square."""
     row = np.concatenate([pool(t, how, out_axis) for t in tensors])
     return row / np.sqrt((row**2).mean()) if how == "rms" else row
 
 
-def sampler_logits(eta, group, pooled):
-    """Gamma_l: dense layers with PReLU between, on the group's own (unpadded) input."""
+def sampler_logits(eta, layer, pooled):
+    """Gamma_l: dense layers with PReLU between, on the layer's own (unpadded) input."""
     h = jnp.asarray(pooled)
     for i, (kernel, bias) in enumerate(zip(eta["kernels"], eta["biases"], strict=True)):
-        h = h @ kernel[group, : h.shape[0]] + bias[group]
+        h = h @ kernel[layer, : h.shape[0]] + bias[layer]
         if i < len(eta["kernels"]) - 1:
-            h = jnp.maximum(h, 0) + eta["slopes"][i][group] * jnp.minimum(h, 0)
+            h = jnp.maximum(h, 0) + eta["slopes"][i][layer] * jnp.minimum(h, 0)
     return h
 
 
@@ -381,9 +399,9 @@ def straight_through(soft):
 def gate_slopes(v, g, alpha):
     """dL_c/dr_l of w_hat_l = w_l - alpha r_l g_l: -alpha <v_l, g_l>, a dict."""
     slopes = {}
-    for group in v:
-        pairs = zip(v[group].values(), g[group].values(), strict=True)
-        slopes[group] = -alpha * sum(float(jnp.vdot(a, b)) for a, b in pairs)
+    for layer in v:
+        pairs = zip(v[layer].values(), g[layer].values(), strict=True)
+        slopes[layer] = -alpha * sum(float(jnp.vdot(a, b)) for a, b in pairs)
     return slopes
 
 
@@ -395,15 +413,15 @@ def matching_mean(train, val):
     ).sum()
 
 
-def step_cost(lookahead, share, rho, stationary=False):
+def step_cost(virtual_step, share, rho, zero_virtual_step=False):
     """Passes of a step over those of a plain one (3), added up one by one."""
     passes = [1.0]  # training batch, forward
-    if not stationary:
-        passes.append({"full": 2.0, "one_pass": 2.0, "active_only": 2 * share}[lookahead])
+    if not zero_virtual_step:
+        passes.append({"all": 2.0, "actual": 2.0, "active": 2 * share}[virtual_step])
     passes.append(rho)  # meta batch, forward
-    passes.append(2 * rho * share)  # and back, down to the lowest active group
+    passes.append(2 * rho * share)  # and back, down to the lowest active layer
     passes.append(2 * share)  # J v: as many products as a backward pass
-    if lookahead != "one_pass" or stationary:
+    if virtual_step != "actual" or zero_virtual_step:
         passes.append(2.0)  # actual step, backward
     return sum(passes) / 3
 
@@ -411,16 +429,16 @@ def step_cost(lookahead, share, rho, stationary=False):
 def expected_cost(probability, gated, cuts, costs, num_groups):
     """The mean cost over all patterns of gates, each weighed by its probability.
 
-    A step costs what the highest cut costs that lies below none of the open groups.
+    A step costs what the highest cut costs that lies below none of the open layers.
     """
     total = 0.0
     for pattern in itertools.product((0, 1), repeat=num_groups):
         weight, lowest = 1.0, num_groups
-        for group, is_open in enumerate(pattern):
-            p = probability[group] if gated[group] else 0.0
+        for layer, is_open in enumerate(pattern):
+            p = probability[layer] if gated[layer] else 0.0
             weight *= p if is_open else 1 - p
-            if is_open and gated[group]:
-                lowest = min(lowest, group)
+            if is_open and gated[layer]:
+                lowest = min(lowest, layer)
         total += (
             weight * max((c, cost) for c, cost in zip(cuts, costs, strict=True) if c <= lowest)[1]
         )
@@ -431,20 +449,20 @@ def expected_cost(probability, gated, cuts, costs, num_groups):
 
 
 def look_ahead_through(w, gradient, descend, active, kind):
-    """w_hat(theta) = w + U(g(theta)), U the optimiser's update; theta cut off from closed groups.
+    """w_hat(theta) = w + U(g(theta)), U the optimiser's update; theta cut off from closed layers.
 
-    `active` is {group: 1 or 0}. kind "full": all groups take the step. "frozen": the closed ones stay
+    `active` is {layer: 1 or 0}. kind "full": all layers take the step. "frozen": the closed ones stay
     at w. "coast": they take the step that the optimiser takes at zero gradient.
     """
     sent, cut = {}, jax.lax.stop_gradient
-    for group, a in active.items():
+    for layer, a in active.items():
         closed = cut if kind == "full" else jnp.zeros_like
-        sent[group] = tree_map(lambda g, a=a, f=closed: a * g + (1 - a) * f(g), gradient[group])
+        sent[layer] = tree_map(lambda g, a=a, f=closed: a * g + (1 - a) * f(g), gradient[layer])
     updates, w_hat = descend(sent), {}
-    for group, a in active.items():
+    for layer, a in active.items():
         closed = 0.0 if kind == "frozen" else 1.0
-        w_hat[group] = tree_map(
-            lambda x, u, a=a, c=closed: x + a * u + (1 - a) * c * cut(u), w[group], updates[group]
+        w_hat[layer] = tree_map(
+            lambda x, u, a=a, c=closed: x + a * u + (1 - a) * c * cut(u), w[layer], updates[layer]
         )
     return w_hat
 

@@ -5,9 +5,13 @@ import json
 import pytest
 
 from famus_jax.cli import main
+from famus_jax.cli.overrides import load_config, split_overrides
+from famus_jax.version import __version__
 
 # ml_collections reads config files with a loader method that Python is about to remove.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
+
+PLACE = ["--config=configs/quickstart.py", "--workdir=nowhere"]
 
 
 def test_help_and_unknown_command(capsys):
@@ -15,6 +19,53 @@ def test_help_and_unknown_command(capsys):
     assert "famus train" in capsys.readouterr().out
     assert main(["famus", "trian"]) == 2
     assert "famus train" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert main(["famus", "--version"]) == 0
+    assert capsys.readouterr().out == f"famus {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["train", "benchmark", "noise"])
+def test_every_command_has_a_help(command, capsys):
+    """Fails where a library of flags takes --help for an unknown one."""
+    assert main(["famus", command, "--help"]) == 0
+    assert f"usage: famus {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--workdirr=x"], "--workdir"),
+        (["train", *PLACE, "--fdsp"], "--fdsp"),
+        (["train", *PLACE, "stray"], "stray"),
+        (["train", *PLACE, "--config.seeds"], "seeds"),
+        (["train", *PLACE, "--config.schedule.steps=ten"], "steps=ten"),
+        (["train", *PLACE, "--max_min=3"], "--max_min"),
+        (["train", "--config=configs/cifar10.py:80", "--workdir=nowhere"], "choose one of 40, 60"),
+        (["noise", "kinds", "stray"], "stray"),
+        (["noise", "kinds", "--config.seeds=1"], "--config.seeds"),
+        (["benchmark", "stray"], "stray"),
+        ([], "famus train"),
+    ],
+)
+def test_what_is_not_understood_is_refused(words, message, capsys):
+    """Fails if a flag with a typing error is left out, or a stray word ends a command's flags."""
+    assert main(["famus", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_overrides_are_typed_as_in_the_config():
+    """Fails if a number stayed a text, if a value after a blank were lost, or a boolean's no."""
+    words = ["--config=x", "--config.seeds=(3, 4)", "--config.schedule.steps", "7", "--workdir=y"]
+    words += ["--noconfig.schedule.nesterov", "--config.transition.carry"]
+    others, overrides = split_overrides(words)
+    assert others == ["--config=x", "--workdir=y"]
+    config = load_config("configs/quickstart.py", overrides)
+    assert config["seeds"] == (3, 4)
+    assert config["schedule"]["steps"] == 7
+    assert config["schedule"]["nesterov"] is False
+    assert config["transition"]["carry"] is True
 
 
 def test_train_names_a_missing_flag_and_a_missing_config(capsys, tmp_path):

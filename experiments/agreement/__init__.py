@@ -1,1 +1,1 @@
-"""How close cheaper meta gradients come to the exact one: `at_start` of a network, and along runs."""
+"""How close cheaper meta gradients come to the exact one: at the start, and along training runs."""

@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from tqdm import tqdm
 
 from experiments.agreement.gradients import (
     agreement,
@@ -29,15 +28,16 @@ from experiments.on_workload import study
 from famus_jax.benchmark.rows import Row, rows
 from famus_jax.benchmark.text import cell
 from famus_jax.benchmark.workload import LEARNING_RATE, Workload, optimizer
-from famus_jax.core.draws import RandomDepth, RandomGroups
-from famus_jax.core.estimators import Estimator, exact
-from famus_jax.core.gates import LearnedGates
-from famus_jax.core.meta_state import init_meta, step_keys
-from famus_jax.core.problem import Point
+from famus_jax.core.active_layers import Draw, Seen
+from famus_jax.core.cost import program_costs
+from famus_jax.core.estimator import Estimator, all_layers
+from famus_jax.core.problem import Inputs
+from famus_jax.core.random_layers import RandomDepth
+from famus_jax.gates import LearnedGates
+from famus_jax.progress import Progress
 
 PyTree = Any
 KEYS = ("cosine_weights", "cosine_theta", "sign_agreement", "relative_error")
-_SEARCH = 10_000  # keys tried until every depth has come up
 
 
 def main(argv: Sequence[str]) -> int:
@@ -75,8 +75,13 @@ def measure_agreement(
             raise ValueError(f"no row {name!r}; the rows are {[row.name for row in known]}")
     at_start = AtStart(work, draws)
     chosen = [row for row in known if not only or row.name in only]
-    with tqdm(chosen, desc="agreement", unit="row") as bar:
-        return [{"row": row.name, **at_start.of(row)} for row in bar]
+    found = []
+    with Progress(len(chosen), "row") as progress:
+        for row in chosen:
+            progress.describe(row.name)
+            found.append({"row": row.name, **at_start.of(row)})
+            progress.update()
+    return found
 
 
 def has_gradient(row: Row) -> bool:
@@ -89,7 +94,7 @@ class AtStart:
 
     Args:
       work: the network and its batches.
-      draws: how many draws of random groups the mean is taken over (every random depth counts with
+      draws: how many draws of random layers the mean is taken over (every random depth counts with
         its probability, so that no more than one draw of each is needed).
 
     Raises:
@@ -105,19 +110,19 @@ class AtStart:
     def of(self, row: Row) -> dict[str, float]:
         """`KEYS` of a row that `has_gradient`: means over draws.
 
-        `cosine_weights`, `sign_agreement` and `relative_error` are those of s. For `every` and
-        `correct_every`, which say when and not what, those of their base.
+        `cosine_weights`, `sign_agreement` and `relative_error` are those of s. For `update_every`
+        and `control_variate_every`, which say when and not what, those of their base.
         """
         if row.estimator is None:
             raise ValueError(f"the row {row.name!r} has no meta gradient")
         if row.method not in self._exact:
-            self._exact[row.method] = self._gradients(row, exact())(jax.random.key(0))
+            self._exact[row.method] = self._gradients(row, all_layers())(None)
         s, theta = self._exact[row.method]
         estimator = row.estimator
         totals: dict[str, float] = dict.fromkeys(KEYS, 0.0)
         gradients = self._gradients(row, estimator)
-        for share, key in self._draws_of(row, estimator):
-            s_row, theta_row = gradients(key)
+        for share, draw in self._draws_of(row, estimator):
+            s_row, theta_row = gradients(draw)
             close = agreement(s_row, s)
             values = (
                 close.cosine,
@@ -127,66 +132,60 @@ class AtStart:
             )
             for name, value in zip(KEYS, values):
                 totals[name] += share * float(value)
-        return totals
+        return totals  # type: ignore[return-value]
 
-    def _draws_of(self, row: Row, estimator: Estimator) -> Iterator[tuple[float, jax.Array]]:
-        """Keys to draw with, and what share they count for."""
-        active, work = estimator.active, self._work
-        if not isinstance(active, RandomDepth | RandomGroups):
-            yield 1.0, jax.random.key(0)
-            return
+    def _draws_of(self, row: Row, estimator: Estimator) -> Iterator[tuple[float, Draw | None]]:
+        """Draws of the layers, and what share they count for."""
+        kind, work = estimator.active, self._work
         problem = work.problem(row.method, row.by)
-        wanted = dict(enumerate(active.cut_probabilities(problem.groups)))
-        for number in range(_SEARCH):
+        if not kind.drawn:
+            yield 1.0, None
+            return
+        assert problem.layers is not None
+        if isinstance(kind, RandomDepth):
+            for depth, share in enumerate(kind.probabilities):
+                yield share, kind.at(depth, problem.layers)
+            return
+        seen = Seen(problem.layers, program_costs(problem, estimator, work.n, work.m))
+        for number in range(self._draws):
             key = jax.random.key(number)
-            if isinstance(active, RandomGroups):
-                if number == self._draws:
-                    return
-                yield 1 / self._draws, key
-                continue
-            state = init_meta(problem, estimator, key, work.params, work.n, work.m)
-            depth = int(active.draw(step_keys(state).gates, problem.groups).branch)
-            if depth in wanted:
-                yield wanted.pop(depth), key
-            if not wanted:
-                return
-        raise ValueError(f"no draw of {active.label} in {_SEARCH} reached the depths {wanted}")
+            yield 1 / self._draws, kind.draw((), key, jnp.ones((), jnp.int32), seen)
 
     def _gradients(
         self, row: Row, estimator: Estimator
-    ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
-        """Compiled `key -> (s, ∇_θ)`: flat; s without its part along V where weights are relative."""
+    ) -> Callable[[Draw | None], tuple[jax.Array, jax.Array]]:
+        """Compiled `draw -> (s, ∇_θ)`: flat; s without its part along V where weights are relative."""
         work, tx = self._work, optimizer()
         problem = work.problem(row.method, row.by)
-        objective, opt_state = problem.objective, tx.init(work.params)
-        theta = objective.init(jax.random.key(0), work.n)
+        method, opt_state = problem.method, tx.init(work.params)
+        theta = method.init(jax.random.key(0), work.n)
 
-        def run(key: jax.Array, arrays: PyTree) -> tuple[jax.Array, jax.Array]:
-            def descend(gradient: PyTree) -> PyTree:
+        def run(draw: Draw | None, arrays: PyTree) -> tuple[jax.Array, jax.Array]:
+            def optimizer_update(gradient: PyTree) -> PyTree:
                 return tx.update(gradient, opt_state, arrays[0])[0]
 
             params, model_state, rng, batch, meta_batch = arrays
-            point = Point(
+            inputs = Inputs(
                 params=params,
                 model_state=model_state,
                 rng=rng,
                 batch=batch,
                 meta_batch=meta_batch,
-                alpha=LEARNING_RATE,
-                descend=descend,
+                step_size=LEARNING_RATE,
+                optimizer_update=optimizer_update,
             )
-            found = theta_gradient(problem, estimator, point, theta, key)
+            found = theta_gradient(problem, estimator, inputs, theta, draw)
             over_theta = jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(found)])
-            if objective.fresh:
+            if method.reset_each_batch:
                 return over_theta, over_theta
             outputs, _ = problem.forward(params, model_state, rng, batch)
-            _, weights = objective.loss(theta, outputs, batch)
-            s = weight_gradient(problem, estimator, point, weights, key)
+            _, weights = method.loss(theta, outputs, batch)
+            s = weight_gradient(problem, estimator, inputs, weights, draw)
             return normalised_gradient(s, weights), over_theta
 
         compiled = jax.jit(run)
         arrays = (work.params, work.model_state, jax.random.key(0), work.batch, work.meta_batch)
-        return lambda key: compiled(key, arrays)
+        return lambda draw: compiled(draw, arrays)
 
 
 def table(found: list[dict[str, Any]]) -> str:

@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from famus_jax.core.estimators import Drawn, Estimator
-from famus_jax.core.gates import LearnedGates
-from famus_jax.train.build import build_estimator
-from famus_jax.train.choices import one_of
+from famus_jax.core.estimator import Estimator
+from famus_jax.gates import LearnedGates
+from famus_jax.one_of import one_of
 from famus_jax.train.config import ExperimentConfig, parse_config
+from famus_jax.train.estimator_spec import build_estimator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +21,10 @@ class AgreementConfig:
 
     Attributes:
       estimators: dicts as in `RunConfig.estimator`, compared along the first run; fixed or random
-        sets of groups. (Learned gates are compared along their own runs.)
+        sets of layers. (Learned gates are compared along their own runs.)
       points: how often a run pauses: at its start and after every 1/points of its steps.
       batches: fresh pairs of training and meta batch at each point.
-      draws: draws of the groups per batch, for estimators that draw them.
+      draws: draws of the layers per batch, for estimators that draw them.
       burn_in: the share of the steps that the price of learned gates leaves out, in [0, 1).
       rounds: timed steps of every program, for the price of learned gates.
     """
@@ -106,11 +106,6 @@ def gates_of(estimator: Estimator) -> LearnedGates | None:
     return estimator.active if isinstance(estimator.active, LearnedGates) else None
 
 
-def is_drawn(estimator: Estimator) -> bool:
-    """Whether its groups are drawn anew for every update."""
-    return isinstance(estimator.active, Drawn)
-
-
 def _check_counts(agreement: AgreementConfig, steps: int) -> None:
     for name in ("points", "batches", "draws", "rounds"):
         if getattr(agreement, name) < 1:
@@ -131,7 +126,7 @@ def _compared(agreement: AgreementConfig) -> dict[str, Estimator]:
     if not agreement.estimators:
         raise ValueError(
             "agreement.estimators is empty: name the estimators to compare, for instance "
-            '({"kind": "top_k", "k": 1},)'
+            '({"kind": "last_layers", "k": 1},)'
         )
     compared: dict[str, Estimator] = {}
     for spec in agreement.estimators:
@@ -141,10 +136,10 @@ def _compared(agreement: AgreementConfig) -> dict[str, Estimator]:
                 f"agreement.estimators: learned gates ({estimator.label}) know nothing before they are "
                 'trained: give them a run of their own, {"method": "mwnet", "estimator": {...}} in runs'
             )
-        if estimator.every != 1 or estimator.correct_every:
+        if estimator.update_every != 1 or estimator.control_variate_every:
             raise ValueError(
-                f"agreement.estimators: {estimator.label}: `every` and `correct_every` say when a "
-                "gradient is taken, not what it is; leave them out here"
+                f"agreement.estimators: {estimator.label}: `update_every` and `control_variate_every` "
+                "say when a gradient is taken, not what it is; leave them out here"
             )
         if estimator.label in compared:
             raise ValueError(f"agreement.estimators: {estimator.label} comes twice")

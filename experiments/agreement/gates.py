@@ -1,8 +1,8 @@
 """What learned gates do along a run: do they look at their input, what they open, what they cost.
 
-Symbols: Γ_l = the sampler of group l, ḡ_l = the pooled gradient that it reads, p_l = the probability
-that its gate opens, "program" = one compiled step, of
-a lowest group; they are numbered.
+Symbols: Γ_l = the sampler of layer l, ḡ_l = the pooled gradient that it reads, p_l = the probability
+that its gate opens, "program" = one compiled step, which hears a lowest layer and all above it; they
+are numbered.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import numpy as np
 from experiments.agreement.measure import Scene
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
 from famus_jax.benchmark.workload import Workload, lower_plain
-from famus_jax.core.gates import LearnedGates
-from famus_jax.core.pooling import pool_groups
+from famus_jax.core.cost import program_costs
 from famus_jax.core.problem import Problem
-from famus_jax.core.samplers import sampler_logits
-from famus_jax.core.train_step import TrainStep
-from famus_jax.core.variants import Variant, cut_costs, cuts_of
+from famus_jax.core.programs import Program
+from famus_jax.gates import LearnedGates
+from famus_jax.gates.pooling import pool_layers
+from famus_jax.gates.samplers import sampler_logits
+from famus_jax.uses.train_step import TrainStep
 
 PyTree = Any
 
@@ -40,16 +41,17 @@ def input_effect(eta: PyTree, inputs: jax.Array) -> jax.Array:
 
 def pooled_gradients(problem: Problem, spec: LearnedGates) -> Callable[[Scene], jax.Array]:
     """`scene -> ḡ`, float32 [L, D]: the virtual gradient at θ, pooled as the samplers read it."""
-    groups = problem.groups
+    layers = problem.layers
+    assert layers is not None
 
     def pooled(scene: Scene) -> jax.Array:
         def loss(params: PyTree) -> jax.Array:
             outputs, _ = problem.forward(params, scene.model_state, scene.rng, scene.batch)
-            return problem.objective.loss(scene.theta, outputs, scene.batch)[0]
+            return problem.method.loss(scene.theta, outputs, scene.batch)[0]
 
-        gradient = groups.part(jax.grad(loss)(scene.params), groups.all)
-        width = scene.gates.eta["kernels"][0].shape[1]
-        return pool_groups(gradient, groups.all, groups, width, spec.pooling, spec.out_axis)
+        gradient = layers.part(jax.grad(loss)(scene.params), layers.all)
+        width = scene.active.eta["kernels"][0].shape[1]
+        return pool_layers(gradient, layers.all, layers, width, spec.pooling, spec.out_axis)
 
     return pooled
 
@@ -60,7 +62,7 @@ def gate_probe(problem: Problem, spec: LearnedGates) -> Callable[[Scene], dict[s
 
     def probe(scene: Scene) -> dict[str, jax.Array]:
         inputs = pooled(scene)
-        eta = scene.gates.eta
+        eta = scene.active.eta
         return {
             "probability": open_probabilities(eta, inputs),
             "effect": input_effect(eta, inputs),
@@ -72,9 +74,10 @@ def gate_probe(problem: Problem, spec: LearnedGates) -> Callable[[Scene], dict[s
 def gate_record(spec: LearnedGates, problem: Problem, probes: Sequence[dict]) -> dict[str, Any]:
     """Probes of several batches: per gate the mean of p, of |p(ḡ) − p(0)|, and p's spread.
 
-    Groups without a gate (an open head, say) have None.
+    Layers without a gate (an open head, say) have None.
     """
-    has_gate = np.asarray(spec.may_open(problem.groups)) > 0
+    assert problem.layers is not None
+    has_gate = np.asarray(spec.may_open(problem.layers)) > 0
     p = np.stack([np.asarray(probe["probability"], np.float64) for probe in probes])
     effect = np.abs(np.stack([np.asarray(probe["effect"], np.float64) for probe in probes]))
 
@@ -107,17 +110,15 @@ def compiled_programs(
     key = jax.random.key(0, impl="unsafe_rbg")
     for number in numbers:
         state = step.init(key, work.params, work.model_state, *batches)
-        lowered = step.lower(state, *batches, variant=Variant(branch=number))
+        lowered = step.lower(state, *batches, program=Program(index=number))
         programs[number] = compile_step(lowered, state, batches)
     return programs
 
 
-def timed(
-    programs: dict[str | int, Compiled], rounds: int, on_step: Callable[[str], object]
-) -> dict[str, float]:
-    """Median seconds per step of each program, by interleaved runs."""
+def timed(programs: dict[str | int, Compiled], rounds: int, title: str = "") -> dict[str, float]:
+    """Median seconds per step of each program, by interleaved runs; `title` is of a progress bar."""
     named = {str(name): program for name, program in programs.items()}
-    seconds = interleaved_seconds(named, rounds, on_step)
+    seconds = interleaved_seconds(named, rounds, title=title)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -127,7 +128,7 @@ def gate_price(
     programs: Sequence[int],
     burn_in: float,
     rounds: int,
-    on_step: Callable[[str], object] = lambda name: None,
+    title: str = "",
 ) -> dict[str, Any]:
     """What learned gates cost over a run, in plain steps: counted, by analysis, and by the clock.
 
@@ -137,7 +138,7 @@ def gate_price(
       programs: the number of every step's program, in order.
       burn_in: the share of them to leave out.
       rounds: timed steps per program.
-      on_step: called after every timed step.
+      title: of a progress bar; "": none.
 
     Returns:
       `shares`, `flops_ratio`, `analytic`, `time_ratio` per program number (as strings), and their
@@ -146,9 +147,11 @@ def gate_price(
     """
     shares = program_shares(programs, burn_in)
     compiled = compiled_programs(step, work, list(shares))
-    seconds = timed(compiled, rounds, on_step)
-    costs = cut_costs(step.problem, step.estimator, work.rho)
-    cuts = cuts_of(step.problem, step.estimator)
+    seconds = timed(compiled, rounds, title)
+    costs = program_costs(step.problem, step.estimator, work.n, work.m)
+    layers = step.problem.layers
+    assert layers is not None
+    heard = step.estimator.active.programs(layers)
     flops = {b: _flops(compiled[b]) / _flops(compiled["plain"]) for b in shares}
     times = {b: seconds[str(b)] / seconds["plain"] for b in shares}
     spec = step.estimator.active
@@ -162,7 +165,7 @@ def gate_price(
 
     return {
         "shares": by_name(shares),
-        "lowest_group": by_name({b: step.problem.groups.names[cuts[b]] for b in shares}),
+        "lowest_layer": by_name({b: layers.names[min(heard[b])] for b in shares}),
         "flops_ratio": by_name(flops),
         "analytic": by_name({b: float(costs[b]) for b in shares}),
         "time_ratio": by_name(times),

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.checks import leading_size, part_rows
-from famus_jax.core.estimators import Drawn, Estimator
-from famus_jax.core.losses import ExampleLoss
-from famus_jax.core.meta_state import init_meta
-from famus_jax.core.meta_update import meta_update
-from famus_jax.core.objective import Objective
-from famus_jax.core.problem import Point, Problem
-from famus_jax.core.variants import Variant
+from famus_jax.core.active_layers import Draw
+from famus_jax.core.checks import leading_size
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.method import ExampleLoss, Method
+from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.programs import Program
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update, spaced_rows
 
 PyTree = Any
 
@@ -39,7 +39,7 @@ class Agreement(NamedTuple):
     relative_error: jax.Array
 
 
-def free_weights(example_loss: ExampleLoss) -> Objective:
+def free_weights(example_loss: ExampleLoss) -> Method:
     """T = Σ_i V_i ℓ_i with θ = V itself, so that the meta gradient is ∂L_val/∂V.
 
     On a part of the batch its examples' weights count, with the sum of all of them.
@@ -51,68 +51,63 @@ def free_weights(example_loss: ExampleLoss) -> Objective:
 
     def loss(weights: jax.Array, outputs: PyTree, batch: PyTree) -> tuple[jax.Array, jax.Array]:
         losses = example_loss(outputs, batch)
-        kept = weights[jnp.asarray(part_rows(weights.shape[0], losses.shape[0]))]
+        kept = weights[jnp.asarray(spaced_rows(weights.shape[0], losses.shape[0]))]
         kept = kept * jax.lax.stop_gradient(weights.sum() / kept.sum())
         return jnp.vdot(kept.astype(losses.dtype), losses), kept
 
-    return Objective("free_weights", init, loss, optax.sgd(1.0), example_loss)
+    return Method("free_weights", init, loss, optax.sgd(1.0), example_loss)
 
 
 def weight_gradient(
     problem: Problem,
     estimator: Estimator,
-    point: Point,
+    inputs: Inputs,
     weights: jax.Array,
-    key: jax.Array,
-    gates: PyTree = None,
+    draw: Draw | None = None,
 ) -> jax.Array:
     """s = ∂L_val/∂V as `estimator` sees it; float [n].
 
     Args:
-      problem: a weighting method's; only its forward, losses and groups are used.
-      estimator: any; `every` and `correct_every`, which say when and not what, are ignored.
-      point: see `Point`.
+      problem: a reweighting method's; only its forward, losses and layers are used.
+      estimator: any; `update_every` and `control_variate_every`, which say when and not what, are
+        ignored.
+      inputs: see `Inputs`.
       weights: V at which the virtual step is taken, [n].
-      key: for a drawn set of groups.
-      gates: the state of learned gates, where they are to be those of a run.
+      draw: the layers in force, of an estimator that draws them.
 
     On a part of the batch the entries of the other examples are 0.
     """
-    objective = free_weights(problem.objective.example_loss)
-    return theta_gradient(
-        problem._replace(objective=objective), estimator, point, weights, key, gates
-    )
+    method = free_weights(problem.method.example_loss)
+    return theta_gradient(problem._replace(method=method), estimator, inputs, weights, draw)
 
 
 def theta_gradient(
     problem: Problem,
     estimator: Estimator,
-    point: Point,
+    inputs: Inputs,
     theta: PyTree,
-    key: jax.Array,
-    gates: PyTree = None,
+    draw: Draw | None = None,
 ) -> PyTree:
     """The meta gradient at `theta` as `estimator` sees it, a tree like θ; see `weight_gradient`.
 
     Not read off a step of θ, whose rounding would drown it late in a decayed schedule. L2R's virtual
     step, which is no step at its θ, is taken all the same.
     """
-    objective = problem.objective._replace(
-        meta_optimizer=_recorder(), fresh=False, stationary=False
+    method = problem.method._replace(
+        meta_optimizer=_recorder(), reset_each_batch=False, zero_virtual_step=False
     )
-    problem, estimator = (
-        problem._replace(objective=objective),
-        estimator.replace(every=1, correct_every=0),
-    )
-    n = leading_size(point.batch, "training batch")
-    m = leading_size(point.meta_batch, "meta batch")
-    state = init_meta(problem, estimator, key, point.params, n, m)
+    problem = problem._replace(method=method)
+    estimator = estimator.replace(update_every=1, control_variate_every=0)
+    n = leading_size(inputs.batch, "training batch")
+    m = leading_size(inputs.meta_batch, "meta batch")
+    state = init_state(problem, estimator, jax.random.key(0), inputs.params, n, m)
     state = state._replace(theta=theta)
-    if gates is not None:
-        state = state._replace(gates=gates)
-    # The deepest program serves every draw: it has all groups, and closed ones are multiplied by 0.
-    variant = Variant() if isinstance(estimator.active, Drawn) else None
-    return meta_update(problem, estimator, state, point, variant=variant).state.opt_state
+    if draw is not None:
+        draws = jax.tree.map(lambda queue, new: queue.at[0].set(new), state.draws, draw)
+        state = state._replace(draws=draws)
+    # The first program serves every draw: it has the most layers, and closed ones count 0 times.
+    program = Program() if estimator.active.drawn else None
+    return meta_update(problem, estimator, state, inputs, program=program).state.opt_state
 
 
 def _recorder() -> optax.GradientTransformation:

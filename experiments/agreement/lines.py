@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from famus_jax.train.files import write_atomically
+from famus_jax.files import write_atomically
 
 _NAMES = ("kind", "run", "seed", "step", "estimator")
 

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.agreement.config import gates_of, is_drawn
 from experiments.agreement.gradients import (
     Agreement,
     agreement,
@@ -22,13 +21,13 @@ from experiments.agreement.gradients import (
     theta_gradient,
     weight_gradient,
 )
-from famus_jax.core.checks import leading_size, part_rows, part_size
-from famus_jax.core.estimators import Estimator, exact
-from famus_jax.core.gate_state import GateState, draw_now
-from famus_jax.core.gates import LearnedGates
-from famus_jax.core.groups import LayerGroups
-from famus_jax.core.problem import Point, Problem
-from famus_jax.core.variants import cut_costs
+from famus_jax.core.active_layers import Draw, Seen
+from famus_jax.core.checks import examples_heard, leading_size
+from famus_jax.core.cost import program_costs
+from famus_jax.core.estimator import Estimator, all_layers
+from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.update import spaced_rows
+from famus_jax.gates import LearnedGates
 
 PyTree = Any
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -38,20 +37,21 @@ class Scene(NamedTuple):
     """Where a run stands, and the batches of one comparison; a pytree of arrays.
 
     Attributes:
-      params, model_state, opt_state: the network and its optimiser.
-      theta, gates: the meta-model; `()` for no gates.
-      rng, batch, meta_batch, alpha: see `Point`.
+      params, model_state, opt_state: the network and its optimizer.
+      theta, active, draws: the meta-model; see `MetaState`.
+      rng, batch, meta_batch, step_size: see `Inputs`.
     """
 
     params: PyTree
     model_state: PyTree
     opt_state: PyTree
     theta: PyTree
-    gates: PyTree
+    active: PyTree
+    draws: PyTree
     rng: jax.Array
     batch: PyTree
     meta_batch: PyTree
-    alpha: jax.Array
+    step_size: jax.Array
 
 
 class Compared(NamedTuple):
@@ -77,76 +77,76 @@ class Comparer:
         def weights(scene: Scene) -> jax.Array:
             where = (scene.params, scene.model_state, scene.rng, scene.batch)
             outputs, _ = problem.forward(*where)
-            return problem.objective.loss(scene.theta, outputs, scene.batch)[1]
+            return problem.method.loss(scene.theta, outputs, scene.batch)[1]
 
         def whole(scene: Scene, v: jax.Array) -> jax.Array:
-            point = self._point(scene)
-            return weight_gradient(problem, exact(), point, v, jax.random.key(0))
+            return weight_gradient(problem, all_layers(), self._inputs(scene), v)
 
         self.weights, self.exact = jax.jit(weights), jax.jit(whole)
 
     def compare(
         self, estimator: Estimator, scene: Scene, v: jax.Array, s: jax.Array, key: jax.Array
     ) -> Compared:
-        """The estimator on one scene; `key` draws its groups, where it draws them."""
+        """The estimator on one scene; `key` draws its layers, where it draws them."""
         if estimator not in self._compiled:
             self._compiled[estimator] = jax.jit(self._comparison(estimator))
         return self._compiled[estimator](scene, v, s, key)
 
-    def _point(self, scene: Scene) -> Point:
-        def descend(gradient: PyTree) -> PyTree:
+    def _inputs(self, scene: Scene) -> Inputs:
+        def optimizer_update(gradient: PyTree) -> PyTree:
             return self._optimizer.update(gradient, scene.opt_state, scene.params)[0]
 
-        return Point(
+        return Inputs(
             params=scene.params,
             model_state=scene.model_state,
             rng=scene.rng,
             batch=scene.batch,
             meta_batch=scene.meta_batch,
-            alpha=scene.alpha,
-            descend=descend,
+            step_size=scene.step_size,
+            optimizer_update=optimizer_update,
         )
 
     def _comparison(self, estimator: Estimator):
-        problem, gates = self._problem, gates_of(estimator)
+        problem = self._problem
 
         def run(scene: Scene, v: jax.Array, s: jax.Array, key: jax.Array) -> Compared:
-            point, state = self._point(scene), None
-            if gates is not None:
-                rho = leading_size(scene.meta_batch, "meta batch") / v.shape[0]
-                costs = cut_costs(problem, estimator, rho)
-                state = redrawn(gates, scene.gates, key, problem.groups, costs)
-            mine = weight_gradient(problem, estimator, point, v, key, state)
+            inputs, n = self._inputs(scene), v.shape[0]
+            m = leading_size(scene.meta_batch, "meta batch")
+            draw = drawn(problem, estimator, scene, key, n, m)
+            mine = weight_gradient(problem, estimator, inputs, v, draw)
             # On a part of the batch: its examples, whose weights stood in for all.
-            n = v.shape[0]
-            kept = jnp.asarray(part_rows(n, part_size(estimator, n)))
+            kept = jnp.asarray(spaced_rows(n, examples_heard(estimator, n)))
             mine = mine[kept] * (v[kept].sum() / v.sum())
             close = agreement(
                 normalised_gradient(mine, v[kept]), normalised_gradient(s[kept], v[kept])
             )
-            theta = theta_gradient(problem, estimator, point, scene.theta, key, state)
+            theta = theta_gradient(problem, estimator, inputs, scene.theta, draw)
             flat = [jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(theta)]
             return Compared(close, jnp.concatenate(flat))
 
         return run
 
 
-def redrawn(
-    spec: LearnedGates,
-    state: GateState,
-    key: jax.Array,
-    groups: LayerGroups,
-    costs: Sequence[float],
-) -> GateState:
-    """The gates' state with a new draw, from the newest pooled gradient, next in its queue."""
+def drawn(
+    problem: Problem, estimator: Estimator, scene: Scene, key: jax.Array, n: int, m: int
+) -> Draw | None:
+    """A new draw of the layers as the run stands; None where they are fixed.
+
+    That of learned gates is from the newest pooled gradient that waits in the run's state.
+    """
+    kind, layers = estimator.active, problem.layers
+    if not kind.drawn:
+        return None
+    assert layers is not None
     update = jnp.ones((), jnp.int32)  # not one of those that explore
-    draw = draw_now(spec, state, key, state.inputs[-1], update, groups, costs)
-    return state._replace(
-        inputs=state.inputs.at[0].set(draw.inputs),
-        uniforms=state.uniforms.at[0].set(draw.uniforms),
-        masks=state.masks.at[0].set(draw.factors),
-        branches=state.branches.at[0].set(draw.branch),
-    )
+    seen = Seen(layers, program_costs(problem, estimator, n, m), scene.step_size)
+    draw = kind.draw(scene.active, key, update, seen)
+    if not isinstance(kind, LearnedGates):
+        return draw
+    _, uniforms = draw.carry
+    inputs = scene.draws.carry[0][-1]
+    mask = kind.mask(kind.sample(scene.active.eta, inputs, uniforms, seen).hard, layers)
+    return Draw(mask, kind.program(mask, update, layers), (inputs, uniforms))
 
 
 def summarised(samples: Iterable[Compared], exact_mean: np.ndarray | None) -> dict[str, Any]:
@@ -179,8 +179,8 @@ def summarised(samples: Iterable[Compared], exact_mean: np.ndarray | None) -> di
 
 
 def draws_of(estimator: Estimator, draws: int) -> int:
-    """How often an estimator is asked on one batch: once, unless it draws its groups."""
-    return draws if is_drawn(estimator) else 1
+    """How often an estimator is asked on one batch: once, unless it draws its layers."""
+    return draws if estimator.active.drawn else 1
 
 
 def weights_record(

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.agreement.config import gates_of
 from experiments.agreement.lines import Lines
 from experiments.agreement.runs import Study
-from famus_jax.train.files import write_figure
+from famus_jax.files import write_figure
 
 
 def draw(study: Study, lines: Lines, accuracy: Sequence[dict[str, Any]], path: Path) -> None:
@@ -60,7 +60,7 @@ def _over_time(axis, study: Study, lines: Lines, name: str, title: str) -> None:
     for run in study.plan.experiment.runs:
         for label in study.compared_along(run):
             found = lines.of("agreement", run=run.name, estimator=label)
-            if label != "exact" and min(record["cosine"] for record in found) > 0.99999:
+            if label != "all_layers" and min(record["cosine"] for record in found) > 0.99999:
                 continue
             steps = sorted({record["step"] for record in found})
             mean, sd = (
@@ -77,15 +77,15 @@ def _over_time(axis, study: Study, lines: Lines, name: str, title: str) -> None:
 
 
 def _openings(axis, study: Study, lines: Lines, name: str):
-    """How often every group was open, window by window; bottom group below."""
+    """How often every layer was open, window by window; bottom layer below."""
     found = lines.of("window", run=name)
     ends = sorted({record["step"] for record in found})
     share = np.stack([np.mean([r["open"] for r in found if r["step"] == e], 0) for e in ends], 1)
     edges = [0, *ends]
     image = axis.pcolormesh(edges, np.arange(len(share) + 1), share, vmin=0, vmax=1, cmap="viridis")
-    groups = study.problem_of(study.estimators[name]).groups.names
-    axis.set_yticks(np.arange(len(groups)) + 0.5, groups, fontsize=7)
-    axis.set_title(f"{name}: open groups", fontsize=9)
+    layers = study.layers_of(study.estimators[name]).names
+    axis.set_yticks(np.arange(len(layers)) + 0.5, layers, fontsize=7)
+    axis.set_title(f"{name}: open layers", fontsize=9)
     axis.set_xlabel("step")
     return image
 

@@ -11,8 +11,8 @@ import numpy as np
 from experiments.agreement.config import gates_of
 from experiments.agreement.lines import Lines
 from experiments.agreement.runs import Study
-from famus_jax.core.variants import mean_cost
-from famus_jax.train.files import read_json
+from famus_jax.core.cost import mean_cost
+from famus_jax.files import read_json
 
 _MEANS = (
     "cosine",
@@ -40,7 +40,7 @@ def rows_of(study: Study, lines: Lines, prices: dict[str, dict[str, Any]]) -> li
             cost = (
                 prices[run.name]["analytic_mean"]
                 if gates_of(estimator)
-                else mean_cost(study.problem, estimator, study.rho)
+                else mean_cost(study.problem, estimator, study.n, study.m)
             )
             row = {"estimator": label, "run": run.name, "points": len(found), "cost": float(cost)}
             for names, middle in ((_MEANS, np.mean), (_MEDIANS, np.median)):
@@ -74,11 +74,11 @@ def table(rows: Sequence[dict[str, Any]], prices: dict[str, dict[str, Any]]) -> 
     for name, price in prices.items():
         lines.append(f"\n{name}: what the gates cost, in plain steps")
         lines.append(
-            f"  {'lowest group':20s} {'share':>7s} {'FLOPs':>7s} {'analysis':>9s} {'time':>7s}"
+            f"  {'lowest layer':20s} {'share':>7s} {'FLOPs':>7s} {'analysis':>9s} {'time':>7s}"
         )
         for number, share in price["shares"].items():
             lines.append(
-                f"  {price['lowest_group'][number]:20s} {share:7.1%} "
+                f"  {price['lowest_layer'][number]:20s} {share:7.1%} "
                 f"{price['flops_ratio'][number]:7.3f} {price['analytic'][number]:9.3f} "
                 f"{price['time_ratio'][number]:7.3f}"
             )

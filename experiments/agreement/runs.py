@@ -21,25 +21,21 @@ from experiments.agreement.gates import gate_probe, gate_record
 from experiments.agreement.lines import Lines
 from experiments.agreement.measure import Comparer, Scene, draws_of, summarised, weights_record
 from famus_jax.benchmark.workload import Workload
-from famus_jax.core.checks import check_estimator
-from famus_jax.core.estimators import Estimator, exact
-from famus_jax.core.gates import LearnedGates
+from famus_jax.core.estimator import Estimator, all_layers
 from famus_jax.core.problem import Problem
-from famus_jax.core.tracing import layer_groups
-from famus_jax.core.train_step import TrainState, TrainStep, train_step
+from famus_jax.core.problem import problem as problem_of
+from famus_jax.gates import LearnedGates
+from famus_jax.layers.partition import Layers
 from famus_jax.models import build_model
+from famus_jax.progress import Progress
 from famus_jax.train import data_setup, streams
-from famus_jax.train.build import (
-    Facts,
-    build_estimator,
-    build_objective,
-    build_optimizer,
-    build_schedule,
-)
+from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
-from famus_jax.train.methods import METHODS
-from famus_jax.train.setting import make_setting
+from famus_jax.train.estimator_spec import build_estimator
+from famus_jax.train.methods import METHODS, Facts
+from famus_jax.train.setting import check_fits, make_setting, shapes_of
+from famus_jax.uses.train_step import TrainState, TrainStep, train_step
 
 PyTree = Any
 
@@ -55,27 +51,20 @@ class Study:
         self.plan = plan
         config = plan.experiment
         self.setting = make_setting(config, Path())
-        forward, key = self.setting.forward, jax.random.key(0)
-        params, model_state = jax.eval_shape(self.setting.init, key)
+        params, model_state = jax.eval_shape(self.setting.init, jax.random.key(0))
         batch = {"image": jax.ShapeDtypeStruct((2, *self.setting.image_shape), np.float32)}
-        objective = build_objective("mwnet", config, Facts(self.setting.sources.train.num_classes))
-        self._problems = {
-            by: Problem(
-                forward,
-                objective,
-                objective.l_val,
-                layer_groups(forward, params, model_state, key, batch, by=by),
-            )
-            for by in ("module", "tensor")
-        }
+        classes = self.setting.sources.train.num_classes
+        method = METHODS["mwnet"].build(config, Facts(classes, (1,) * classes))
+        where = shapes_of(params, model_state, batch)
+        learned = problem_of(self.setting.forward, method)
+        self._problems = {by: learned.on(*where, by=by) for by in ("module", "tensor")}
         self.problem = self._problems["module"]
         self.learning_rate = build_schedule(config.schedule)
         self.optimizer = build_optimizer(config.schedule, self.learning_rate)
-        n, m = config.schedule.batch_size, config.schedule.meta_batch_size
-        self.rho = m / n
+        self.n, self.m = config.schedule.batch_size, config.schedule.meta_batch_size
         self.estimators = {run.name: build_estimator(run.estimator) for run in config.runs}
         for estimator in [*self.estimators.values(), *plan.compared.values()]:
-            check_estimator(self.problem_of(estimator), estimator, self.rho, n)
+            check_fits(self.setting, self.problem_of(estimator), estimator, self.n)
         self._comparers = {
             by: Comparer(problem, self.optimizer) for by, problem in self._problems.items()
         }
@@ -84,12 +73,18 @@ class Study:
         self._probes: dict[str, Callable[[Scene], dict[str, jax.Array]]] = {}
 
     def problem_of(self, estimator: Estimator) -> Problem:
-        """The problem whose groups the gates are of (`released`: one per tensor)."""
-        return self._problems[estimator.group_by]
+        """The problem with the layers that the estimator means (`released` gates: one per tensor)."""
+        return self._problems[estimator.active.layers_by]
+
+    def layers_of(self, estimator: Estimator) -> Layers:
+        """Those layers."""
+        layers = self.problem_of(estimator).layers
+        assert layers is not None
+        return layers
 
     def comparer_of(self, estimator: Estimator) -> Comparer:
-        """The comparisons over those groups."""
-        return self._comparers[estimator.group_by]
+        """The comparisons over those layers."""
+        return self._comparers[estimator.active.layers_by]
 
     def compared_along(self, run: RunConfig) -> dict[str, Estimator]:
         """The estimators to compare along a run: all on the first, its own gates on its own.
@@ -106,19 +101,15 @@ class Study:
                 compared[f"{own.label}_without_L_g"] = own.replace(active=alone)
         return compared
 
-    def step(self, run: RunConfig, params, model_state, batch) -> TrainStep:
+    def step(self, run: RunConfig) -> TrainStep:
         """The compiled step of a run; its seeds share it."""
         if run.name not in self._steps:
+            estimator = self.estimators[run.name]
             self._steps[run.name] = train_step(
-                self.setting.forward,
-                self.problem.objective,
-                self.estimators[run.name],
+                self.problem_of(estimator),
                 self.optimizer,
-                learning_rate=self.learning_rate,
-                params=params,
-                model_state=model_state,
-                batch=batch,
-                groups=self.problem_of(self.estimators[run.name]).groups,
+                estimator,
+                step_size=self.learning_rate,
             )
         return self._steps[run.name]
 
@@ -150,7 +141,7 @@ class Study:
             model_state=model_state,
             batch=batch,
             meta_batch=meta_batch,
-            groups=self.problem.groups,
+            layers=self.layers_of(all_layers()),
             dtype=config.dtype,
         )
 
@@ -171,7 +162,7 @@ def measure_run(
     seed: int,
     folder: Path,
     lines: Lines,
-    on_progress: Callable[[int], object],
+    progress: Progress,
 ) -> None:
     """Trains a run to its end and measures at every pause; goes on where `lines` end.
 
@@ -179,7 +170,7 @@ def measure_run(
       study, run, seed: what to train.
       folder: for its checkpoints.
       lines: receives records of the kinds `agreement`, `weights`, `gates`, `window`, `accuracy`.
-      on_progress: called with units done, of `study.amount(run)` in all.
+      progress: of units done, `study.amount(run)` in all.
 
     Raises:
       FloatingPointError: if the loss stops being finite, before anything of it is saved.
@@ -187,13 +178,13 @@ def measure_run(
     steps = study.plan.experiment.schedule.steps
     names = {"run": run.name, "seed": seed}
     if lines.has(kind="accuracy", step=steps, **names):
-        on_progress(study.amount(run))
+        progress.skip(study.amount(run))
         return
     with study.streams(seed) as (training, meta, seeded), Checkpoints(folder) as checkpoints:
         key_init, key_train = jax.random.split(jax.random.key(seed))
         batch, meta_batch = training.batch(0), meta.batch(0)
         params, model_state = study.setting.init(key_init)
-        step = study.step(run, params, model_state, batch)
+        step = study.step(run)
         state = step.init(key_train, params, model_state, batch, meta_batch)
         sets = streams.evaluation_sets(study.setting.sources, seeded, study.plan.experiment.data)
         at, window = 0, None
@@ -201,15 +192,15 @@ def measure_run(
             state, record = checkpoints.restore(state)
             state = jax.tree.map(lambda x: x.copy(), state)  # the step donates its input
             at, window = record["step"], record["window"]
-            on_progress(at)
+            progress.skip(at)
         pauses = study.plan.steps
         for point in study.plan.stops:
             if point < at:
-                on_progress(study._comparisons(run) if point in pauses else 0)
+                progress.skip(study._comparisons(run) if point in pauses else 0)
                 continue
             if point > at:
                 state, window = _advance(run, step, state, training, meta, at, point)
-                on_progress(point - at)
+                progress.update(point - at)
                 checkpoints.save(point, state, {"step": point, "window": window})
                 at = point
             if window is not None:
@@ -217,7 +208,7 @@ def measure_run(
             if point in pauses:
                 first = steps + pauses.index(point) * study.plan.agreement.batches
                 scenes = _scenes(study, state, training, meta, first)
-                _measure(study, run, seed, point, scenes, seeded.wrong, lines, on_progress)
+                _measure(study, run, seed, point, scenes, seeded.wrong, lines, progress)
             accuracy = {
                 name: study.setting.evaluator.accuracy(
                     [(state.params, state.model_state)], examples
@@ -232,9 +223,9 @@ def _advance(run, step: TrainStep, state: TrainState, training, meta, first: int
     gated, masks, infos = gates_of(step.estimator) is not None, [], []
     for t in range(first, last):
         if gated:
-            masks.append(state.meta.gates.masks[0])
-        state, info, _ = step(state, training.batch(t), meta.batch(t))
-        infos.append((info.loss, info.branch, info.cost))
+            masks.append(state.meta.draws.factors[0])
+        state, info = step(state, training.batch(t), meta.batch(t))
+        infos.append((info.loss, info.program, info.cost))
     losses, programs, costs = (np.array(x) for x in zip(*jax.device_get(infos)))
     if not np.isfinite(losses).all():
         t = int(np.argmax(~np.isfinite(losses)))
@@ -255,7 +246,7 @@ def _advance(run, step: TrainStep, state: TrainState, training, meta, first: int
 
 def _scenes(study: Study, state: TrainState, training, meta, first: int) -> list[Scene]:
     """The state as it is, with the batches numbered `first` and on."""
-    alpha = jnp.asarray(study.learning_rate(state.step), jnp.float32)
+    step_size = jnp.asarray(study.learning_rate(state.step), jnp.float32)
     scenes = []
     for i in range(first, first + study.plan.agreement.batches):
         rng = jax.random.fold_in(state.key, i)
@@ -265,17 +256,20 @@ def _scenes(study: Study, state: TrainState, training, meta, first: int) -> list
                 model_state=state.model_state,
                 opt_state=state.opt_state,
                 theta=state.meta.theta,
-                gates=state.meta.gates,
+                active=state.meta.active,
+                draws=state.meta.draws,
                 rng=rng,
                 batch=training.batch(i),
                 meta_batch=meta.batch(i),
-                alpha=alpha,
+                step_size=step_size,
             )
         )
     return scenes
 
 
-def _measure(study: Study, run, seed, point, scenes, wrong, lines: Lines, on_progress) -> None:
+def _measure(
+    study: Study, run, seed, point, scenes, wrong, lines: Lines, progress: Progress
+) -> None:
     """Everything at one pause, one record at a time; what is known already is not done again."""
     names = {"run": run.name, "seed": seed, "step": point}
     comparer, draws = study.comparer, study.plan.agreement.draws
@@ -290,9 +284,9 @@ def _measure(study: Study, run, seed, point, scenes, wrong, lines: Lines, on_pro
     exacts, samples = [], []
     for scene, v in zip(scenes, weights):
         exacts.append(comparer.exact(scene, v))
-        samples.append(comparer.compare(exact(), scene, v, exacts[-1], scene.rng))
+        samples.append(comparer.compare(all_layers(), scene, v, exacts[-1], scene.rng))
     mean = np.stack([np.asarray(x.theta, np.float64) for x in samples]).mean(0)
-    on_progress(len(scenes))
+    progress.update(len(scenes))
     for label, estimator in study.compared_along(run).items():
         times = draws_of(estimator, draws)
         if not lines.has(kind="agreement", estimator=label, **names):
@@ -305,4 +299,4 @@ def _measure(study: Study, run, seed, point, scenes, wrong, lines: Lines, on_pro
             ]
             record = summarised(jax.device_get(found), mean)
             lines.append({"kind": "agreement", **names, "estimator": label, **record})
-        on_progress(times * len(scenes))
+        progress.update(times * len(scenes))

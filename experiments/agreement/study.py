@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from experiments.agreement import picture, report
 from experiments.agreement.config import Plan, gates_of, parse_agreement
 from experiments.agreement.gates import gate_price
 from experiments.agreement.lines import Lines
 from experiments.agreement.runs import Study, measure_run
-from famus_jax.train.files import read_json, write_json
-from famus_jax.train.summary import provenance
+from famus_jax.core.estimator import all_layers
+from famus_jax.files import read_json, write_json
+from famus_jax.progress import Progress
+from famus_jax.provenance import provenance
 
 
 def run_agreement(
@@ -53,12 +53,12 @@ def run_agreement(
     lines = Lines(workdir / "measurements.jsonl")
     runs, seeds = plan.experiment.runs, plan.experiment.seeds
     total = sum(study.amount(run) for run in runs) * len(seeds)
-    with tqdm(total=total, unit="step", mininterval=0.5, smoothing=0.05) as bar:
+    with Progress(total, "step") as progress:
         for run in runs:
             for seed in seeds:
-                bar.set_description(f"{run.name} seed {seed}")
+                progress.describe(f"{run.name} seed {seed}")
                 folder = workdir / "checkpoints" / run.name / f"seed_{seed}"
-                measure_run(study, run, seed, folder, lines, bar.update)
+                measure_run(study, run, seed, folder, lines, progress)
     prices = _prices(study, lines, workdir)
     rows = report.rows_of(study, lines, prices)
     result = {
@@ -66,7 +66,7 @@ def run_agreement(
         "gate_prices": prices,
         "gate_input_effect": report.input_effects(lines),
         "accuracy_by_cost": beside,
-        "groups": list(study.problem.groups.names),
+        "layers": list(study.layers_of(all_layers()).names),
         "points": plan.steps,
         "measurements": lines.records,
         "config": plan.as_dict(),
@@ -107,11 +107,8 @@ def _prices(study: Study, lines: Lines, workdir: Path) -> dict[str, dict[str, An
             programs = [number for record in windows for number in record["programs"]]
             kept += programs[int(agreement.burn_in * len(programs)) :]
         work = study.workload(seeds[0])
-        step = study.step(run, work.params, work.model_state, work.batch)
-        amount = (agreement.rounds + 1) * (1 + len(set(kept)))
-        with tqdm(total=amount, desc=f"price of {run.name}", unit="step") as bar:
-            prices[run.name] = gate_price(
-                step, work, kept, 0.0, agreement.rounds, lambda name: bar.update()
-            )
+        step = study.step(run)
+        title = f"price of {run.name}"
+        prices[run.name] = gate_price(step, work, kept, 0.0, agreement.rounds, title)
         write_json(path, prices)
     return prices

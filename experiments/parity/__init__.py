@@ -1,1 +1,1 @@
-"""Do many devices give the numbers of one?"""
+"""Do many devices give the numbers of one?  `python -m experiments.parity`"""

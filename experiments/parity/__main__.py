@@ -1,7 +1,9 @@
-"""Do many devices give the numbers of one?  python -m experiments.parity --json PATH
+"""Do many devices give the numbers of one?
+
+    python -m experiments.parity --json results/parity.json
 
 Whole training steps of a tiny network, on 1, 2, 4 and 8 virtual CPU devices, in three ways
-(`jax.jit` on sharded arrays, `jax.shard_map`, `jax.pmap`), for every objective and estimator, against
+(`jax.jit` on sharded arrays, `jax.shard_map`, `jax.pmap`), for every method and estimator, against
 `jax.jit` on one device: largest differences of parameters, meta-parameters and metrics, relative to
 the largest number of the array; gates and draws compared exactly.
 """
@@ -15,9 +17,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
-from experiments.parity.parity import ESTIMATORS, OBJECTIVES, WAYS, cases, compare
+from experiments.parity.cases import ESTIMATORS, METHODS, WAYS, cases
+from experiments.parity.compare import compare
 from experiments.parity.table import is_off, missing, recorded, table
+from famus_jax.files import write_json
+from famus_jax.provenance import provenance
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="a few rows only")
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--objectives", nargs="+", choices=sorted(OBJECTIVES), help="only these")
+    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), help="only these")
     parser.add_argument("--estimators", nargs="+", choices=sorted(ESTIMATORS), help="only these")
     arguments = parser.parse_args(argv)
     command = [parser.prog, *(sys.argv[1:] if argv is None else argv)]
@@ -38,16 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     jax.config.update("jax_enable_x64", not arguments.float32)
     dtype, bound = (np.float32, 1e-4) if arguments.float32 else (np.float64, 1e-10)
 
-    from tqdm import tqdm
-
-    from famus_jax.train.files import write_json
-    from famus_jax.train.summary import provenance
-
     chosen = [
         case
         for case in cases(arguments.small, arguments.devices, arguments.ways)
         if case.estimator in (arguments.estimators or ESTIMATORS)
-        and case.objective in (arguments.objectives or OBJECTIVES)
+        and case.method in (arguments.methods or METHODS)
     ]
     try:
         result = recorded(arguments.json, dtype)

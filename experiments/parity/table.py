@@ -1,4 +1,4 @@
-"""The rows of the parity table: what is recorded, what is missing, what is off."""
+"""The parity table: rows that are recorded, rows that are missing, rows that are off."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from experiments.parity.parity import Case
+from experiments.parity.cases import RECORDED, Case
+from famus_jax.files import read_json
 
 FLOAT32_BOUND = 1e-6  # of leaves that are float32 in a float64 run: an ulp is 1e-7
 
 
 def table(rows: Iterable[dict[str, Any]]) -> str:
-    """Markdown: per objective, estimator and network the worst of all ways and device counts.
+    """Markdown: per method, estimator and network the worst of all ways and device counts.
 
     What is compared in float32 is shown under metrics, to which nearly all of it belongs.
     """
     worst: dict[tuple, dict[str, Any]] = {}
     for row in rows:
-        key = tuple(row[name] for name in ("objective", "estimator", "network"))
+        key = tuple(row[name] for name in ("method", "estimator", "network"))
         seen = worst.setdefault(key, {"params": 0, "theta": 0, "metrics": 0, "gates": True, "n": 0})
         for name in ("params", "theta", "metrics"):
             seen[name] = max(seen[name], row[name])
         seen["metrics"] = max(seen["metrics"], row.get("float32", 0.0))
         seen["gates"] &= row["gates"]
         seen["n"] += 1
-    lines = ["| objective | estimator | network | programs | parameters | θ | metrics | gates |"]
+    lines = ["| method | estimator | network | programs | parameters | θ | metrics | gates |"]
     lines.append("|" + "---|" * 8)
     for key, seen in worst.items():
         numbers = [f"{seen[name]:.0e}" for name in ("params", "theta", "metrics")]
@@ -49,15 +50,23 @@ def recorded(path: Path | None, dtype: Any) -> dict[str, Any]:
 
     Raises ValueError where it was made in another precision, or is no JSON.
     """
-    from famus_jax.train.files import read_json
-
     name = np.dtype(dtype).name
     if path is None or not path.exists():
         return {"dtype": name, "rows": [], "provenance": []}
     found = read_json(path)
     if found.get("dtype", "float64") != name:
         raise ValueError(f"{path} is of {found['dtype']}, this run of {name}: name another file")
-    return {"dtype": name, **{k: found[k] for k in ("rows", "provenance")}}
+    return {
+        "dtype": name,
+        "rows": list(map(_renamed, found["rows"])),
+        "provenance": found["provenance"],
+    }
+
+
+def _renamed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row in today's words."""
+    row = {"method" if key == "objective" else key: value for key, value in row.items()}
+    return {**row, "estimator": RECORDED.get(row["estimator"], row["estimator"])}
 
 
 def is_off(row: dict[str, Any], bound: float) -> bool:

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     """`famus benchmark`; returns the exit status."""
     from famus_jax.benchmark.run import run_benchmark
     from famus_jax.benchmark.text import table
-    from famus_jax.train.files import write_json
+    from famus_jax.files import write_json
 
     try:
         result = run_benchmark(

@@ -1,7 +1,7 @@
 """The rows of the benchmark: estimators, and the programs that their steps run.
 
 An estimator that chooses from step to step runs several programs; each is measured by itself, and
-the row is their mean, weighted by how often they come up. Symbols: see `famus_jax.core.draws`.
+the row is their mean, weighted by how often they come up. Symbols: see `famus_jax.core.random_layers`.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from famus_jax.benchmark.workload import Lowered, Workload, lower_ours, lower_plain
-from famus_jax.core import estimators as est
+from famus_jax.core import estimator as est
+from famus_jax.core.active_layers import Seen
 from famus_jax.core.checks import check_estimator
-from famus_jax.core.draws import RandomDepth, RandomGroups
-from famus_jax.core.estimators import Estimator
-from famus_jax.core.gates import LearnedGates
-from famus_jax.core.groups import LayerGroups
-from famus_jax.core.variants import Variant, cut_costs, cuts_of, variant_cost
+from famus_jax.core.cost import program_costs
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.programs import Program, program_cost
+from famus_jax.gates import learned_gates
+from famus_jax.layers.partition import Layers
 
 SETS = ("core", "all")
 
 
-class Program(NamedTuple):
+class StepProgram(NamedTuple):
     """One compiled step: hashable, so that rows that share it measure it once.
 
     Attributes:
       estimator: None for the plain step.
-      variant: which of the estimator's programs.
+      program: which of the estimator's programs.
       method, by: see `Workload.problem`.
     """
 
     estimator: Estimator | None = None
-    variant: Variant = Variant()
+    program: Program = Program()
     method: str = "mwnet"
     by: str = "module"
 
@@ -40,26 +41,26 @@ class Program(NamedTuple):
         """A short name for progress bars and traces."""
         if self.estimator is None:
             return "plain"
-        if not self.variant.meta:
+        if not self.program.meta:
             return f"{self.method} without meta update"
         name = f"{self.method} {self.estimator.label}"
-        return f"{name} program {self.variant.branch}" if self.variant.branch else name
+        return f"{name} program {self.program.index}" if self.program.index else name
 
     def lower(self, work: Workload) -> Lowered:
         """The lowered program; see `lower_plain`."""
         if self.estimator is None:
             return lower_plain(work)
-        return lower_ours(work, self.estimator, self.variant, method=self.method, by=self.by)
+        return lower_ours(work, self.estimator, self.program, method=self.method, by=self.by)
 
     def passes(self, work: Workload) -> float:
-        """Forward and backward passes over a plain step's, by analysis of the layer groups."""
+        """Forward and backward passes over a plain step's, by analysis of the layers."""
         if self.estimator is None:
             return 1.0
         problem = work.problem(self.method, self.by)
-        return variant_cost(problem, self.estimator, work.rho, self.variant)
+        return program_cost(problem, self.estimator, work.n, work.m, self.program)
 
 
-PLAIN = Program()
+PLAIN = StepProgram()
 
 
 class Row(NamedTuple):
@@ -76,7 +77,7 @@ class Row(NamedTuple):
 
     name: str
     estimator: Estimator | None
-    mix: tuple[tuple[float, Program], ...]
+    mix: tuple[tuple[float, StepProgram], ...]
     core: bool = True
     method: str = "mwnet"
     by: str = "module"
@@ -84,78 +85,78 @@ class Row(NamedTuple):
 
 
 def mix_of(
-    groups: LayerGroups, estimator: Estimator, method: str = "mwnet", by: str = "module"
-) -> tuple[tuple[float, Program], ...]:
+    layers: Layers, estimator: Estimator, method: str = "mwnet", by: str = "module"
+) -> tuple[tuple[float, StepProgram], ...]:
     """The programs of an estimator whose frequencies are known, with their shares of the steps.
 
     Raises:
-      ValueError: for learned gates, or a schedule for `every`: only a run tells their frequencies.
+      ValueError: for learned gates: only a run tells their frequencies.
     """
-    active, every = estimator.active, estimator.every
-    if callable(every) or isinstance(active, LearnedGates):
+    shares = estimator.active.program_probabilities(layers)
+    if shares is None:
         raise ValueError(
             f"how often each program of {estimator.label} runs is known only from a run: measure its "
             "programs one by one"
         )
-    base = estimator.replace(every=1)
-    if isinstance(active, RandomDepth | RandomGroups):
-        shares = enumerate(active.cut_probabilities(groups))
-        variants = [(share, Variant(branch=i)) for i, share in shares if share > 0]
-    elif k := estimator.correct_every:
-        variants = [(1 / k, Variant(correct=True)), (1 - 1 / k, Variant())]
-    else:
-        variants = [(1.0, Variant())]
-    mix = [(share / every, Program(base, variant, method, by)) for share, variant in variants]
+    every, base = estimator.update_every, estimator.replace(update_every=1)
+    programs = [(share, Program(index=i)) for i, share in enumerate(shares) if share > 0]
+    if k := estimator.control_variate_every:
+        programs = [(1 / k, Program(control_variate=True)), (1 - 1 / k, Program())]
+    mix = [(share / every, StepProgram(base, one, method, by)) for share, one in programs]
     if every > 1:  # between meta updates all estimators' steps are the same
-        mix.append((1 - 1 / every, Program(est.exact(), Variant(meta=False), method, by)))
+        skipped = StepProgram(est.all_layers(), Program(meta=False), method, by)
+        mix.append((1 - 1 / every, skipped))
     return tuple(mix)
 
 
-def last_block(groups: LayerGroups) -> tuple[str, ...]:
+def last_block(layers: Layers) -> tuple[str, ...]:
     """The head and the residual block (or layer) below it, by name."""
-    block = groups.names[-2].split("/")[0]
-    return tuple(n for n in groups.names[:-1] if n.split("/")[0] == block) + groups.names[-1:]
+    block = layers.names[-2].split("/")[0]
+    return tuple(n for n in layers.names[:-1] if n.split("/")[0] == block) + layers.names[-1:]
 
 
-def last_stage(groups: LayerGroups) -> tuple[str, ...]:
+def last_stage(layers: Layers) -> tuple[str, ...]:
     """The last residual stage (or layer), without the head, by name."""
 
-    stages = [name.split("/")[0].split("_block")[0] for name in groups.names[:-1]]
-    return tuple(n for n, stage in zip(groups.names, stages) if stage == stages[-1])
+    stages = [name.split("/")[0].split("_block")[0] for name in layers.names[:-1]]
+    return tuple(n for n, stage in zip(layers.names, stages) if stage == stages[-1])
 
 
-def estimators(groups: LayerGroups) -> dict[str, Estimator]:
-    """The estimators of the set `core`, by the names of the benchmark's rows."""
-    block = last_block(groups)
+def estimators(layers: Layers, n: int) -> dict[str, Estimator]:
+    """The estimators of the set `core` for batches of n, by the names of the benchmark's rows."""
+    eighth, quarter = max(1, n // 8), max(1, n // 4)
+    block = last_block(layers)
     return {
         "second_order": est.second_order(),
-        "vjp_layerwise": est.exact(route="vjp"),
-        "exact": est.exact(),
-        "famus_last_block": est.chosen(block),
-        "famus_head": est.top_k(1),
-        "one_pass_last_block": est.chosen(block, lookahead="one_pass"),
-        "one_pass_head": est.top_k(1, lookahead="one_pass"),
-        "active_only_last_block": est.chosen(block, lookahead="active_only"),
-        "active_only_head": est.top_k(1, lookahead="active_only"),
-        "random_depth_0.2": est.random_depth(0.2, lookahead="active_only"),
-        "random_depth_0.2_part_0.25": est.random_depth(0.2, lookahead="active_only", part=0.25),
-        "exact_part_0.125": est.exact(part=0.125),
-        "exact_every_4": est.exact(every=4),
-        "one_pass_head_every_4": est.top_k(1, lookahead="one_pass", every=4),
+        "vjp_layerwise": est.all_layers(route="vjp"),
+        "exact": est.all_layers(),
+        "famus_last_block": est.named_layers(*block),
+        "famus_head": est.last_layers(1),
+        "one_pass_last_block": est.named_layers(*block, virtual_step="actual"),
+        "one_pass_head": est.last_layers(1, virtual_step="actual"),
+        "active_only_last_block": est.named_layers(*block, virtual_step="active"),
+        "active_only_head": est.last_layers(1, virtual_step="active"),
+        "random_depth_0.2": est.random_depth(0.2, virtual_step="active"),
+        "random_depth_0.2_part_0.25": est.random_depth(
+            0.2, virtual_step="active", examples=quarter
+        ),
+        "exact_part_0.125": est.all_layers(examples=eighth),
+        "exact_every_4": est.all_layers(update_every=4),
+        "one_pass_head_every_4": est.last_layers(1, virtual_step="actual", update_every=4),
     }
 
 
-def more_estimators(groups: LayerGroups) -> dict[str, Estimator]:
+def more_estimators(layers: Layers) -> dict[str, Estimator]:
     """Those that only the set `all` has, but for L2R's and learned gates."""
-    head = est.top_k(1, lookahead="active_only")
+    head = est.last_layers(1, virtual_step="active")
     return {
-        "finite_difference": est.exact(route="finite_difference"),
-        "darts": est.exact(route="darts"),
-        "block_last_stage": est.chosen(last_stage(groups)),
-        "random_groups_4": est.random_groups(min(4, len(groups))),
-        "active_only_head_correct_8": head.replace(correct_every=8),
-        "exact_optimizer": est.exact(virtual_step="optimizer"),
-        "active_only_head_optimizer": head.replace(virtual_step="optimizer"),
+        "finite_difference": est.all_layers(route="finite_difference"),
+        "darts": est.all_layers(route="darts"),
+        "block_last_stage": est.named_layers(*last_stage(layers)),
+        "random_groups_4": est.random_layers(min(4, len(layers))),
+        "active_only_head_correct_8": head.replace(control_variate_every=8),
+        "exact_optimizer": est.all_layers(through_optimizer=True),
+        "active_only_head_optimizer": head.replace(through_optimizer=True),
     }
 
 
@@ -165,10 +166,11 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
     Nothing is compiled.
     """
     found = [Row("plain", None, ((1.0, PLAIN),))]
-    for core, some in ((True, estimators(work.groups)), (False, more_estimators(work.groups))):
-        found += [Row(k, e, mix_of(work.groups, e), core) for k, e in some.items()]
-    for name, e in {"l2r_exact": est.exact(), "l2r_head": est.top_k(1)}.items():
-        found.append(Row(name, e, mix_of(work.groups, e, "l2r"), core=False, method="l2r"))
+    core_rows, more_rows = estimators(work.layers, work.n), more_estimators(work.layers)
+    for core, some in ((True, core_rows), (False, more_rows)):
+        found += [Row(k, e, mix_of(work.layers, e), core) for k, e in some.items()]
+    for name, e in {"l2r_exact": est.all_layers(), "l2r_head": est.last_layers(1)}.items():
+        found.append(Row(name, e, mix_of(work.layers, e, "l2r"), core=False, method="l2r"))
     fitting, left_out = [], {}
     for preset in ("paper", "released", "budget"):
         try:
@@ -179,7 +181,9 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
         try:
             if row.estimator is not None:
                 problem = work.problem(row.method, row.by)
-                check_estimator(problem, row.estimator, work.rho, work.n)
+                costs = program_costs(problem, row.estimator, work.n, work.m)
+                layers = problem.layers or work.layers
+                check_estimator(problem, row.estimator, Seen(layers, costs), work.n)
             fitting.append(row)
         except ValueError as error:
             left_out[row.name] = str(error)
@@ -189,26 +193,28 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
 def gate_rows(work: Workload, preset: str) -> Iterator[Row]:
     """The cheapest and the most expensive program of learned gates, drawn two updates ahead.
 
-    With `"budget"` the budget is halfway between the two, with `"paper"` K is 4 or all groups there
+    With `"budget"` the budget is halfway between the two, with `"paper"` K is 4 or all layers there
     are. Raises `ValueError` if the preset can't have this network.
     """
     by = "tensor" if preset == "released" else "module"
     problem = work.problem("mwnet", by)
-    changes = {}
+    layers, changes = problem.layers, {}
+    assert layers is not None
     if preset == "budget":
         ends = (
-            cut_costs(problem, estimator, work.rho)[0] for estimator in (est.top_k(1), est.exact())
+            program_costs(problem, estimator, work.n, work.m)[0]
+            for estimator in (est.last_layers(1), est.all_layers())
         )
         changes["target"] = sum(ends) / 2
     if preset == "paper":
-        changes["target"] = float(min(4, len(problem.groups)))
-    estimator = est.learned_gates(preset, lag=2, **changes)
-    last = len(cuts_of(problem, estimator)) - 1
+        changes["target"] = float(min(4, len(layers)))
+    estimator = learned_gates(preset, lag=2, **changes)
+    last = len(estimator.active.programs(layers)) - 1
     for which, number in (("cheapest", last), ("most_expensive", 0)):
         yield Row(
             name=f"gates_{preset}_{which}",
             estimator=estimator,
-            mix=((1.0, Program(estimator, Variant(branch=number), by=by)),),
+            mix=((1.0, StepProgram(estimator, Program(index=number), by=by)),),
             core=False,
             by=by,
             note="one compiled program; a run's own mix lies between cheapest and most expensive",

@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds, kind, row_of
 from famus_jax.benchmark.precision import matrix_rate, precision_of
-from famus_jax.benchmark.rows import PLAIN, SETS, Program, Row, rows
+from famus_jax.benchmark.rows import PLAIN, SETS, Row, StepProgram, rows
 from famus_jax.benchmark.workload import Workload, lower_plain, make_workload
-from famus_jax.train.summary import provenance
+from famus_jax.provenance import provenance
 
 
 def run_benchmark(
@@ -74,7 +74,7 @@ def run_benchmark(
             **settings,
             "rounds": rounds,
             "block": block,
-            "groups": list(work.groups.names),
+            "layers": list(work.layers.names),
             "matrix_rate": rate._asdict(),
             "device_memory": dict(jax.devices()[0].memory_stats() or {}),
             "provenance": provenance(command),
@@ -96,7 +96,7 @@ def _chosen(work: Workload, only: Sequence[str], which: str) -> tuple[list[Row],
     return [row for row in known if row.name == "plain" or wanted(row)], left_out
 
 
-def _compile(work: Workload, chosen: Sequence[Row]) -> dict[Program, Compiled]:
+def _compile(work: Workload, chosen: Sequence[Row]) -> dict[StepProgram, Compiled]:
     """Every program once; states of one kind are there once."""
     programs = dict.fromkeys(program for row in chosen for _, program in row.mix)
     # Elsewhere than on the CPU a compiler may make loops of its own: those programs go uncounted.
@@ -111,7 +111,7 @@ def _compile(work: Workload, chosen: Sequence[Row]) -> dict[Program, Compiled]:
     return steps
 
 
-def _trace(steps: dict[Program, Compiled], folder: Path) -> None:
+def _trace(steps: dict[StepProgram, Compiled], folder: Path) -> None:
     """A profiler trace: every program's steps under its label, on copies of the states."""
     states = {kind(step.state): jax.tree.map(jnp.copy, step.state) for step in steps.values()}
 

@@ -13,7 +13,7 @@ def table(result: dict[str, Any]) -> str:
     width = max(len(row["row"]) for row in result["rows"])
     lines = [
         f"\n{result['model']}, batch {result['batch']}, meta batch {result['meta_batch']}, "
-        f"{', '.join(how)}, {len(result['groups'])} layer groups; {made['device']} "
+        f"{', '.join(how)}, {len(result['layers'])} layers; {made['device']} "
         f"({made['cores']} cores), jax {made['versions']['jax']}",
         f"{'step':{width}s} {'passes':>7s} {'FLOPs':>7s} {'memory':>7s} {'time':>7s} {'ms':>9s} "
         f"{'TFLOP/s':>8s} {'of rate':>7s} {'MiB':>8s} {'compile s':>10s}",
@@ -31,7 +31,7 @@ def table(result: dict[str, Any]) -> str:
     absolute = result["plain_flops"]
     plain = "unknown" if absolute is None else f"{absolute:.4g}"
     lines.append(
-        "passes: over the plain step's, by analysis of the layer groups.\n"
+        "passes: over the plain step's, by analysis of the layers.\n"
         f"FLOPs (plain: {plain}), temporary memory and time over the plain step's; times are medians "
         f"of {result['rounds']} interleaved\nblocks of {result['block']}. Steps that differ: means "
         "over the programs that they run, memory of the largest. MiB: arguments,\nresults and "

@@ -10,24 +10,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.adapters import linen_forward, linen_init
-from famus_jax.core.estimators import Estimator
-from famus_jax.core.forwards import compute_in, rematerialise
-from famus_jax.core.groups import LayerGroups
-from famus_jax.core.linearize import Forward
-from famus_jax.core.losses import mean_of, softmax_cross_entropy
-from famus_jax.core.objective import Objective
-from famus_jax.core.problem import Problem
-from famus_jax.core.tracing import layer_groups
-from famus_jax.core.train_step import TrainStep
-from famus_jax.core.variants import Variant
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.method import Method
+from famus_jax.core.problem import Problem, problem
+from famus_jax.core.programs import Program
+from famus_jax.differentiate.linearize import Forward
+from famus_jax.forward import linen_forward, linen_init
+from famus_jax.forward.wrappers import compute_in, rematerialise
+from famus_jax.layers.find import find_layers
+from famus_jax.layers.partition import Layers
+from famus_jax.methods import l2r, mwnet
 from famus_jax.models import build_model
-from famus_jax.objectives import l2r, mwnet
+from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
 Lowered = tuple[Any, PyTree, tuple[PyTree, ...]]
 LEARNING_RATE = 0.1
-METHODS: dict[str, Callable[[], Objective]] = {"mwnet": mwnet, "l2r": l2r}
+METHODS: dict[str, Callable[[], Method]] = {"mwnet": mwnet, "l2r": l2r}
 
 
 class Workload(NamedTuple):
@@ -38,7 +37,7 @@ class Workload(NamedTuple):
       forward: its forward pass, as our steps run it.
       params, model_state: its variables.
       batch, meta_batch: random images and labels, sizes n and m.
-      groups: the layer groups, one per module.
+      layers: the layers, one per module.
       dtype: what the network computes in (the plain step too).
       micro_batches: in how many parts our steps pass over the training batch.
     """
@@ -49,7 +48,7 @@ class Workload(NamedTuple):
     model_state: PyTree
     batch: PyTree
     meta_batch: PyTree
-    groups: LayerGroups
+    layers: Layers
     dtype: str = "float32"
     micro_batches: int = 1
 
@@ -63,26 +62,20 @@ class Workload(NamedTuple):
         """Meta batch size."""
         return self.meta_batch["label"].shape[0]
 
-    @property
-    def rho(self) -> float:
-        """m / n."""
-        return self.m / self.n
-
     def problem(self, method: str = "mwnet", by: str = "module") -> Problem:
-        """What is learned: by a method of `METHODS`, with groups by `"module"` or `"tensor"`."""
-        groups = self.groups
+        """What is learned: by a method of `METHODS`, with layers by `"module"` or `"tensor"`."""
+        layers = self.layers
         if by != "module":
             arguments = (self.params, self.model_state, jax.random.key(0), self.batch)
-            groups = layer_groups(self.forward, *arguments, by=by)
-        loss = mean_of(softmax_cross_entropy)
-        objective = METHODS[method]()
-        return Problem(self.forward, objective, loss, groups, micro_batches=self.micro_batches)
+            layers = find_layers(self.forward, *arguments, by=by)
+        learned, count = METHODS[method](), self.micro_batches
+        return problem(self.forward, learned, layers=layers, micro_batches=count)
 
     def train_step(
         self, estimator: Estimator, method: str = "mwnet", by: str = "module"
     ) -> tuple[TrainStep, PyTree, tuple[PyTree, PyTree]]:
         """The library's training step, its first state, and its batches."""
-        step = TrainStep(self.problem(method, by), estimator, optimizer(), LEARNING_RATE)
+        step = train_step(self.problem(method, by), optimizer(), estimator, step_size=LEARNING_RATE)
         batches = (self.batch, self.meta_batch)
         state = step.init(jax.random.key(0), self.params, self.model_state, *batches)
         return step, state, batches
@@ -133,7 +126,7 @@ def make_workload(
     train = batch(1, n)
     params, model_state = linen_init(model, jax.random.key(0), train["image"][:1])
     forward = linen_forward(model)
-    groups = layer_groups(forward, params, model_state, jax.random.key(0), train)
+    layers = find_layers(forward, params, model_state, jax.random.key(0), train)
     if dtype != "float32":
         forward = compute_in(forward, jnp.dtype(dtype))
     if remat:
@@ -145,7 +138,7 @@ def make_workload(
         model_state=model_state,
         batch=train,
         meta_batch=batch(2, m),
-        groups=groups,
+        layers=layers,
         dtype=dtype,
         micro_batches=micro_batches,
     )
@@ -180,10 +173,11 @@ def plain_phases(work: Workload) -> dict[str, Callable[..., PyTree]]:
         return losses.mean(), new_state
 
     def forward(state, batch):
-        return loss(state[0], state[1], batch)
+        params, model_state, _ = state
+        return loss(params, model_state, batch)
 
     def backward(state, batch):
-        return jax.value_and_grad(loss, has_aux=True)(state[0], state[1], batch)
+        return jax.value_and_grad(loss, has_aux=True)(*state[:2], batch)
 
     def step(state, batch):
         (value, model_state), gradient = backward(state, batch)
@@ -204,14 +198,14 @@ def lower_plain(work: Workload) -> Lowered:
 def lower_ours(
     work: Workload,
     estimator: Estimator,
-    variant: Variant | None = None,
+    program: Program | None = None,
     *,
     method: str = "mwnet",
     by: str = "module",
 ) -> Lowered:
     """One program of the library's own training step; returns as `lower_plain`.
 
-    `variant` says which of its programs; None: the only one, or all of them in a `lax.switch`.
+    `program` says which; None: the only one, or all of them in a `lax.switch`.
     """
     step, state, batches = work.train_step(estimator, method, by)
-    return step.lower(state, *batches, variant=variant), state, batches
+    return step.lower(state, *batches, program=program), state, batches

@@ -3,20 +3,19 @@ that is wrong and the way out."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.data_parallel import count
-from famus_jax.core.estimators import Estimator
-from famus_jax.core.gates import LearnedGates
-from famus_jax.core.groups import path_name
-from famus_jax.core.objective import Objective
-from famus_jax.core.problem import Point, Problem
-from famus_jax.core.variants import cut_costs
+from famus_jax.core.active_layers import Seen
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.problem import Inputs, Problem
+from famus_jax.differentiate.collectives import device_count
+from famus_jax.differentiate.linearize import Forward
+from famus_jax.layers.jaxprs import Traced, ancestors, constants, propagate, trace
+from famus_jax.layers.partition import Layers, path_name
 
 PyTree = Any
 
@@ -64,115 +63,117 @@ def leading_size(batch: PyTree, what: str) -> int:
     return size
 
 
-def check_batches(problem: Problem, point: Point) -> tuple[int, int]:
-    """The sizes n and m of the training and the meta batch.
+def check_batches(problem: Problem, inputs: Inputs) -> tuple[int, int]:
+    """The sizes n and m of the training and the meta batch, on this device.
 
     Raises:
-      ValueError: see `leading_size`; or if the parameters are not those the groups were made for.
+      ValueError: see `leading_size`; or if the parameters are not those the layers were found for.
     """
-    problem.groups.leaves(point.params)
-    n = leading_size(point.batch, "training batch")
-    if point.meta_batch is not None:
-        return n, leading_size(point.meta_batch, "meta batch")
-    if problem.objective.learns:
+    if problem.layers is not None:
+        problem.layers.leaves(inputs.params)
+    n = leading_size(inputs.batch, "training batch")
+    if inputs.meta_batch is not None:
+        return n, leading_size(inputs.meta_batch, "meta batch")
+    if problem.method.has_theta:
         raise ValueError(
-            f"{problem.objective.name} learns from trusted examples, but meta_batch is None: pass "
+            f"{problem.method.name} learns from trusted examples, but meta_batch is None: pass "
             "meta_batch=..., a batch like the training batch with labels that you trust"
         )
     return n, 0
 
 
-def check_kinds(objective: Any, estimator: Any) -> None:
-    """A method and an estimator must be what the functions of this library return.
-
-    Raises:
-      ValueError: for a name, or a function that was not called.
-    """
-    if not isinstance(objective, Objective):
-        raise ValueError(
-            f"objective must be an Objective, such as famus_jax.mwnet() or famus_jax.l2r(); got "
-            f"{objective!r}"
-        )
+def check_is_estimator(estimator: Any) -> None:
+    """Raises `ValueError` for a name, or a function that was not called."""
     if not isinstance(estimator, Estimator):
         raise ValueError(
-            "estimator must be an Estimator, such as famus_jax.exact() or "
-            f'famus_jax.top_k(1, lookahead="active_only"); got {estimator!r}'
+            "estimator must be an Estimator, such as famus_jax.all_layers(examples=8) or, for l2r, "
+            f'famus_jax.last_layers(1, virtual_step="active"); got {estimator!r}. Leave it out for the '
+            "default"
         )
 
 
-def part_size(estimator: Estimator, n: int, axis: str | None = None) -> int:
+def examples_heard(estimator: Estimator, n: int, axis: str | None = None) -> int:
     """How many examples the meta gradient is taken on, of a batch of n.
 
     With an `axis`, of n examples on each device.
 
     Raises:
-      ValueError: if the whole batch's part can't be divided evenly among the devices.
+      ValueError: if they can't be divided evenly among the devices.
     """
-    devices = count(axis)
-    size = max(1, math.ceil(estimator.part * n * devices - 1e-9))
-    if size % devices:
+    devices = device_count(axis)
+    if estimator.examples is None or estimator.examples >= n * devices:
+        return n
+    if estimator.examples % devices:
         raise ValueError(
-            f"part={estimator.part} of a batch of {n * devices} is {size} examples, which {devices} "
-            f"devices can't share evenly: use a part of {-(-size // devices) / n:g}"
+            f"examples={estimator.examples} can't be shared evenly by {devices} devices: use "
+            f"examples={-(-estimator.examples // devices) * devices}"
         )
-    return size // devices
-
-
-def part_rows(n: int, size: int) -> list[int]:
-    """Which examples those are: `size` of n, evenly spaced."""
-    return [i * n // size for i in range(size)]
+    return estimator.examples // devices
 
 
 def check_estimator(
-    problem: Problem, estimator: Estimator, rho: float = 1.0, n: int | None = None
+    problem: Problem, estimator: Estimator, seen: Seen | None, n: int | None = None
 ) -> None:
     """The estimator must fit the network and the method.
 
     Args:
       problem, estimator: see there.
-      rho: ρ, meta batch over training batch size.
+      seen: layers and costs; None where they are not known yet.
       n: the training batch size, if known.
 
     Raises:
-      ValueError: for groups that are not there, or a pairing that has no meaning.
+      ValueError: for layers that are not there, or a pairing that has no meaning.
     """
-    objective, active = problem.objective, estimator.active
+    method, active = problem.method, estimator.active
     check_identity(problem, estimator)
-    costs = cut_costs(problem, estimator, rho)  # looks the groups up
-    if isinstance(active, LearnedGates):
-        active.check_budget(costs)
-        if objective.stationary and active.lag == 0:
-            raise ValueError(
-                f"{objective.name} takes no virtual step, so gates can't be drawn from its gradient: "
-                "use learned_gates(..., lag=1) or more, which draws them from the last actual step"
-            )
-    if objective.stationary and not objective.fresh:
+    if seen is not None:
+        active.programs(seen.layers)  # looks them up
+        active.check(seen)
+    if (
+        seen is not None
+        and estimator.control_variate_every
+        and active.programs(seen.layers) == (seen.layers.all,)
+    ):
         raise ValueError(
-            f"objective {objective.name!r} says that its virtual step does not move (stationary) but "
-            "carries θ along (fresh=False), after which it would: set fresh=True or stationary=False"
+            f"{active.label} hears every layer, which is exact already: use control_variate_every=0"
         )
-    if objective.fresh and estimator.lookahead == "one_pass":
+    if active.reads_virtual_gradient and method.zero_virtual_step:
         raise ValueError(
-            f"{objective.name} weighs each batch by a θ of its own, so a one-pass update would come "
-            'a batch too late: use lookahead="full", which costs no virtual backward pass here'
+            f"{method.name} takes no virtual step, so {active.label} can't draw from its gradient: use "
+            "learned_gates(..., lag=1) or more, which draws them from the last actual step"
         )
-    if objective.fresh and objective.per_example and estimator.part < 1:
+    if method.zero_virtual_step and not method.reset_each_batch:
         raise ValueError(
-            f"{objective.name} learns one weight per example, so part={estimator.part} would leave the "
-            "other examples without: use part=1"
+            f"method {method.name!r} says that its virtual step does not move (zero_virtual_step) but "
+            "carries θ along (reset_each_batch=False), after which it would: set "
+            "reset_each_batch=True or zero_virtual_step=False"
         )
-    if objective.fresh and estimator.correct_every:
+    if method.reset_each_batch and estimator.virtual_step == "actual":
         raise ValueError(
-            f"{objective.name} starts θ anew for every batch, so a correction from an earlier batch "
-            "means nothing to it: use correct_every=0, or random_depth()"
+            f"{method.name} starts θ anew for every batch, so a meta update with "
+            'virtual_step="actual" would come a batch too late: use virtual_step="all", which costs no '
+            "virtual backward pass here"
         )
-    if n is not None and n % problem.micro_batches:
-        raise ValueError(f"micro_batches={problem.micro_batches} must divide the batch size {n}")
-    if n is not None and part_size(estimator, n) % problem.micro_batches:
+    if method.reset_each_batch and method.per_example and estimator.examples is not None:
         raise ValueError(
-            f"micro_batches={problem.micro_batches} must divide the part of the batch that the meta "
-            f"gradient is taken on, {part_size(estimator, n)} examples"
+            f"{method.name} learns one weight per example, so examples={estimator.examples} would "
+            "leave the others without: use examples=None"
         )
+    if method.reset_each_batch and estimator.control_variate_every:
+        raise ValueError(
+            f"{method.name} starts θ anew for every batch, so a correction from an earlier batch "
+            "means nothing to it: use control_variate_every=0, or random_depth()"
+        )
+    if n is not None:
+        for size, what in (
+            (n, "the batch size"),
+            (
+                examples_heard(estimator, n),
+                "the number of examples that the meta gradient is taken on,",
+            ),
+        ):
+            if size % problem.micro_batches:
+                raise ValueError(f"micro_batches={problem.micro_batches} must divide {what} {size}")
 
 
 def check_identity(problem: Problem, estimator: Estimator) -> None:
@@ -182,107 +183,154 @@ def check_identity(problem: Problem, estimator: Estimator) -> None:
       ValueError: if θ acts inside the forward pass and another route is asked for; if the meta batch
         has no forward of its own then; or for second order in micro-batches.
     """
-    objective = problem.objective
+    method = problem.method
     if problem.micro_batches < 1:
         raise ValueError(f"micro_batches must be at least 1; got {problem.micro_batches}")
     if estimator.route == "second_order" and problem.micro_batches > 1:
         raise ValueError(
             f"second order keeps the whole batch's passes: micro_batches={problem.micro_batches} would "
-            "spare nothing. Use exact(), which is the same number"
+            "spare nothing. Use all_layers(), which is the same number"
         )
-    if not objective.in_forward:
+    if not method.in_forward:
         return
     if estimator.route != "second_order":
         raise ValueError(
-            f"{objective.name} lets θ act inside the forward pass (in_forward=True). This estimator "
-            "(route={0!r}) rests on all of θ's influence coming after the outputs, and would drop the "
-            "rest: use second_order()".format(estimator.route)
+            f"{method.name} lets θ act inside the forward pass (in_forward=True). This estimator "
+            f"(route={estimator.route!r}) rests on all of θ's influence coming after the outputs, and "
+            "would drop the rest: use second_order()"
         )
-    if objective.fresh:
+    if method.reset_each_batch:
         raise ValueError(
-            f"{objective.name} lets θ act inside the forward pass and starts it anew for every batch, "
-            "which is not covered: carry θ along (fresh=False)"
+            f"{method.name} lets θ act inside the forward pass and starts it anew for every batch, "
+            "which is not covered: carry θ along (reset_each_batch=False)"
         )
-    if estimator.lookahead == "one_pass" or estimator.part < 1 or problem.meta_forward is None:
+    whole = estimator.examples is None and estimator.virtual_step != "actual"
+    if not whole or problem.meta_forward is None:
         raise ValueError(
-            f"{objective.name} lets θ act inside the forward pass: give meta_forward, a forward of the "
-            'meta batch without θ, and use second_order() with lookahead="full" on the whole batch'
+            f"{method.name} lets θ act inside the forward pass: give meta_forward, a forward of the "
+            'meta batch without θ, and use second_order() with virtual_step="all" on the whole batch'
         )
 
 
-def check_forward(problem: Problem, theta: PyTree, point: Point) -> None:
-    """θ may reach L_val only through the objective: the identity behind the cheap routes needs it.
+def checked(forward: Forward) -> Forward:
+    """`forward`, which says so if it returns anything but a pair."""
 
-    Looks for θ, or a value computed from it, among the constants that the traced forward passes and
-    the meta loss close over. Parameters, model state and batches count as given: a meta gradient
-    is taken at fixed w.
-
-    Raises:
-      ValueError: if it is there; or if forward or a loss returns something of another shape than
-        it should.
-    """
-    leaves = {id(leaf) for leaf in jax.tree.leaves(theta)}
-    if not leaves or problem.objective.in_forward:
-        return
-
-    def training_pass(params: PyTree) -> jax.Array:
-        forward = problem.forward_under(theta)
-        result = forward(params, point.model_state, point.rng, point.batch)
+    def call(*args: Any) -> Any:
+        result = forward(*args)
         if not isinstance(result, tuple) or len(result) != 2:
             raise ValueError(
                 "forward must return (outputs, model_state), with () for no state; got "
                 f"{type(result).__name__}: famus_jax.stateless_forward adapts a plain function"
             )
-        losses = problem.objective.example_loss(result[0], point.batch)
-        n = leading_size(point.batch, "training batch")
-        if jnp.shape(losses) != (n,):
-            raise ValueError(
-                f"example_loss must return one number per example, shape ({n},); got "
-                f"{jnp.shape(losses)}: take the mean over the other axes"
-            )
-        return losses
+        return result
 
-    def meta_pass(params: PyTree) -> jax.Array:
-        forward = problem.meta_forward or problem.forward
-        outputs, _ = forward(params, point.model_state, point.rng, point.meta_batch)
-        value = problem.meta_loss(outputs, point.meta_batch)
-        if jnp.shape(value):
-            raise ValueError(
-                f"meta_loss must return a scalar; got shape {jnp.shape(value)}: take its mean"
-            )
-        return value
-
-    for function in (training_pass, meta_pass):
-        constants = _constants(jax.make_jaxpr(function)(point.params))
-        if any(id(value) in leaves for const in constants for value in _ancestors(const)):
-            raise ValueError(
-                "forward closes over the meta-parameters θ (or meta_loss does, or over a value "
-                "computed from them): a meta gradient that reaches the network other than through "
-                "objective.loss is not what these estimators compute, and it would silently be "
-                "dropped. Let θ act in objective.loss, on the outputs; or, if it must act inside the "
-                "forward pass, let forward take it as a fifth argument, set in_forward=True on the "
-                "objective and use second_order()"
-            )
+    return call
 
 
-def _constants(closed: Any) -> Iterator[Any]:
-    """The constants of a closed jaxpr, those of compiled functions inside it included."""
-    yield from closed.consts
-    for eqn in closed.jaxpr.eqns:
-        for value in eqn.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                if hasattr(inner, "consts") and hasattr(inner, "jaxpr"):
-                    yield from _constants(inner)
+def check_closure(
+    problem: Problem, theta: PyTree, forward: Callable[..., Any], inputs: Inputs
+) -> None:
+    """θ may reach L_val only through the method's loss: the identity behind the cheap routes.
+
+    Looks for θ, or a value computed from it, among the constants that the traced forward pass and the
+    loss per example close over. Parameters, model state and batches count as given: a meta gradient
+    is taken at fixed w.
+
+    Raises:
+      ValueError: if it is there; or if the loss is not one number per example.
+    """
+    if problem.method.in_forward or not jax.tree.leaves(theta):
+        return
+    traced = trace(forward, *inputs[:4])
+    _refuse_theta(traced, theta)
+    outputs, _ = jax.eval_shape(traced, *inputs[:4])
+    losses = trace(problem.method.example_loss, outputs, inputs.batch)
+    _refuse_theta(losses, theta)
+    n = leading_size(inputs.batch, "training batch")
+    shape = losses.closed.out_avals[0].shape if losses.closed.out_avals else None
+    if shape != (n,):
+        raise ValueError(
+            f"example_loss must return one number per example, shape ({n},); got {shape}: take the "
+            "mean over the other axes"
+        )
 
 
-def _ancestors(value: Any) -> Iterator[Any]:
-    """A traced value and all it was computed from, as far as the trace tells."""
-    stack, seen = [value], set()
-    while stack:
-        value = stack.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        yield value
-        parent = getattr(value, "parent", None)
-        stack.extend(getattr(parent, "in_tracers", ()) or ())
+def check_meta_loss(
+    problem: Problem,
+    theta: PyTree,
+    forward: Traced,
+    meta_loss: Callable[[list[jax.Array]], jax.Array],
+    f: list[jax.Array],
+) -> None:
+    """As `check_closure`, of the meta batch's forward pass and loss.
+
+    Raises:
+      ValueError: also if the meta loss is no scalar.
+    """
+    if problem.method.in_forward or not jax.tree.leaves(theta):
+        return
+    loss = trace(meta_loss, f)
+    if shape := loss.closed.out_avals[0].shape:
+        raise ValueError(f"meta_loss must return a scalar; got shape {shape}: take its mean")
+    _refuse_theta(forward, theta)
+    _refuse_theta(loss, theta)
+
+
+def _refuse_theta(traced: Traced, theta: PyTree) -> None:
+    leaves = {id(leaf) for leaf in jax.tree.leaves(theta)}
+    if any(id(v) in leaves for const in constants(traced.closed) for v in ancestors(const)):
+        raise ValueError(
+            "forward closes over the meta-parameters θ (or meta_loss does, or over a value "
+            "computed from them): a meta gradient that reaches the network other than through "
+            "the method's loss is not what these estimators compute, and it would silently be "
+            "dropped. Let θ act in the method's loss, on the outputs; or, if it must act inside the "
+            "forward pass, let forward take it as a fifth argument, set in_forward=True on the "
+            "method and use second_order()"
+        )
+
+
+def coupled_layers(
+    optimizer_update: Callable[[PyTree], PyTree], params: PyTree, layers: Layers
+) -> tuple[str, str] | None:
+    """Two layers' names such that the first one's update depends on the second one's gradient.
+
+    Clipping by the global norm couples all layers, and so do trust ratios over the whole tree. Found
+    by following every gradient leaf through the traced update; in a loop everything is taken to
+    depend on everything.
+
+    Args:
+      optimizer_update: `gradient -> updates`.
+      params: the parameters (their shapes count).
+      layers: their layers.
+
+    Returns:
+      None if there are none.
+    """
+    gradient = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    closed = trace(lambda g: layers.leaves(optimizer_update(g)), gradient).closed
+
+    def join(marks: Any) -> frozenset[int]:
+        return frozenset().union(*marks)
+
+    def opaque(eqn: Any, inputs: list[frozenset[int]]) -> list[frozenset[int]]:
+        return [join(inputs)] * len(eqn.outvars)
+
+    marks = [frozenset({layer}) for layer in layers.index]
+    reached = propagate(closed.jaxpr, marks, opaque, join)
+    for layer, sources in zip(layers.index, reached, strict=True):
+        if others := sources - {layer}:
+            return layers.names[layer], layers.names[min(others)]
+    return None
+
+
+def check_uncoupled(
+    optimizer_update: Callable[[PyTree], PyTree], params: PyTree, layers: Layers
+) -> None:
+    """Raises `ValueError` if the optimizer couples layers: then the way back through it needs every
+    layer's gradient, and some of them won't do."""
+    if pair := coupled_layers(optimizer_update, params, layers):
+        raise ValueError(
+            f"this optimizer's update of {pair[0]!r} depends on the gradient of {pair[1]!r} (clipping "
+            "by the global norm and trust ratios do that), so the way back through it needs every "
+            "layer: use all_layers(through_optimizer=True), or through_optimizer=False"
+        )

@@ -1,4 +1,4 @@
-"""What is learned and judged, and where: the two arguments of everything below."""
+"""What is learned, said once: `problem`. Every use of the library takes it from there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from famus_jax.core.groups import LayerGroups
-from famus_jax.core.linearize import Forward
-from famus_jax.core.losses import MetaLoss
-from famus_jax.core.objective import Objective
+from famus_jax.core.method import MetaLoss, Method
+from famus_jax.differentiate.collectives import unbound
+from famus_jax.differentiate.linearize import Forward
+from famus_jax.layers.find import find_layers
+from famus_jax.layers.jaxprs import Traced
+from famus_jax.layers.partition import Layers
 
 PyTree = Any
 _META = int.from_bytes(b"META")
@@ -18,41 +20,71 @@ PART = int.from_bytes(b"PART")
 
 
 class Problem(NamedTuple):
-    """What is learned and judged: pure functions and the layer groups, no data.
+    """What is learned and judged: pure functions, no data. Made by `problem`.
 
     Attributes:
-      forward: `(params, model_state, rng, batch) -> (outputs, model_state)`, training mode; with an
-        objective that acts `in_forward`, `(params, model_state, rng, batch, θ)`.
-      objective: the method; see `Objective`.
+      forward: `(params, model_state, rng, batch) -> (outputs, model_state)`, training mode; with a
+        method that acts `in_forward`, `(params, model_state, rng, batch, θ)`.
+      method: see `Method`.
       meta_loss: `(outputs, meta_batch) -> ()`, L_val.
-      groups: the layer groups of the parameters.
+      layers: the layers of the parameters; None until they are looked for, see `on`.
       meta_forward: the forward of the meta batch, if it is another one than `forward`. Either way
         the model state that it returns is thrown away.
       micro_batches: run the training batch's passes on so many parts, one after the other.
       axis: for programs that run once per device (`jax.shard_map`, `jax.pmap`): the name of the mesh
-        axis along which both batches are divided; see `data_parallel`. None for one device, and for
+        axis along which both batches are divided; see `collectives`. None for one device, and for
         `jax.jit` on sharded arrays.
     """
 
     forward: Forward
-    objective: Objective
+    method: Method
     meta_loss: MetaLoss
-    groups: LayerGroups
+    layers: Layers | None = None
     meta_forward: Forward | None = None
     micro_batches: int = 1
     axis: str | None = None
 
     def forward_under(self, theta: PyTree) -> Forward:
-        """The forward with θ put in where the objective says that it takes one."""
-        if not self.objective.in_forward:
+        """The forward with θ put in where the method says that it takes one."""
+        if not self.method.in_forward:
             return self.forward
         forward: Callable[..., Any] = self.forward
         return lambda params, model_state, rng, batch: forward(
             params, model_state, rng, batch, theta
         )
 
+    def on(
+        self,
+        params: PyTree,
+        model_state: PyTree,
+        rng: jax.Array,
+        batch: PyTree,
+        *,
+        by: str = "module",
+        traced: Traced | None = None,
+    ) -> Problem:
+        """The same problem with its layers known: those given, or found by tracing the network.
 
-class Point(NamedTuple):
+        Args:
+          params, model_state, rng, batch: arrays or shape structs.
+          by: see `find_layers`.
+          traced: the forward's program on these arguments, if it is known.
+        """
+        if self.layers is not None:
+            return self
+        forward: Any = traced
+        axis = None
+        if traced is None:
+            axis = unbound(self.axis)
+            theta = None
+            if self.method.in_forward:
+                theta = self.method.init(jax.random.key(0), jax.tree.leaves(batch)[0].shape[0])
+            forward = self.forward_under(theta)
+        layers = find_layers(forward, params, model_state, rng, batch, by=by, axis=axis)
+        return self._replace(layers=layers)
+
+
+class Inputs(NamedTuple):
     """Where a meta gradient is taken.
 
     Attributes:
@@ -61,9 +93,9 @@ class Point(NamedTuple):
       rng: a key for the training batch's forward pass; the meta batch's is derived from it.
       batch: the training batch, leading size n.
       meta_batch: the trusted batch, leading size m.
-      alpha: α, the learning rate of the virtual step, a scalar.
-      descend: `gradient -> updates`, what the optimiser would do now, for a look-ahead through it or
-        with coasting groups: `lambda g: optimizer.update(g, opt_state, params)[0]`; None for none.
+      step_size: α, of the virtual step, a scalar.
+      optimizer_update: `gradient -> updates`, what the optimizer would do now, for a virtual step
+        through it: `lambda g: optimizer.update(g, opt_state, params)[0]`; None for none.
     """
 
     params: PyTree
@@ -71,8 +103,8 @@ class Point(NamedTuple):
     rng: jax.Array
     batch: PyTree
     meta_batch: PyTree
-    alpha: jax.Array | float
-    descend: Callable[[PyTree], PyTree] | None = None
+    step_size: jax.Array | float
+    optimizer_update: Callable[[PyTree], PyTree] | None = None
 
     @property
     def meta_rng(self) -> jax.Array:
@@ -82,3 +114,59 @@ class Point(NamedTuple):
     def derived_rng(self, purpose: int) -> jax.Array:
         """A key of its own for another forward pass; None if there is none."""
         return self.rng if self.rng is None else jax.random.fold_in(self.rng, purpose)
+
+
+def problem(
+    forward: Forward,
+    method: Method,
+    *,
+    meta_loss: MetaLoss | None = None,
+    layers: Layers | None = None,
+    meta_forward: Forward | None = None,
+    micro_batches: int = 1,
+    axis: str | None = None,
+) -> Problem:
+    """Says what is learned, once, for `reweighter`, `reweight` and `train_step`.
+
+    Args:
+      forward: `(params, model_state, rng, batch) -> (outputs, model_state)`, in training mode;
+        `linen_forward`, `nnx_forward` and `stateless_forward` make one.
+      method: what is learned about the labels: `l2r()`, `mwnet()`, ...
+      meta_loss: `(outputs, meta_batch) -> ()`, what the trusted batch is judged by; by default the
+        method's own.
+      layers: the layers of the network; by default found by tracing it.
+      meta_forward: another forward for the meta batch, if wanted.
+      micro_batches: run the training batch's passes on so many parts, one after the other.
+      axis: if the step runs inside `jax.shard_map` or `jax.pmap`: the name of the axis along which
+        the batches are divided. Under `jax.jit` on sharded arrays leave it out.
+
+    Raises:
+      ValueError: if `method` is no method, or `micro_batches` is below 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import famus_jax as famus
+      >>> forward = famus.stateless_forward(lambda w, batch: batch["x"] @ w)
+      >>> famus.problem(forward, famus.l2r()).method.name
+      'l2r'
+    """
+    if not isinstance(method, Method):
+        raise ValueError(
+            f"method must be a Method, such as famus_jax.l2r() or famus_jax.mwnet(); got {method!r}"
+        )
+    if not callable(forward):
+        raise ValueError(
+            "forward must be a function (params, model_state, rng, batch) -> (outputs, "
+            f"model_state); got {forward!r}: famus_jax.linen_forward(module) makes one"
+        )
+    if micro_batches < 1 or micro_batches != int(micro_batches):
+        raise ValueError(f"micro_batches must be a whole number of at least 1; got {micro_batches}")
+    return Problem(
+        forward=forward,
+        method=method,
+        meta_loss=meta_loss or method.l_val,
+        layers=layers,
+        meta_forward=meta_forward,
+        micro_batches=int(micro_batches),
+        axis=axis,
+    )

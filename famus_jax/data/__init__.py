@@ -1,39 +1,32 @@
-"""Data: label noise, splits, sources and batches.
+"""Data: label noise, splits, sources, batches and augmentations.
 
 Noise and splits are functions of (seed, example id); batches are functions of (seed, step).
 Importing this package imports jax and numpy; tfds, scikit-learn, Pillow and grain are imported by
 the functions that need them, TensorFlow by none.
 
-    label noise       noise, noise_kinds, noise_instance, noise_presets, noise_files, noise_cli
-    parts of a set    splits, long_tail
-    where data are    sources (tfds), own_data and own_files (the user's), tfrecords, builders/
-    batches           batches (on the device), streaming and stream_sources (grain), order, pixels
-    augmentations     augment, augment_strong, randaugment, colour; host_augment (before batching)
+    types, hashing      examples as arrays; randomness that belongs to an example
+    noise               which labels are wrong
+    splits, long_tail   parts of a set
+    sources             where examples come from: prepared tfds sets, the user's own data
+    batches             what a training loop draws, from the device or from disk
+    augment             augmentations, by name and from Python
 """
 
-from famus_jax.data.augment import (
-    Chain,
-    Flip,
-    PadCrop,
-    Views,
-    chain,
-    pad_crop_flip,
-    shift,
-    two_views,
-)
-from famus_jax.data.augment_strong import ColourJitter, Cutout, RandomResizedCrop
-from famus_jax.data.batches import (
-    EvaluationBatches,
-    InMemoryStream,
-    Stream,
-    batch_indices,
-    epoch_indices,
-    evaluation_batches,
-    in_memory_stream,
-)
+from famus_jax.data.augment.color_jitter import ColorJitter
+from famus_jax.data.augment.crop_flip import Flip, PadCrop, crop_flip, shift
+from famus_jax.data.augment.cutout import Cutout
+from famus_jax.data.augment.device import Chain, Views, chain, two_views
+from famus_jax.data.augment.named import named_augment
+from famus_jax.data.augment.randaugment import RandAugment
+from famus_jax.data.augment.random_resized_crop import RandomResizedCrop
+from famus_jax.data.batches.evaluation import EvaluationBatches, evaluation_batches
+from famus_jax.data.batches.in_memory import InMemoryStream, in_memory_stream
+from famus_jax.data.batches.order import batch_indices, epoch_indices
+from famus_jax.data.batches.pixels import channel_statistics
+from famus_jax.data.batches.stream import Stream
+from famus_jax.data.batches.streaming import streaming
 from famus_jax.data.long_tail import LongTail, exponential_profile, long_tail
-from famus_jax.data.noise import NoisyLabels, corrupt_labels, expected_rate, flip_next, symmetric
-from famus_jax.data.noise_files import (
+from famus_jax.data.noise.files import (
     LabelTable,
     align,
     make_table,
@@ -41,24 +34,30 @@ from famus_jax.data.noise_files import (
     read_table,
     write_table,
 )
-from famus_jax.data.noise_instance import instance_dependent
-from famus_jax.data.noise_kinds import NoiseSpec, apply_noise, spec_from_transition
-from famus_jax.data.noise_presets import named_noise, published_noise, published_rate
-from famus_jax.data.own_data import from_arrays, load_features, load_files, load_npz, load_path
-from famus_jax.data.own_files import FileList, list_folder, list_table
-from famus_jax.data.pixels import channel_statistics
-from famus_jax.data.randaugment import RandAugment
-from famus_jax.data.sources import default_data_dir, load_column, load_source
+from famus_jax.data.noise.instance import instance_dependent
+from famus_jax.data.noise.kinds import NoiseSpec, apply_noise, spec_from_transition
+from famus_jax.data.noise.presets import named_noise, published_noise, published_rate
+from famus_jax.data.noise.transition import (
+    NoisyLabels,
+    corrupt_labels,
+    expected_rate,
+    flip_next,
+    symmetric,
+)
+from famus_jax.data.sources.arrays import from_arrays, load_features, load_npz
+from famus_jax.data.sources.file_lists import FileList, list_folder, list_table
+from famus_jax.data.sources.load import load_source
+from famus_jax.data.sources.own_data import list_path, load_files, load_path
+from famus_jax.data.sources.random_access import ArraySource, FileSource, TfdsSource, readable
+from famus_jax.data.sources.tfds import default_data_dir, load_column
+from famus_jax.data.sources.tfrecords import read_tfrecords
 from famus_jax.data.splits import Splits, split_examples
-from famus_jax.data.stream_sources import ArraySource, FileSource, TfdsSource, readable
-from famus_jax.data.streaming import streaming
-from famus_jax.data.tfrecords import read_tfrecords
 from famus_jax.data.types import Examples, content_digest, first_classes, take
 
 __all__ = [
     "ArraySource",
     "Chain",
-    "ColourJitter",
+    "ColorJitter",
     "Cutout",
     "EvaluationBatches",
     "Examples",
@@ -84,6 +83,7 @@ __all__ = [
     "channel_statistics",
     "content_digest",
     "corrupt_labels",
+    "crop_flip",
     "default_data_dir",
     "epoch_indices",
     "evaluation_batches",
@@ -95,6 +95,7 @@ __all__ = [
     "in_memory_stream",
     "instance_dependent",
     "list_folder",
+    "list_path",
     "list_table",
     "load_column",
     "load_features",
@@ -104,9 +105,9 @@ __all__ = [
     "load_source",
     "long_tail",
     "make_table",
+    "named_augment",
     "named_noise",
     "noisy_from_table",
-    "pad_crop_flip",
     "published_noise",
     "published_rate",
     "read_table",

@@ -1,7 +1,7 @@
 """Randomness that belongs to an example, not to its place in an array.
 
 Everything random about the *content* of a data set (which label is wrong, who is trusted) is a
-function of ``(seed, purpose, example id)`` through BLAKE2b. It never changes with the order of the
+function of `(seed, purpose, example id)` through BLAKE2b. It never changes with the order of the
 examples, the number of hosts, or the version of any library.
 """
 
@@ -21,7 +21,7 @@ def _prefix(seed: int, purpose: str) -> bytes:
 
 
 def checked_seed(seed: int) -> int:
-    """Return ``seed`` as a plain int; raise `TypeError` unless it is a whole number."""
+    """Return `seed` as a plain int; raise `TypeError` unless it is a whole number."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"seed must be an int, got {seed!r} ({type(seed).__name__})")
     return int(seed)
@@ -36,7 +36,7 @@ def checked_ids(ids: Sequence[str] | np.ndarray, count: int | None = None) -> li
 
     Raises:
       TypeError: an id is not a string (bytes are refused: decode them where they are read).
-      ValueError: the number is not ``count``, or an id occurs twice.
+      ValueError: the number is not `count`, or an id occurs twice.
     """
     values = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
     for position, value in enumerate(values):
@@ -121,7 +121,7 @@ def table_digest(ids: Sequence[str], labels: np.ndarray) -> str:
     """Fingerprint of a table id -> label, independent of the order of its rows.
 
     Returns:
-      32 hexadecimal digits: BLAKE2b over the rows ``len(id):id=label;`` sorted by id.
+      32 hexadecimal digits: BLAKE2b over the rows `len(id):id=label;` sorted by id.
     """
     total = hashlib.blake2b(digest_size=16)
     rows = sorted(zip(ids, np.asarray(labels).tolist(), strict=True))

@@ -73,7 +73,7 @@ def long_tail(
 ) -> LongTail:
     """Thin out a balanced set to a long tail and set a balanced meta set aside.
 
-    Within a class the order is random by (seed, id): the first ``meta_per_class`` examples are the
+    Within a class the order is random by (seed, id): the first `meta_per_class` examples are the
     meta set, the next n_i the training set, so the two can't overlap.
 
     Args:
@@ -82,7 +82,7 @@ def long_tail(
       imbalance_factor: f >= 1.
       meta_per_class: trusted examples per class (10 in the papers), 0 for none.
       formula: "cui" or "mwnet", see the module. With "cui" the meta set is taken from the surplus
-        of the thinned classes; the largest class has none, so it gives up ``meta_per_class``
+        of the thinned classes; the largest class has none, so it gives up `meta_per_class`
         training examples (its count is capped at what is left).
       seed: int.
 

@@ -44,7 +44,7 @@ def split_examples(
     """Draw a class-balanced trusted set and a class-balanced validation set.
 
     Within a class the examples are put in a random order that depends on (seed, id) only; the first
-    ``trusted_per_class`` are trusted, the next ``validation_per_class`` are validation. One order
+    `trusted_per_class` are trusted, the next `validation_per_class` are validation. One order
     for both, so the parts can't overlap, and a larger trusted set contains the smaller one.
 
     Args:

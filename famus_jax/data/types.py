@@ -29,7 +29,7 @@ class Examples(NamedTuple):
 
 
 def take(examples: Examples, positions: np.ndarray) -> Examples:
-    """The examples at ``positions``, in that order."""
+    """The examples at `positions`, in that order."""
     return examples._replace(
         images=examples.images[positions],
         labels=examples.labels[positions],
@@ -40,7 +40,7 @@ def take(examples: Examples, positions: np.ndarray) -> Examples:
 def first_classes(examples: Examples, num_classes: int) -> Examples:
     """The examples of the classes 0 … num_classes - 1.
 
-    ImageNet's first 50 classes, ``first_classes(imagenet, 50)``, are the second test set of
+    ImageNet's first 50 classes, `first_classes(imagenet, 50)`, are the second test set of
     mini-WebVision.
 
     Raises:

@@ -1,7 +1,14 @@
 """Flax Linen networks: logits only, the norm and the dtype are arguments.
 
-Every network is called as ``module.apply(variables, images, train=bool)`` with floating-point
-images ``[n, H, W, C]`` and returns logits ``[n, num_classes]``.
+Every network is called as `module.apply(variables, images, train=bool)` with floating-point
+images `[n, H, W, C]` and returns logits `[n, num_classes]`.
+
+    build        networks by name
+    simple       a multilayer perceptron, a small convolutional network
+    wide_resnet, preact_resnet, cifar_resnet, resnet, and their blocks
+    inception_resnet_v2
+    layers       what every network shares: initializers, norms, the head
+    pretrained   ImageNet weights of ResNet-50 from a file
 """
 
 from famus_jax.models.build import MODELS, build_model

@@ -31,21 +31,22 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 def build_model(name: str, num_classes: int, **overrides: Any) -> nn.Module:
     """Builds the network called `name`.
 
-    **Arguments:**
+    Args:
+      name: a key of `MODELS`.
+      num_classes: width of the output, at least 1.
+      overrides: any other attribute of the network, for instance `norm="group"`,
+        `dtype=jnp.bfloat16`, `dropout=0.3`.
 
-    - `name`: a key of `MODELS`.
-    - `num_classes`: width of the output, at least 1.
-    - `overrides`: any other attribute of the network, for instance ``norm="group"``,
-      ``dtype=jnp.bfloat16``, ``dropout=0.3``.
+    Returns:
+      a flax Linen module; `module.apply(variables, images, train=bool)` gives logits.
 
-    **Returns:** a flax Linen module; ``module.apply(variables, images, train=bool)`` gives logits.
+    Raises:
+      ValueError: an unknown name or an impossible `num_classes`.
+      TypeError: an attribute that the network doesn't have.
 
-    **Raises:** `ValueError` for an unknown name or an impossible `num_classes`; `TypeError` for an
-    attribute that the network doesn't have.
-
-    ```python
-    model = build_model("wrn_28_10", 10, dropout=0.3)
-    ```
+    >>> model = build_model("wrn_28_10", 10, dropout=0.3)
+    >>> (model.depth, model.width, model.dropout)
+    (28, 10, 0.3)
     """
     if name not in MODELS:
         known = ", ".join(sorted(MODELS))

@@ -6,32 +6,32 @@ channels with zeros, half of them in front and half behind, as in the PyTorch ne
 MW-Net and LDAM.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from famus_jax.models import _layers as layers
+from famus_jax.models import blocks, layers
 
 
 class CifarResNet(nn.Module):
-    """Three stages of ``(depth - 2) / 6`` basic blocks with 16, 32 and 64 channels.
+    """Three stages of `(depth - 2) / 6` basic blocks with 16, 32 and 64 channels.
 
-    Input ``[n, H, W, C]`` floating point, output logits ``[n, num_classes]``, float32 (wider if the
+    Input `[n, H, W, C]` floating point, output logits `[n, num_classes]`, float32 (wider if the
     parameters are). ResNet-32 has 464,154 parameters for RGB images and 10 classes. All weights
     start Kaiming normal (fan in), the head's too; the head's bias from PyTorch's default.
 
-    **Attributes:**
+    Attributes:
+      num_classes: width of the output.
+      depth: number of layers, `6 k + 2`.
+      norm: as in `norm_factory`.
+      dtype: dtype of the computation, None for that of input and parameters.
+      cosine_head: logits are cosines in [-1, 1], for losses that scale them (LDAM).
 
-    - `num_classes`: width of the output.
-    - `depth`: number of layers, ``6 k + 2``.
-    - `norm`: as in `norm_factory`.
-    - `dtype`: dtype of the computation, None for that of input and parameters.
-    - `cosine_head`: logits are cosines in [-1, 1], for losses that scale them (LDAM).
-
-    **Raises:** `ValueError` for a depth that isn't ``6 k + 2`` or input that isn't
-    ``[n, H, W, C]``; `TypeError` for integer input.
+    Raises:
+      ValueError: a depth that isn't `6 k + 2` or input that isn't `[n, H, W, C]`.
+      TypeError: integer input.
     """
 
     num_classes: int
@@ -42,10 +42,10 @@ class CifarResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Logits ``[n, num_classes]`` of `images` ``[n, H, W, C]``."""
+        """Logits `[n, num_classes]` of `images` `[n, H, W, C]`."""
         layers.check_images(images, type(self).__name__)
-        blocks, rest = divmod(self.depth - 2, 6)
-        if rest or blocks < 1:
+        per_stage, rest = divmod(self.depth - 2, 6)
+        if rest or per_stage < 1:
             raise ValueError(
                 f"CifarResNet needs depth = 6 k + 2 (8, 14, 20, 32, 44, 56, …), got {self.depth}."
             )
@@ -59,15 +59,13 @@ class CifarResNet(nn.Module):
             kernel_init=layers.KAIMING_FAN_IN,
         )(images)
         x = nn.relu(norm("stem_norm")(x))
-        for stage in range(3):
-            for i in range(blocks):
-                x = _Block(
-                    features=16 * 2**stage,
-                    strides=2 if stage > 0 and i == 0 else 1,
-                    norm=self.norm,
-                    dtype=self.dtype,
-                    name=f"stage{stage + 1}_block{i}",
-                )(x, train)
+        block = partial(
+            blocks.Basic,
+            norm=self.norm,
+            dtype=self.dtype,
+            kernel_init=layers.KAIMING_FAN_IN,
+        )
+        x = blocks.stages(x, train, block, (per_stage,) * 3, 16)
         return layers.head(
             layers.global_mean(x),
             self.num_classes,
@@ -75,35 +73,3 @@ class CifarResNet(nn.Module):
             torch_bias=True,
             cosine=self.cosine_head,
         )
-
-
-class _Block(nn.Module):
-    """Conv, norm, ReLU, conv, norm, added to the shortcut, ReLU."""
-
-    features: int
-    strides: int
-    norm: layers.Norm
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        norm = layers.norm_factory(self.norm, train=train, dtype=self.dtype)
-
-        def conv(strides: int, name: str) -> nn.Conv:
-            return layers.conv(
-                self.features,
-                3,
-                strides,
-                name=name,
-                dtype=self.dtype,
-                use_bias=layers.needs_bias(self.norm),
-                kernel_init=layers.KAIMING_FAN_IN,
-            )
-
-        y = nn.relu(norm("norm1")(conv(self.strides, "conv1")(x)))
-        y = norm("norm2")(conv(1, "conv2")(y))
-        extra = self.features - x.shape[-1]
-        if self.strides != 1 or extra:
-            x = x[:, :: self.strides, :: self.strides]
-            x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (extra // 2, extra - extra // 2)))
-        return nn.relu(x + y)

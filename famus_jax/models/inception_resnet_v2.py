@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from famus_jax.models import _layers as layers
+from famus_jax.models import layers
 
 
 class _Unit(NamedTuple):
@@ -52,22 +52,22 @@ _BLOCK_8 = ((_Unit(192, 1),), (_Unit(192, 1), _Unit(224, (1, 3)), _Unit(256, (3,
 class InceptionResNetV2(nn.Module):
     """A stem, then 10, 20 and 10 residual inception blocks at three resolutions.
 
-    Input ``[n, H, W, C]`` floating point, at least 75x75 (299x299 in the literature), output logits
-    ``[n, num_classes]``, float32 (wider if the parameters are). It has 55,843,464 parameters for
+    Input `[n, H, W, C]` floating point, at least 75x75 (299x299 in the literature), output logits
+    `[n, num_classes]`, float32 (wider if the parameters are). It has 55,843,464 parameters for
     RGB images and 1000 classes. Norms have epsilon 1e-3; weights start from PyTorch's defaults,
     biases of the blocks' last convolutions at 0.
 
-    **Attributes:**
+    Attributes:
+      num_classes: width of the output.
+      dropout: rate of dropping the pooled features in training, in [0, 1); needs the random
+        stream `"dropout"`. (The paper has 0.2, the ports 0.)
+      norm: as in `norm_factory`.
+      dtype: dtype of the computation, None for that of input and parameters.
+      repeats: number of blocks at each resolution; the last one of all has scale 1 and no ReLU.
 
-    - `num_classes`: width of the output.
-    - `dropout`: rate of dropping the pooled features in training, in [0, 1); needs the random
-      stream ``"dropout"``. (The paper has 0.2, the ports 0.)
-    - `norm`: as in `norm_factory`.
-    - `dtype`: dtype of the computation, None for that of input and parameters.
-    - `repeats`: number of blocks at each resolution; the last one of all has scale 1 and no ReLU.
-
-    **Raises:** `ValueError` for input that isn't ``[n, H, W, C]`` or too small, or a rate outside
-    [0, 1); `TypeError` for integer input.
+    Raises:
+      ValueError: input that isn't `[n, H, W, C]` or too small, or a rate outside [0, 1).
+      TypeError: integer input.
     """
 
     num_classes: int
@@ -78,7 +78,7 @@ class InceptionResNetV2(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Logits ``[n, num_classes]`` of `images` ``[n, H, W, C]``."""
+        """Logits `[n, num_classes]` of `images` `[n, H, W, C]`."""
         layers.check_images(images, type(self).__name__)
         if min(images.shape[1:3]) < 75:
             raise ValueError(

@@ -7,28 +7,30 @@ there is no norm after the last block. (Without the stem's norm the network woul
 parameters; the published count of 11,171,274 includes its 128.)
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from famus_jax.models import _layers as layers
+from famus_jax.models import blocks, layers
 
 
 class PreActResNet18(nn.Module):
     """Four stages of two pre-activation blocks, 64 to 512 channels.
 
-    Input ``[n, H, W, C]`` floating point, output logits ``[n, num_classes]``, float32 (wider if the
+    Input `[n, H, W, C]` floating point, output logits `[n, num_classes]`, float32 (wider if the
     parameters are). With RGB images it has 11,171,274 parameters for 10 classes, 11,217,444 for
-    100. Everything starts from PyTorch's defaults: uniform within ``1 / sqrt(fan_in)``.
+    100. Everything starts from PyTorch's defaults: uniform within `1 / sqrt(fan_in)`.
 
-    **Attributes:**
+    Attributes:
+      num_classes: width of the output.
+      norm: as in `norm_factory`.
+      dtype: dtype of the computation, None for that of input and parameters.
 
-    - `num_classes`: width of the output.
-    - `norm`: as in `norm_factory`.
-    - `dtype`: dtype of the computation, None for that of input and parameters.
-
-    **Raises:** `ValueError` for input that isn't ``[n, H, W, C]``, `TypeError` for integers.
+    Raises:
+      ValueError: input that isn't `[n, H, W, C]`.
+      TypeError: integers.
     """
 
     num_classes: int
@@ -37,7 +39,7 @@ class PreActResNet18(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Logits ``[n, num_classes]`` of `images` ``[n, H, W, C]``."""
+        """Logits `[n, num_classes]` of `images` `[n, H, W, C]`."""
         layers.check_images(images, type(self).__name__)
         norm = layers.norm_factory(self.norm, train=train, dtype=self.dtype)
         x = layers.conv(
@@ -49,44 +51,12 @@ class PreActResNet18(nn.Module):
             kernel_init=layers.TORCH_DEFAULT,
         )(images)
         x = nn.relu(norm("stem_norm")(x))
-        for stage in range(4):
-            for i in range(2):
-                x = _Block(
-                    features=64 * 2**stage,
-                    strides=2 if stage > 0 and i == 0 else 1,
-                    norm=self.norm,
-                    dtype=self.dtype,
-                    name=f"stage{stage + 1}_block{i}",
-                )(x, train)
+        block = partial(
+            blocks.PreActivation,
+            norm=self.norm,
+            dtype=self.dtype,
+            kernel_init=layers.TORCH_DEFAULT,
+            raw_identity=False,
+        )
+        x = blocks.stages(x, train, block, (2, 2, 2, 2), 64)
         return layers.head(layers.global_mean(x), self.num_classes, torch_bias=True)
-
-
-class _Block(nn.Module):
-    """Norm, ReLU, conv, norm, ReLU, conv; the shortcut leaves after the first ReLU."""
-
-    features: int
-    strides: int
-    norm: layers.Norm
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        norm = layers.norm_factory(self.norm, train=train, dtype=self.dtype)
-
-        def conv(kernel: int, strides: int, name: str) -> nn.Conv:
-            return layers.conv(
-                self.features,
-                kernel,
-                strides,
-                name=name,
-                dtype=self.dtype,
-                use_bias=layers.needs_bias(self.norm),
-                kernel_init=layers.TORCH_DEFAULT,
-            )
-
-        y = nn.relu(norm("norm1")(x))
-        reshapes = self.strides != 1 or x.shape[-1] != self.features
-        shortcut = conv(1, self.strides, "shortcut")(y) if reshapes else y
-        y = conv(3, self.strides, "conv1")(y)
-        y = nn.relu(norm("norm2")(y))
-        return conv(3, 1, "conv2")(y) + shortcut

@@ -5,30 +5,32 @@ stride on the 3x3 convolution of a bottleneck ("v1.5") as torchvision has it. St
 named so that `pretrained` can translate torchvision's names one by one.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from famus_jax.models import _layers as layers
+from famus_jax.models import blocks, layers
 
 
 class ResNet50(nn.Module):
     """Four stages of 3, 4, 6 and 3 bottlenecks after a 7x7 stem and a maximum over 3x3.
 
-    Input ``[n, H, W, C]`` floating point (224x224 in the literature; anything from 32 up works),
-    output logits ``[n, num_classes]``, float32 (wider if the parameters are). It has 25,557,032
+    Input `[n, H, W, C]` floating point (224x224 in the literature; anything from 32 up works),
+    output logits `[n, num_classes]`, float32 (wider if the parameters are). It has 25,557,032
     parameters for RGB images and 1000 classes. Convolutions start Kaiming normal (fan out), the
     head from PyTorch's defaults.
 
-    **Attributes:**
+    Attributes:
+      num_classes: width of the output.
+      norm: as in `norm_factory`.
+      dtype: dtype of the computation, None for that of input and parameters.
+      blocks: bottlenecks in each stage; (3, 4, 23, 3) is ResNet-101.
 
-    - `num_classes`: width of the output.
-    - `norm`: as in `norm_factory`.
-    - `dtype`: dtype of the computation, None for that of input and parameters.
-    - `blocks`: bottlenecks in each stage; (3, 4, 23, 3) is ResNet-101.
-
-    **Raises:** `ValueError` for input that isn't ``[n, H, W, C]``, `TypeError` for integers.
+    Raises:
+      ValueError: input that isn't `[n, H, W, C]`.
+      TypeError: integers.
     """
 
     num_classes: int
@@ -38,7 +40,7 @@ class ResNet50(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Logits ``[n, num_classes]`` of `images` ``[n, H, W, C]``."""
+        """Logits `[n, num_classes]` of `images` `[n, H, W, C]`."""
         layers.check_images(images, type(self).__name__)
         norm = layers.norm_factory(self.norm, train=train, dtype=self.dtype)
         x = layers.conv(
@@ -46,40 +48,11 @@ class ResNet50(nn.Module):
         )(images)
         x = nn.relu(norm("stem_norm")(x))
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=layers.PAD_ONE)
-        for stage, blocks in enumerate(self.blocks):
-            for i in range(blocks):
-                x = _Bottleneck(
-                    features=64 * 2**stage,
-                    strides=2 if stage > 0 and i == 0 else 1,
-                    norm=self.norm,
-                    dtype=self.dtype,
-                    name=f"stage{stage + 1}_block{i}",
-                )(x, train)
+        block = partial(
+            blocks.Bottleneck,
+            norm=self.norm,
+            dtype=self.dtype,
+            kernel_init=layers.KAIMING_FAN_OUT,
+        )
+        x = blocks.stages(x, train, block, self.blocks, 64)
         return layers.head(layers.global_mean(x), self.num_classes, torch_bias=True)
-
-
-class _Bottleneck(nn.Module):
-    """1x1, 3x3 (strided), 1x1 to four times `features`; norms after each, ReLU after the sum."""
-
-    features: int
-    strides: int
-    norm: layers.Norm
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        norm = layers.norm_factory(self.norm, train=train, dtype=self.dtype)
-        use_bias = layers.needs_bias(self.norm)
-
-        def conv(features: int, kernel: int, strides: int, name: str) -> nn.Conv:
-            return layers.conv(
-                features, kernel, strides, name=name, dtype=self.dtype, use_bias=use_bias
-            )
-
-        y = nn.relu(norm("norm1")(conv(self.features, 1, 1, "conv1")(x)))
-        y = nn.relu(norm("norm2")(conv(self.features, 3, self.strides, "conv2")(y)))
-        y = norm("norm3")(conv(4 * self.features, 1, 1, "conv3")(y))
-        if self.strides != 1 or x.shape[-1] != 4 * self.features:
-            x = conv(4 * self.features, 1, self.strides, "shortcut")(x)
-            x = norm("shortcut_norm")(x)
-        return nn.relu(x + y)

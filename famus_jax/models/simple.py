@@ -5,31 +5,31 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from famus_jax.models import _layers as layers
+from famus_jax.models import layers
 
 
 class MLP(nn.Module):
     """Dense layers with ReLU between; the input is flattened.
 
-    Input ``[n, ...]`` floating point, output logits ``[n, num_classes]``, float32 (wider if the
+    Input `[n, ...]` floating point, output logits `[n, num_classes]`, float32 (wider if the
     parameters are). Each hidden layer is dense, norm, ReLU; weights start Kaiming normal (fan in),
     biases at 0.
 
-    ```python
-    model = MLP(10, hidden=(64,))
-    variables = model.init(jax.random.key(0), images)  # images [n, 8, 8, 1]
-    logits = model.apply(variables, images)
-    ```
+    >>> import jax, jax.numpy as jnp
+    >>> model, images = MLP(10, hidden=(64,)), jnp.zeros((2, 8, 8, 1))
+    >>> variables = model.init(jax.random.key(0), images)
+    >>> model.apply(variables, images).shape
+    (2, 10)
 
-    **Attributes:**
+    Attributes:
+      num_classes: width of the output.
+      hidden: widths of the hidden layers.
+      norm: as in `norm_factory`; `"none"` by default.
+      dtype: dtype of the computation, None for that of input and parameters.
+      cosine_head: logits are cosines in [-1, 1], for losses that scale them (LDAM).
 
-    - `num_classes`: width of the output.
-    - `hidden`: widths of the hidden layers.
-    - `norm`: as in `norm_factory`; ``"none"`` by default.
-    - `dtype`: dtype of the computation, None for that of input and parameters.
-    - `cosine_head`: logits are cosines in [-1, 1], for losses that scale them (LDAM).
-
-    **Raises:** `TypeError` for integer input.
+    Raises:
+      TypeError: integer input.
     """
 
     num_classes: int
@@ -40,7 +40,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
-        """Logits ``[n, num_classes]`` of `inputs` ``[n, ...]``."""
+        """Logits `[n, num_classes]` of `inputs` `[n, ...]`."""
         layers.check_floating(inputs, type(self).__name__)
         norm = layers.norm_factory(self.norm, train=train, dtype=self.dtype)
         x = inputs.reshape(inputs.shape[0], -1)
@@ -60,18 +60,19 @@ class SmallCNN(nn.Module):
     """3x3 convolutions, each followed by norm and ReLU, a mean over positions, a dense layer.
 
     For small images (8x8 digits, 28x28 MNIST, 32x32 CIFAR). The first convolution keeps the
-    resolution, each later one halves it. Input ``[n, H, W, C]`` floating point, output logits
-    ``[n, num_classes]``, float32 (wider if the parameters are).
+    resolution, each later one halves it. Input `[n, H, W, C]` floating point, output logits
+    `[n, num_classes]`, float32 (wider if the parameters are).
 
-    **Attributes:**
+    Attributes:
+      num_classes: width of the output.
+      widths: channels of each convolution; its length is the depth.
+      norm: as in `norm_factory`.
+      dtype: dtype of the computation, None for that of input and parameters.
+      cosine_head: logits are cosines in [-1, 1], for losses that scale them (LDAM).
 
-    - `num_classes`: width of the output.
-    - `widths`: channels of each convolution; its length is the depth.
-    - `norm`: as in `norm_factory`.
-    - `dtype`: dtype of the computation, None for that of input and parameters.
-    - `cosine_head`: logits are cosines in [-1, 1], for losses that scale them (LDAM).
-
-    **Raises:** `ValueError` for input that isn't ``[n, H, W, C]``, `TypeError` for integers.
+    Raises:
+      ValueError: input that isn't `[n, H, W, C]`.
+      TypeError: integers.
     """
 
     num_classes: int
@@ -82,7 +83,7 @@ class SmallCNN(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Logits ``[n, num_classes]`` of `images` ``[n, H, W, C]``."""
+        """Logits `[n, num_classes]` of `images` `[n, H, W, C]`."""
         layers.check_images(images, type(self).__name__)
         norm = layers.norm_factory(self.norm, train=train, dtype=self.dtype)
         x = images

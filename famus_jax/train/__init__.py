@@ -1,7 +1,9 @@
-"""Experiments: a config in, trained networks, a table and a picture out.
+"""Experiments: a config in, trained networks, a table and a plot out.
 
-Bottom to top: `choices`, `data_config`, `config` (typed and validated), `methods` (what each row of a
-table means), `data_setup` (splits and noise), `lazy_images`, `streams` (batches, in memory or from
-disk), `evaluation`, `files`, `records`, `checkpoint`, `loop` (one run), `summary` and `pictures`
-(what people read), `experiment` (all runs).
+Bottom to top: `schema` and `data_config` (values of a config), `methods` (every row of a table: its
+values, how it is built, what it trains on), `estimator_spec`, `build`, `config` (typed and validated);
+`lazy_images`, `data_setup` (splits and noise), `streams` (batches, in memory or from disk);
+`evaluation`, `clock`, `placement` (devices), `records`, `checkpoint`, `loop` (one run); `setting` (what
+runs share), `one_network` and `two_networks` (what opens a run); `results`, `plots` and `label_issues`
+(what people read); `experiment` (all runs).
 """

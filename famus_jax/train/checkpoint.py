@@ -59,7 +59,7 @@ class Checkpoints:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"the checkpoint in {self._manager.directory} was made with another network, "
-                f"optimiser or method: use another --workdir or delete it. ({error})"
+                f"optimizer or method: use another --workdir or delete it. ({error})"
             ) from error
         placed = jax.tree.map(_placed, plain, restored["state"])
         return jax.tree.map(_like_key, like, placed), restored["record"]

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from famus_jax.train.processes import said_by_first
+from famus_jax.parallel.processes import said_by_first
 
 
 class TimeIsUp(Exception):

@@ -10,42 +10,24 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
-from famus_jax.core.gates import LearnedGates
-from famus_jax.train.build import build_estimator
-from famus_jax.train.choices import one_of
+from famus_jax.one_of import one_of
 from famus_jax.train.data_config import DataConfig, check_data
-from famus_jax.train.methods import METHODS
-from famus_jax.train.pseudo_clean_config import PseudoCleanConfig, check_pseudo_clean
-from famus_jax.train.sections import (
-    LabelCorrectionConfig,
-    LongTailConfig,
-    MetaConfig,
-    ModelConfig,
-    ScheduleConfig,
-    TransitionConfig,
-    check_sections,
-)
-
-_SECTIONS: dict[str, type] = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "schedule": ScheduleConfig,
-    "meta": MetaConfig,
-    "transition": TransitionConfig,
-    "label_correction": LabelCorrectionConfig,
-    "long_tail": LongTailConfig,
-    "pseudo_clean": PseudoCleanConfig,
-}
+from famus_jax.train.estimator_spec import build_estimator
+from famus_jax.train.methods import METHODS, MethodValues
+from famus_jax.train.pretrained import check_pretrained
+from famus_jax.train.schema import ModelConfig, check_schedule
+from famus_jax.train.two_networks.config import check_pseudo_clean
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """One row of the table: a method and, for methods that learn θ, an estimator.
 
-    `estimator` is a dict with `kind` (`"exact"`, `"second_order"`, `"top_k"`, `"chosen"`, `"block"`,
-    `"random_groups"`, `"random_depth"`, `"learned_gates"`) and that function's arguments.
+    `estimator` is a dict with `kind` (`"all_layers"`, `"second_order"`, `"last_layers"`,
+    `"named_layers"`, `"random_layers"`, `"random_depth"`, `"learned_gates"`) and that function's
+    arguments.
     """
 
     method: str
@@ -54,7 +36,8 @@ class RunConfig:
     @property
     def name(self) -> str:
         """A file name."""
-        return "-".join([self.method, *([self.estimator_label] if self.estimator else [])])
+        label = self.estimator_label.replace("/", ".")  # a layer may be named by a path
+        return "-".join([self.method, *([label] if self.estimator else [])])
 
     @property
     def estimator_label(self) -> str:
@@ -62,18 +45,12 @@ class RunConfig:
         return build_estimator(self.estimator).label if self.estimator else "none"
 
 
-@dataclasses.dataclass(frozen=True)
-class ExperimentConfig:
-    """A whole experiment: every run for every seed."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentConfig(MethodValues):
+    """A whole experiment: every run for every seed. The sections of methods are inherited."""
 
     data: DataConfig
     model: ModelConfig
-    schedule: ScheduleConfig
-    meta: MetaConfig
-    transition: TransitionConfig
-    label_correction: LabelCorrectionConfig
-    long_tail: LongTailConfig
-    pseudo_clean: PseudoCleanConfig
     runs: tuple[RunConfig, ...]
     seeds: tuple[int, ...]
 
@@ -83,14 +60,23 @@ class ExperimentConfig:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+_SECTIONS: dict[str, type] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    **get_type_hints(MethodValues),
+}
+
+
 def default_config() -> Any:
     """Every field with its default, as an `ml_collections.ConfigDict` for config files to update.
 
     Fields that a config file leaves alone can then be changed on the command line too.
     """
-    from ml_collections import ConfigDict
+    from ml_collections import ConfigDict, FieldReference
 
     values = {name: dataclasses.asdict(section()) for name, section in _SECTIONS.items()}
+    # A name, a dict or a list of them: a plain field would take the default's type only.
+    values["data"]["augment"] = FieldReference(values["data"]["augment"], field_type=object)
     return ConfigDict({**values, "runs": (), "seeds": (0,)})
 
 
@@ -131,19 +117,8 @@ def _check(config: ExperimentConfig) -> None:
     schedule = config.schedule
     check_data(config.data)
     one_of(config.model.dtype, ("float32", "bfloat16"), "model.dtype")
-    one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
-    one_of(config.meta.optimizer, ("sgd", "adam"), "meta.optimizer")
-    one_of(config.meta.normalise, ("sum", "n"), "meta.normalise")
-    check_sections(config.transition, config.label_correction, config.long_tail)
-    positive = ("steps", "batch_size", "meta_batch_size", "finetune_steps", "eval_every")
-    for name in positive:
-        if getattr(schedule, name) < 1:
-            raise ValueError(f"schedule.{name} must be at least 1; got {getattr(schedule, name)}")
-    if schedule.checkpoint_every % schedule.eval_every:
-        raise ValueError(
-            f"schedule.checkpoint_every = {schedule.checkpoint_every} must be a multiple of "
-            f"schedule.eval_every = {schedule.eval_every}: checkpoints are taken at evaluations"
-        )
+    check_pretrained(config.model)
+    check_schedule(schedule)
     if any(run.method in METHODS and METHODS[run.method].networks == 2 for run in config.runs):
         check_pseudo_clean(config.pseudo_clean, schedule.steps)
     if not config.runs or not config.seeds:
@@ -157,18 +132,18 @@ def _check(config: ExperimentConfig) -> None:
                 "least 1, or data.trusted_source (mwnet_pseudo_clean and mixmatch_pseudo_clean need "
                 "none)"
             )
-        if method.meta and not run.estimator:
+        if method.learns and not run.estimator:
             raise ValueError(
                 f"method {run.method!r} learns weights: give it an estimator, for instance "
-                'dict(kind="top_k", k=1, lookahead="active_only")'
+                'dict(kind="all_layers", examples=8)'
             )
-        if run.estimator and not method.meta:
+        if run.estimator and not method.learns:
             raise ValueError(f"method {run.method!r} has no meta-model: leave its estimator out")
         _check_logits(run.method, config)
         active = build_estimator(run.estimator).active if run.estimator else None
-        if isinstance(active, LearnedGates) and active.lag == 0:
+        if active is not None and active.drawn and not active.ahead:
             raise ValueError(
-                f"runs: {run.name} draws its gates in the step itself, but the training step must "
+                f"runs: {run.name} draws its layers in the step itself, but the training step must "
                 'know them before it is dispatched: add "lag": 2 to the estimator'
             )
         if method.needs and method.needs not in [r.method for r in config.runs]:

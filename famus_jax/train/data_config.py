@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from famus_jax.data.noise_presets import all_names
-from famus_jax.train.choices import one_of
+from famus_jax.data.augment.named import named_augment
+from famus_jax.data.noise.presets import all_names
+from famus_jax.one_of import one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,8 @@ class DataConfig:
         `famus_jax.data.long_tail`.
       max_train: use at most so many training examples (0: all).
       max_test: evaluate on at most so many test examples (0: all).
-      augment: `"none"`, `"shift"` (by a pixel) or `"pad_crop_flip"`.
+      augment: a name that `famus_jax.data.augment.named` knows, `"none"`, `"crop_flip"`, ...; or one
+        with arguments, `{"kind": "cutout", "size": 16}`; or a list of such, applied in turn.
       path: `"memory"`: all images are on the device. `"stream"`: they are read from disk when a
         batch needs them, ahead of it, for sets that do not fit. The batches are the same.
       workers: with `"stream"`, processes that read the training batches; 0 reads in threads.
@@ -54,7 +57,7 @@ class DataConfig:
     imbalance_profile: str = "mwnet"
     max_train: int = 0
     max_test: int = 0
-    augment: str = "none"
+    augment: Any = "none"
     path: str = "memory"
     workers: int = 0
     threads: int = 4
@@ -63,7 +66,7 @@ class DataConfig:
 def check_data(data: DataConfig) -> None:
     """Raises `ValueError` for a value that can't work, naming it and the way out."""
     one_of(data.noise, ("none", *all_names()), "data.noise")
-    one_of(data.augment, ("none", "shift", "pad_crop_flip"), "data.augment")
+    named_augment(data.augment, "data.augment")
     one_of(data.path, ("memory", "stream"), "data.path")
     one_of(data.imbalance_profile, ("mwnet", "cui"), "data.imbalance_profile")
     if not 0 <= data.noise_rate <= 1:

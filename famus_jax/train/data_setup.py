@@ -9,10 +9,10 @@ import numpy as np
 
 from famus_jax import data
 from famus_jax.data import hashing
-from famus_jax.data.noise import summarise
-from famus_jax.data.noise_files import align, read_table
-from famus_jax.data.noise_kinds import apply_noise
-from famus_jax.data.noise_presets import named_noise
+from famus_jax.data.noise.files import align, read_table
+from famus_jax.data.noise.kinds import apply_noise
+from famus_jax.data.noise.presets import named_noise
+from famus_jax.data.noise.transition import summarize
 from famus_jax.data.types import take
 from famus_jax.train.data_config import DataConfig
 from famus_jax.train.lazy_images import LazyImages, concatenate, load_lazily
@@ -50,7 +50,7 @@ class SeedData(NamedTuple):
       noise_transition: float64 [C, C], row c the distribution of the labels of those training
         examples that the source gives class c.
       noise_digest: identifies the noise table.
-      normalise: (mean, std) per channel, of the training images; None for features.
+      normalize: (mean, std) per channel, of the training images; None for features.
       num_classes: C.
     """
 
@@ -61,7 +61,7 @@ class SeedData(NamedTuple):
     noise_rate: float
     noise_transition: np.ndarray
     noise_digest: str
-    normalise: tuple[Any, Any] | None
+    normalize: tuple[Any, Any] | None
     num_classes: int
 
     @property
@@ -127,7 +127,7 @@ def seed_data(sources: Sources, config: DataConfig, seed: int) -> SeedData:
     noisy = train.labels.copy()
     noisy[kept] = table.labels
     noisy[splits.trusted] = train.labels[splits.trusted]
-    realised = summarise(
+    realised = summarize(
         noisy[splits.train],
         train.labels[splits.train],
         train.ids[splits.train].tolist(),
@@ -139,10 +139,10 @@ def seed_data(sources: Sources, config: DataConfig, seed: int) -> SeedData:
         clean=train.labels,
         noisy=noisy,
         splits=splits,
-        noise_rate=realised.realised_rate,
-        noise_transition=realised.realised_transition,
+        noise_rate=realised.realized_rate,
+        noise_transition=realised.realized_transition,
         noise_digest=table.digest,
-        normalise=_statistics(train.images, splits.train),
+        normalize=_statistics(train.images, splits.train),
         num_classes=train.num_classes,
     )
 
@@ -204,8 +204,8 @@ def _thinned(
 def _noise(train: data.Examples, config: DataConfig, seed: int) -> data.NoisyLabels:
     if config.noise_table:
         labels = align(read_table(config.noise_table), train.ids)
-        return summarise(labels, train.labels, train.ids.tolist(), train.num_classes)
+        return summarize(labels, train.labels, train.ids.tolist(), train.num_classes)
     if config.noise == "none":
-        return summarise(train.labels, train.labels, train.ids.tolist(), train.num_classes)
+        return summarize(train.labels, train.labels, train.ids.tolist(), train.num_classes)
     spec = named_noise(config.noise, train.num_classes, config.noise_rate)
     return apply_noise(spec, train.labels, train.ids, seed)

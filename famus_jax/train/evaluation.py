@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.core.linearize import Forward
-from famus_jax.core.losses import logits_of, softmax_cross_entropy
+from famus_jax.differentiate.linearize import Forward
+from famus_jax.losses import logits_of, softmax_cross_entropy
 
 PyTree = Any
 Member = tuple[PyTree, PyTree]
@@ -18,7 +18,7 @@ Member = tuple[PyTree, PyTree]
 
 
 class Evaluator:
-    """A network judged on padded batches, compiled once for all runs of an experiment."""
+    """A network evaluated on padded batches, compiled once for all runs of an experiment."""
 
     def __init__(self, forward: Forward):
         """`forward` in evaluation mode: running statistics, no dropout."""

@@ -16,16 +16,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.train import data_setup, loop, pictures, streams, summary, suspects
+from famus_jax.files import read_json, write_atomically, write_json
+from famus_jax.parallel.processes import agree, is_writer
+from famus_jax.progress import Progress
+from famus_jax.provenance import made_on, provenance
+from famus_jax.train import data_setup, loop, plots, results, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
-from famus_jax.train.files import read_json, write_atomically, write_json
+from famus_jax.train.label_issues import list_label_issues
 from famus_jax.train.methods import METHODS
-from famus_jax.train.pair_runs import PairRuns
+from famus_jax.train.one_network import OneNetworkRuns
 from famus_jax.train.placement import ONE_DEVICE, Placement
-from famus_jax.train.processes import agree, is_writer
 from famus_jax.train.setting import Seeded, make_setting
-from famus_jax.train.single import SingleRuns
+from famus_jax.train.two_networks.runs import TwoNetworkRuns
 
 
 def run_experiment(
@@ -71,13 +74,13 @@ def run_experiment(
     result = {
         "rows": rows,
         "config": dataclasses.asdict(parsed),
-        "provenance": summary.provenance(command),
+        "provenance": provenance(command),
     }
     if not is_writer():
         return result
-    pictures.draw(curves, workdir / "summary.png")
+    plots.draw(curves, workdir / "summary.png")
     write_json(workdir / "summary.json", result)
-    show(summary.table(rows))
+    show(results.table(rows))
     show(f"\nwritten: {workdir / 'summary.json'}, {workdir / 'summary.png'}")
     return result
 
@@ -107,23 +110,22 @@ class Experiment:
         self.config, self.workdir = config, workdir
         self.setting = make_setting(config, workdir, placement)
         self.sources = self.setting.sources
-        self.single, self.pairs = SingleRuns(self.setting), PairRuns(self.setting)
+        self.one_network = OneNetworkRuns(self.setting)
+        self.two_networks = TwoNetworkRuns(self.setting)
         self._trained = False  # whether anything was, since this object was made
         for run in config.runs:  # every estimator must fit the network, before the first run starts
             self._runs(run).check(run)
 
-    def _runs(self, run: RunConfig) -> SingleRuns | PairRuns:
+    def _runs(self, run: RunConfig) -> OneNetworkRuns | TwoNetworkRuns:
         """What makes runs of this method's kind."""
-        return self.pairs if METHODS[run.method].networks == 2 else self.single
+        return self.two_networks if METHODS[run.method].networks == 2 else self.one_network
 
-    def run(self, clock: Clock | None = None) -> tuple[list[dict[str, Any]], list[pictures.Curve]]:
+    def run(self, clock: Clock | None = None) -> tuple[list[dict[str, Any]], list[plots.Curve]]:
         """Every run for every seed: the table's rows and the picture's curves.
 
         Raises:
           TimeIsUp: if the clock says so before the last step of the last run.
         """
-        from tqdm import tqdm
-
         config = self.config
         ordered = sorted(config.runs, key=lambda run: METHODS[run.method].needs is not None)
         total = sum(self._length(run) for run in config.runs) * len(config.seeds)
@@ -141,30 +143,28 @@ class Experiment:
         }
         for run in config.runs:  # a class may have lost its last label to the noise
             for data in seeded.values():
-                self.single.check_counts(run, data.class_counts)
-        results: dict[tuple[str, int], dict[str, Any]] = {}
-        clock = clock or Clock()
-        with tqdm(
-            total=total, unit="step", mininterval=0.5, smoothing=0.05, disable=not is_writer()
-        ) as bar:
+                self.one_network.check_counts(run, data.class_counts)
+        done: dict[tuple[str, int], dict[str, Any]] = {}
+        clock, train = clock or Clock(), self.sources.train
+        with Progress(total, "step", show=is_writer()) as progress:
             for run in ordered:  # all seeds of a method share its compiled step
                 for seed in config.seeds:
-                    bar.set_description(f"{run.name} seed {seed}")
+                    progress.describe(f"{run.name} seed {seed}")
                     one = Seeded(run, seed, seeded[seed], evaluated[seed])
                     try:
-                        results[run.name, seed] = self._one(one, bar, results, clock)
+                        done[run.name, seed] = self._one(one, progress, done, clock)
                     except TimeIsUp as up:
                         raise TimeIsUp(
-                            f"the time is up: {up}, all is saved, and {bar.n} of {total} steps of the "
-                            "experiment are done; the same command goes on from there"
+                            f"the time is up: {up}, all is saved, and {progress.done} of {total} "
+                            "steps of the experiment are done; the same command goes on from there"
                         ) from None
                 if is_writer():
-                    self._list_suspects(run, seeded)
-        rows = [results[r.name, s]["row"] for r in config.runs for s in config.seeds]
-        drawn = [
-            run for run in config.runs if not METHODS[run.method].early_stop
-        ]  # part of another
-        return rows, [self._curve(run, seeded, results) for run in drawn]
+                    folder = self.workdir / "runs" / run.name
+                    list_label_issues(folder, seeded, train.ids, train.class_names)
+        rows = [done[r.name, s]["row"] for r in config.runs for s in config.seeds]
+        # A run that was stopped early is part of another's curve.
+        drawn = [run for run in config.runs if not METHODS[run.method].early_stop]
+        return rows, [self._curve(run, seeded, done) for run in drawn]
 
     def _length(self, run: RunConfig) -> int:
         method, schedule = METHODS[run.method], self.config.schedule
@@ -172,98 +172,75 @@ class Experiment:
             return 0
         return schedule.finetune_steps if method.needs else schedule.steps
 
-    def _one(self, one: Seeded, bar: Any, results: Any, clock: Clock) -> dict[str, Any]:
+    def _one(self, one: Seeded, progress: Progress, done: Any, clock: Clock) -> dict[str, Any]:
         """One run of one seed: read back if it is finished, else trained."""
         run, seed = one.run, one.seed
         folder = self.workdir / "runs" / run.name / f"seed_{seed}"
         path = folder / "result.json"
         if path.exists():
-            bar.update(self._length(run))
+            progress.skip(self._length(run))
             return read_json(path)
         method = METHODS[run.method]
         if method.early_stop:
-            result = _stopped_early(run, seed, results[method.needs, seed])
+            result = results.stopped_early(run.method, seed, done[method.needs, seed])
         else:
             if self._trained and clock.is_up():
                 raise TimeIsUp(f"{run.name} seed {seed} is not begun, or not gone on with")
-            result = self._train(one, folder, bar, clock)
+            result = self._train(one, folder, progress, clock)
             self._trained = True
         result["noise_transition"] = one.data.noise_transition.tolist()
         if is_writer():
             write_json(path, result)
         return result
 
-    def _train(self, seeded: Seeded, folder: Path, bar: Any, clock: Clock) -> dict[str, Any]:
+    def _train(
+        self, seeded: Seeded, folder: Path, progress: Progress, clock: Clock
+    ) -> dict[str, Any]:
         run, data, steps = seeded.run, seeded.data, self._length(seeded.run)
 
         def on_progress(taken: int, newest: dict) -> None:
-            bar.update(taken)
             if "test_accuracy" in newest:
-                bar.set_postfix_str(f"test {newest['test_accuracy']:.1%}")
+                progress.note(f"test {newest['test_accuracy']:.1%}")
+            progress.update(taken)
 
         with self._runs(run).open(seeded, steps) as prepared:
             done = loop.train(prepared, folder, on_progress, clock)
-        told = dict(done.per_example)
+        per_example = dict(done.per_example)
         if done.weights is not None:
-            told["weights"] = done.weights
-        if told and is_writer():
+            per_example["weights"] = done.weights
+        if per_example and is_writer():
             content = io.BytesIO()
-            np.savez(content, ids=self.sources.train.ids, **told)  # type: ignore[arg-type]
+            np.savez(content, ids=self.sources.train.ids, **per_example)  # type: ignore[arg-type]
             write_atomically(folder / "weights.npz", content.getvalue())
-        row = summary.make_row(
+        row = results.make_row(
             run.method,
             run.estimator_label,
             seeded.seed,
             done.history,
             noise_rate_realised=data.noise_rate,
             noise_digest=data.noise_digest,
-            **summary.made_on(),
+            **made_on(),
             model=self.config.model.name,
             dtype=self.config.model.dtype,
             steps=steps,
             seconds=round(done.seconds, 3),
             step_cost=round(self._cost(run, done.history), 4),
-            weight_auroc=_auroc(done.weights, data.wrong),
-            probability_auroc=_auroc(done.per_example.get("clean_probability"), data.wrong),
+            weight_auroc=results.auroc(done.weights, data.wrong),
+            probability_auroc=results.auroc(done.per_example.get("clean_probability"), data.wrong),
         )
         weights = None if done.weights is None else _finite_list(done.weights)
         return {"row": row, "history": done.history, "weights": weights}
 
-    def _list_suspects(self, run: RunConfig, seeded: Mapping[int, data_setup.SeedData]) -> None:
-        """The labels that a finished method trusts least: of all seeds together if they are of the same
-        labels (one's own noise), else of each."""
-        folder, scores = self.workdir / "runs" / run.name, {}
-        for seed in seeded:
-            path = folder / f"seed_{seed}" / "weights.npz"
-            if path.exists():
-                with np.load(path) as told:
-                    scores[seed] = suspects.score_of(told)
-        scores = {seed: score for seed, score in scores.items() if score is not None}
-        lists = {folder / f"seed_{seed}": [seed] for seed in scores}
-        if len({seeded[seed].noisy.tobytes() for seed in scores}) == 1:
-            lists = {folder: list(scores)}
-        names, ids = self.sources.train.class_names, self.sources.train.ids
-        for where, seeds in lists.items():
-            if (
-                where / "suspects.csv"
-            ).exists():  # written last: by an earlier call, from these runs
-                continue
-            found = suspects.suspects([scores[seed] for seed in seeds])
-            labels, images = seeded[seeds[0]].noisy, seeded[seeds[0]].images
-            if len(images.shape) == 4:  # features are nothing to look at
-                suspects.draw(where / "suspects.png", found, images, labels, names)
-            suspects.write_list(where / "suspects.csv", found, ids, labels, names)
-
     def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
-        """The step's forward and backward passes over a plain step's, from the layer groups."""
+        """The step's forward and backward passes over a plain step's, from its layers."""
         schedule, method = self.config.schedule, METHODS[run.method]
         rho = schedule.meta_batch_size / schedule.batch_size
         if method.batches == "noisy+trusted":
             return 1 + rho
         return float(np.mean([record["cost"] for record in history]))
 
-    def _curve(self, run: RunConfig, seeded, results) -> pictures.Curve:
-        found = {seed: results[run.name, seed] for seed in self.config.seeds}
+    def _curve(self, run: RunConfig, seeded, done) -> plots.Curve:
+        found = {seed: done[run.name, seed] for seed in self.config.seeds}
         histories = [result["history"] for result in found.values()]
         clean = wrong = None
         if all(result["weights"] is not None for result in found.values()):
@@ -276,7 +253,14 @@ class Experiment:
                 clean = np.concatenate([w[~bad] for w, bad in drawn])
                 wrong = np.concatenate([w[bad] for w, bad in drawn])
         offset = self.config.schedule.steps if METHODS[run.method].needs else 0
-        return pictures.Curve(run.method, run.estimator_label, histories, offset, clean, wrong)
+        return plots.Curve(
+            method=run.method,
+            estimator=run.estimator_label,
+            histories=histories,
+            offset=offset,
+            clean=clean,
+            wrong=wrong,
+        )
 
 
 def _data_digest(seeded: data_setup.SeedData) -> str:
@@ -288,49 +272,6 @@ def _data_digest(seeded: data_setup.SeedData) -> str:
         array = np.ascontiguousarray(array)
         digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()
-
-
-def _stopped_early(run: RunConfig, seed: int, parent: dict[str, Any]) -> dict[str, Any]:
-    """The parent's run, ended at its best noisy-validation accuracy."""
-    history = parent["history"]
-    stop = int(np.argmax([record["validation_accuracy"] for record in history]))
-    kept, row = history[: stop + 1], parent["row"]
-    share = kept[-1]["step"] / history[-1]["step"]
-    carried = (
-        "noise_rate_realised",
-        "noise_digest",
-        "commit",
-        "device",
-        "model",
-        "dtype",
-        "step_cost",
-    )
-    return {
-        "row": summary.make_row(
-            run.method,
-            "none",
-            seed,
-            kept,
-            **{name: row.get(name) for name in carried},  # an older row may lack some
-            steps=kept[-1]["step"],
-            seconds=round(row["seconds"] * share, 3),
-        ),
-        "history": kept,
-        "weights": None,
-    }
-
-
-def _auroc(values: np.ndarray | None, wrong: np.ndarray) -> float | None:
-    """The chance that a right label gets more than a wrong one; None without either, or values (or if
-    all are the same: nothing was weighed, as by MLC)."""
-    if values is None:
-        return None
-    drawn = np.isfinite(values)
-    if len(set(wrong[drawn].tolist())) < 2 or np.ptp(values[drawn]) < 1e-6:
-        return None
-    from sklearn.metrics import roc_auc_score
-
-    return round(float(roc_auc_score(~wrong[drawn], values[drawn])), 4)
 
 
 def _finite_list(values: np.ndarray) -> list[float | None]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from famus_jax import data
-from famus_jax.data.own_data import held_out
-from famus_jax.data.sources import is_path, open_builder
-from famus_jax.data.stream_sources import ImageSource
+from famus_jax.data.sources.load import is_path
+from famus_jax.data.sources.random_access import ImageSource
+from famus_jax.data.sources.tfds import open_builder
 
 
 class LazyImages:
@@ -90,7 +89,7 @@ def load_lazily(
         when it is read; `famus_jax.data.readable` finds all such files at once.
     """
     if is_path(source):
-        files = _own_files(Path(source).expanduser(), split)
+        files = data.list_path(source, split)
         images: ImageSource = data.FileSource(files, size)
         return _examples(
             images, files.labels, files.ids, len(files.class_names), files.name, files.class_names
@@ -113,24 +112,11 @@ def _examples(
     ids = np.asarray(ids, np.str_)
     lazy: Any = LazyImages(images, ids)
     labels = np.asarray(labels, np.int32)
-    return data.Examples(lazy, labels, ids, num_classes, name, tuple(class_names))
-
-
-def _own_files(root: Path, split: str) -> data.FileList:
-    """The files that `famus_jax.data.load_path` would read, with its ids, in its order."""
-    if root.is_dir() and split != "all" and (root / "train").is_dir():
-        files = data.list_folder(root / split)
-        expected = data.list_folder(root / "train").class_names
-        if files.class_names != expected:
-            odd = sorted(set(files.class_names) ^ set(expected))
-            raise ValueError(f"{root}: {split!r} and 'train' have different class folders: {odd}")
-        ids = [f"{split}/{i}" for i in files.ids]
-        return files._replace(ids=ids, name=f"{root.name}/{split}")
-    table = root.suffix in (".csv", ".parquet") and not root.is_dir()
-    files = data.list_table(root) if table else data.list_folder(root)
-    rows = held_out(files.labels, np.asarray(files.ids), split)
-    return files._replace(
-        paths=[files.paths[row] for row in rows],
-        labels=files.labels[rows],
-        ids=[files.ids[row] for row in rows],
+    return data.Examples(
+        images=lazy,
+        labels=labels,
+        ids=ids,
+        num_classes=num_classes,
+        name=name,
+        class_names=tuple(class_names),
     )

@@ -1,4 +1,4 @@
-"""One run: steps, evaluations, records, checkpoints. Resumes bit by bit."""
+"""One run: steps, evaluations, records, checkpoints. Resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -11,22 +11,15 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from famus_jax.core.meta_state import MetaInfo
+from famus_jax.core.state import StepInfo
+from famus_jax.parallel.processes import is_writer
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.clock import Clock, TimeIsUp
-from famus_jax.train.processes import is_writer
 from famus_jax.train.records import Records
 
 PyTree = Any
-_INFO_SCALARS = (
-    "loss",
-    "meta_loss",
-    "theta_norm_c",
-    "theta_norm_g",
-    "gate_norm_c",
-    "gate_norm_r",
-    "open_groups",
-)  # means over the steps with a meta update
+# Recorded as means over the steps with a meta update, like what the active layers report.
+_INFO_SCALARS = ("loss", "meta_loss", "theta_norm", "open_layers")
 
 
 class Taken(NamedTuple):
@@ -34,13 +27,11 @@ class Taken(NamedTuple):
 
     Attributes:
       examples: int32 [n], the positions of the examples that the batch held.
-      info: diagnostics; its `cost` in steps of plain training.
-      metrics: scalars.
+      info: diagnostics and metrics; its `cost` in steps of plain training.
     """
 
     examples: jax.Array
-    info: MetaInfo
-    metrics: dict[str, jax.Array]
+    info: StepInfo
 
 
 class Advance(Protocol):
@@ -66,7 +57,7 @@ class Run(NamedTuple):
       evaluate: `state -> {"test_accuracy": ..., "validation_accuracy": ...}`.
       wrong: bool [N], which labels were corrupted (for the record of weights; never trained on).
       learns: whether there is a meta-model, whose diagnostics are recorded.
-      weighs: whether its weights tell something of the examples, and are recorded.
+      reweights: whether its weights tell something of the examples, and are recorded.
       steps, eval_every, checkpoint_every: counts of steps.
       per_example: `state -> {name: [N]}`, what else the state tells of every example.
     """
@@ -77,7 +68,7 @@ class Run(NamedTuple):
     evaluate: Callable[[PyTree], dict[str, float]]
     wrong: np.ndarray
     learns: bool
-    weighs: bool
+    reweights: bool
     steps: int
     eval_every: int
     checkpoint_every: int
@@ -150,10 +141,16 @@ def train(
                 first = last
             history = records.history
     weights = None
-    if run.weighs:
+    if run.reweights:
         with np.errstate(invalid="ignore"):
             weights = sums[0] / sums[1]
-    return Finished(state, history, seconds, weights, run.per_example(state))
+    return Finished(
+        state=state,
+        history=history,
+        seconds=seconds,
+        weights=weights,
+        per_example=run.per_example(state),
+    )
 
 
 def _steps(run: Run, state: PyTree, first: int, last: int):
@@ -178,7 +175,7 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
     """Means over the window; adds its weights to `sums`."""
     by_step = jax.device_get(window)
     taken = [one for step in by_step for one in step]
-    infos, metrics = [one.info for one in taken], [one.metrics for one in taken]
+    infos = [one.info for one in taken]
     losses = np.array([[one.info.loss for one in step] for step in by_step])
     if not np.isfinite(losses).all():
         bad = int(np.argmax(~np.isfinite(losses).all(1)))
@@ -188,16 +185,16 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
             "is from before this step"
         )
     measured: dict[str, float | None] = {
-        k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]
+        k: float(np.mean([info.metrics[k] for info in infos])) for k in infos[0].metrics
     }
     measured["cost"] = float(np.mean([sum(one.info.cost for one in step) for step in by_step]))
     if not run.learns:
         return {"loss": float(losses.mean()), **measured}
-    updated = [info for info in infos if info.updated]
-    for name in _INFO_SCALARS:
-        values = [getattr(info, name) for info in updated]
+    told = [{name: getattr(info, name) for name in _INFO_SCALARS} | info.active for info in infos]
+    for name in told[0]:
+        values = [one[name] for one, info in zip(told, infos, strict=True) if info.updated]
         measured[name] = float(np.mean(values)) if values else None
-    if not run.weighs:
+    if not run.reweights:
         return measured
     index = np.concatenate([one.examples for one in taken])
     weights = np.concatenate([info.weights * len(info.weights) for info in infos])

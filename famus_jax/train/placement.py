@@ -21,7 +21,7 @@ class Placement(NamedTuple):
 
     Attributes:
       mesh: all devices that take part; None for the default device alone.
-      fsdp: spread parameters and optimiser state over them too.
+      fsdp: spread parameters and optimizer state over them too.
     """
 
     mesh: Mesh | None = None

@@ -10,15 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.adapters import linen_forward, linen_init
-from famus_jax.core.forwards import compute_in
-from famus_jax.core.linearize import Forward
+from famus_jax.core.active_layers import Seen
+from famus_jax.core.checks import check_estimator
+from famus_jax.core.cost import program_costs
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.problem import Problem
+from famus_jax.data.augment.named import check_augment, named_augment
+from famus_jax.differentiate.linearize import Forward
+from famus_jax.forward import compute_in, linen_forward, linen_init
 from famus_jax.models import build_model
 from famus_jax.train import data_setup
 from famus_jax.train.config import ExperimentConfig, RunConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.evaluation import Evaluator
 from famus_jax.train.placement import ONE_DEVICE, Placement
+from famus_jax.train.pretrained import from_trunk, read_pretrained
 
 PyTree = Any
 
@@ -68,10 +74,16 @@ class Seeded(NamedTuple):
 def make_setting(
     config: ExperimentConfig, workdir: Path, placement: Placement = ONE_DEVICE
 ) -> Setting:
-    """Reads the data and builds the network. Raises what `load_sources` and `build_model` raise."""
+    """Reads the data and builds the network.
+
+    Raises what `load_sources` and `build_model` raise, and `ValueError` for an augmentation or for
+    pretrained weights that do not fit the images or the network.
+    """
+    trunk = read_pretrained(config.model)
     sources = data_setup.load_sources(config.data)
     model = build_model(config.model.name, sources.train.num_classes, **config.model.overrides)
     shape = tuple(sources.train.images.shape[1:])
+    check_augment(named_augment(config.data.augment, "data.augment"), shape, "data.augment")
 
     def forward(*, train: bool = True, features: bool = False) -> Forward:
         made = linen_forward(model, train=train, features=features)
@@ -80,14 +92,40 @@ def make_setting(
 
     predict = forward(train=False)
     return Setting(
-        config,
-        workdir,
-        sources,
-        forward(),
-        forward(features=True),
-        predict,
-        Evaluator(predict),
-        jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))),
-        shape,
-        placement,
+        config=config,
+        workdir=workdir,
+        sources=sources,
+        forward=forward(),
+        featured=forward(features=True),
+        predict=predict,
+        evaluator=Evaluator(predict),
+        init=from_trunk(
+            jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))), trunk
+        ),
+        image_shape=shape,
+        placement=placement,
     )
+
+
+def shapes_of(
+    params: PyTree, model_state: PyTree, batch: PyTree
+) -> tuple[PyTree, PyTree, jax.Array, PyTree]:
+    """The arguments of a forward pass, from which a network's layers are found."""
+    return params, model_state, jax.random.key(0), batch
+
+
+def check_fits(setting: Setting, problem: Problem, estimator: Estimator, batch_size: int) -> None:
+    """Raises `ValueError` if an estimator does not fit the network or the method; compiles nothing.
+
+    Args:
+      setting: what all runs share.
+      problem, estimator: of the run.
+      batch_size: examples in a training batch, as the step takes it.
+    """
+    batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
+    params, model_state = jax.eval_shape(setting.init, jax.random.key(0))
+    problem = problem.on(*shapes_of(params, model_state, batch), by=estimator.active.layers_by)
+    n, m = batch_size, setting.config.schedule.meta_batch_size
+    assert problem.layers is not None
+    seen = Seen(problem.layers, program_costs(problem, estimator, n, m))
+    check_estimator(problem, estimator, seen, n)

@@ -13,10 +13,11 @@ import numpy as np
 
 from famus_jax import data
 from famus_jax.data import hashing
-from famus_jax.train.config import DataConfig, ScheduleConfig
+from famus_jax.train.data_config import DataConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.lazy_images import LazyImages
-from famus_jax.train.methods import Method
+from famus_jax.train.methods import MethodSpec
+from famus_jax.train.schema import ScheduleConfig
 
 _EVALUATION_BATCH = 256
 # Keeps the meta batches' order and augmentation apart from the training batches'.
@@ -32,7 +33,7 @@ class RunStreams(NamedTuple):
 
 @contextlib.contextmanager
 def open_streams(
-    method: Method,
+    method: MethodSpec,
     seeded: SeedData,
     config: DataConfig,
     schedule: ScheduleConfig,
@@ -60,7 +61,7 @@ def open_streams(
         training = stream(where, labels, schedule.batch_size, seed, config.workers)
         if method.batches == "noisy+trusted":
             training = Joined(training, meta())
-        yield RunStreams(training, meta() if method.meta else None)
+        yield RunStreams(training, meta() if method.learns else None)
 
 
 class Joined(NamedTuple):
@@ -88,7 +89,7 @@ def evaluation_sets(
         "validation": (seeded.images, seeded.noisy, held_out),
     }
     sets = {
-        name: whole_set(images, labels, where, seeded.normalise, config)
+        name: whole_set(images, labels, where, seeded.normalize, config)
         for name, (images, labels, where) in parts.items()
     }
     if config.path == "stream":
@@ -105,13 +106,13 @@ class StreamedEvaluation:
     Attributes:
       images, labels: of a whole set.
       where: int [N], the positions to evaluate on.
-      normalise, threads: as `famus_jax.data.streaming` takes them.
+      normalize, threads: as `famus_jax.data.streaming` takes them.
     """
 
     images: Any
     labels: np.ndarray
     where: np.ndarray
-    normalise: tuple[Any, Any] | None
+    normalize: tuple[Any, Any] | None
     threads: int
 
     def __iter__(self) -> Iterator[dict[str, jax.Array]]:
@@ -122,7 +123,7 @@ class StreamedEvaluation:
             self.labels,
             n,
             seed=0,
-            normalise=self.normalise,
+            normalize=self.normalize,
             indices=self.where,
             threads=self.threads,
         ) as stream:
@@ -177,17 +178,13 @@ def make_stream(
       workers: processes that read from disk.
       hosts: `host_index` and `host_count` of this process; None for one alone.
     """
-    augment = {
-        "none": lambda: None,
-        "shift": lambda: data.shift(1),
-        "pad_crop_flip": lambda: data.pad_crop_flip(4),
-    }[config.augment]()
+    augment = data.named_augment(config.augment, "data.augment")
     if views > 1:
         augment = data.Views((augment or data.chain(),) * views)
     options: dict[str, Any] = {
         "seed": seed,
         "augment": augment,
-        "normalise": seeded.normalise,
+        "normalize": seeded.normalize,
         "indices": where,
         **(hosts or {}),
     }
@@ -208,10 +205,12 @@ def whole_set(
     images: Any,
     labels: np.ndarray,
     where: np.ndarray,
-    normalise: tuple[Any, Any] | None,
+    normalize: tuple[Any, Any] | None,
     config: DataConfig,
 ) -> Iterable[dict[str, jax.Array]]:
     """Every one of the examples `where` once, in batches to go through many times."""
     if config.path == "stream":
-        return StreamedEvaluation(images, labels, where, normalise, config.threads)
-    return data.evaluation_batches(images, labels, _EVALUATION_BATCH, normalise, indices=where)
+        return StreamedEvaluation(
+            images=images, labels=labels, where=where, normalize=normalize, threads=config.threads
+        )
+    return data.evaluation_batches(images, labels, _EVALUATION_BATCH, normalize, indices=where)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from famus_jax.adapters import linen_forward
 from famus_jax.benchmark.measure import compile_step
 from famus_jax.benchmark.rows import (
     estimators,
@@ -19,10 +18,12 @@ from famus_jax.benchmark.rows import (
 from famus_jax.benchmark.run import run_benchmark
 from famus_jax.benchmark.text import table
 from famus_jax.benchmark.workload import make_workload
-from famus_jax.cli import benchmark
-from famus_jax.core.estimators import exact, learned_gates, random_depth
-from famus_jax.core.tracing import layer_groups
-from famus_jax.core.variants import Variant
+from famus_jax.cli import main
+from famus_jax.core.estimator import random_depth
+from famus_jax.core.programs import Program
+from famus_jax.forward import linen_forward
+from famus_jax.gates import learned_gates
+from famus_jax.layers.find import find_layers
 from famus_jax.models import build_model
 
 SHOWN = (
@@ -76,11 +77,11 @@ def test_every_4_is_a_quarter_exact_and_three_quarters_plain():
 def test_random_depth_is_weighted_by_hand():
     """Fails if programs are mixed up: the deep one comes up in a fifth of the steps."""
     work = make_workload("mlp", 8, 4, image_size=8)
-    estimator = random_depth(0.2, lookahead="active_only")
-    mix = mix_of(work.groups, estimator)
-    assert [(share, program.variant) for share, program in mix] == [
-        (0.2, Variant(branch=0)),
-        (0.8, Variant(branch=1)),
+    estimator = random_depth(0.2, virtual_step="active")
+    mix = mix_of(work.layers, estimator)
+    assert [(share, program.program) for share, program in mix] == [
+        (0.2, Program(index=0)),
+        (0.8, Program(index=1)),
     ]
     deep, shallow = (compile_step(*program.lower(work)).flops for _, program in mix)
     assert deep > 1.5 * shallow
@@ -97,25 +98,23 @@ def test_shares_of_all_rows_sum_to_one():
         assert sum(share for share, _ in row.mix) == pytest.approx(1), row.name
     names = [row.name for row in known]
     assert len(set(names)) == len(names)
-    assert {row.name for row in known if row.core} == {"plain", *estimators(work.groups)}
-    assert set(more_estimators(work.groups)) < set(names)
+    assert {row.name for row in known if row.core} == {"plain", *estimators(work.layers, work.n)}
+    assert set(more_estimators(work.layers)) < set(names)
 
 
 def test_the_mix_of_learned_gates_is_not_known():
     work = make_workload("mlp", 8, 8, image_size=8)
     with pytest.raises(ValueError, match="only from a run"):
-        mix_of(work.groups, learned_gates("paper", lag=2))
-    with pytest.raises(ValueError, match="only from a run"):
-        mix_of(work.groups, exact(every=lambda step: 2))
+        mix_of(work.layers, learned_gates("paper", lag=2, target=2.0))
 
 
 def test_blocks_by_name():
     model, key = build_model("wrn_28_2", 10), jax.random.key(0)
     batch = {"image": jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)}
     variables = dict(jax.eval_shape(model.init, key, batch["image"]))
-    groups = layer_groups(linen_forward(model), variables.pop("params"), variables, key, batch)
-    assert last_block(groups) == ("stage3_block3/conv1", "stage3_block3/conv2", "head")
-    stage = last_stage(groups)
+    layers = find_layers(linen_forward(model), variables.pop("params"), variables, key, batch)
+    assert last_block(layers) == ("stage3_block3/conv1", "stage3_block3/conv2", "head")
+    stage = last_stage(layers)
     assert len(stage) == 9  # four blocks of two, and the shortcut
     assert all(name.startswith("stage3_") for name in stage)
 
@@ -164,5 +163,5 @@ def test_bfloat16_and_remat_are_said():
     ],
 )
 def test_errors_name_the_value(flags, words, capsys):
-    assert benchmark(["famus benchmark", "--model=mlp", "--batch=8", "--image_size=8", *flags]) == 1
+    assert main(["famus", "benchmark", "--model=mlp", "--batch=8", "--image_size=8", *flags]) == 1
     assert words in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""docs/performance.md predicts what the analysis of the layer groups says."""
+"""docs/performance.md predicts what the analysis of the layers says."""
 
 import pathlib
 
@@ -8,17 +8,18 @@ import pytest
 
 import famus_jax as famus
 from famus_jax.benchmark.rows import estimators
-from famus_jax.core.variants import mean_cost
+from famus_jax.core.cost import mean_cost
 from famus_jax.models import build_model
 
 DOC = pathlib.Path(__file__).parents[2] / "docs" / "performance.md"
+N = 64
 ROWS = {
-    "exact": ("exact", 1),
-    "fixed last block, full look-ahead": ("famus_last_block", 1),
-    "one-pass, last block": ("one_pass_last_block", 1),
-    "one-pass, head": ("one_pass_head", 1),
-    "active-only, head": ("active_only_head", 1 / 4),
-    "exact, part 1/8": ("exact_part_0.125", 1 / 8),
+    "exact": ("exact", 64),
+    "fixed last block, full virtual step": ("famus_last_block", 64),
+    "one-pass, last block": ("one_pass_last_block", 64),
+    "one-pass, head": ("one_pass_head", 64),
+    "active-only, head": ("active_only_head", 16),
+    "exact, part 1/8": ("exact_part_0.125", 8),
 }
 
 
@@ -31,15 +32,15 @@ def test_predictions(column, name):
     batch = {"image": jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)}
     variables = dict(jax.eval_shape(model.init, key, batch["image"]))
     params = variables.pop("params")
-    forward, objective = famus.linen_forward(model), famus.mwnet()
-    groups = famus.layer_groups(forward, params, variables, key, batch)
-    problem = famus.Problem(forward, objective, objective.l_val, groups)
+    forward = famus.linen_forward(model)
+    layers = famus.find_layers(forward, params, variables, key, batch)
+    problem = famus.problem(forward, famus.mwnet(), layers=layers)
     lines = [
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in DOC.read_text().splitlines()
         if line.startswith("| ")
     ]
     printed = {cells[0]: cells for cells in lines}
-    for label, (row, rho) in ROWS.items():
-        predicted = mean_cost(problem, estimators(groups)[row], rho)
+    for label, (row, m) in ROWS.items():
+        predicted = mean_cost(problem, estimators(layers, N)[row], N, m)
         assert printed[label][3 + column] == f"{predicted:.2f}", label

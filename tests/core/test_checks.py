@@ -5,72 +5,71 @@ import jax.numpy as jnp
 import pytest
 import reference as ref
 
-import famus_jax
 from famus_jax import (
-    Point,
-    Problem,
-    chosen,
-    exact,
+    Inputs,
+    all_layers,
     fused_meta_gradient,
-    group_by,
     l2r,
+    last_layers,
+    layers_by,
     layerwise_meta_gradient,
     learned_gates,
+    mean_of,
     mwnet,
+    named_layers,
+    problem,
     reweighter,
     second_order,
-    softmax_cross_entropy,
-    top_k,
 )
+from famus_jax.losses import softmax_cross_entropy
 
 PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
 BATCH = ref.classification_batch(2, 6, dtype=jnp.float32)
 META = ref.classification_batch(3, 4, dtype=jnp.float32)
-GROUPS = group_by(PARAMS, lambda path: int(path[5]))
-META_LOSS = famus_jax.mean_of(softmax_cross_entropy)
+LAYERS = layers_by(PARAMS, lambda path: int(path[5]))
+META_LOSS = mean_of(softmax_cross_entropy)
 
 
-def init(
-    estimator=None, objective=None, params=PARAMS, batch=BATCH, meta_batch=META, groups=GROUPS
-):
-    weigh = reweighter(
-        ref.mlp, objective or mwnet(), estimator or exact(), learning_rate=0.1, groups=groups
-    )
+def init(estimator=None, method=None, params=PARAMS, batch=BATCH, meta_batch=META, layers=LAYERS):
+    what = problem(ref.mlp, method or mwnet(), layers=layers)
+    weigh = reweighter(what, estimator or all_layers(), step_size=0.1)
     return weigh.init(jax.random.key(0), params, {}, batch, meta_batch)
 
 
 def call(estimator, **changes):
     """Traces one update; what is wrong must show before anything runs."""
-    weigh = reweighter(ref.mlp, mwnet(), estimator, learning_rate=0.1, groups=GROUPS)
+    weigh = reweighter(problem(ref.mlp, mwnet(), layers=LAYERS), estimator, step_size=0.1)
     state = weigh.init(jax.random.key(0), PARAMS, {}, BATCH, META)
     given = {"params": PARAMS, "batch": BATCH, "meta_batch": META, **changes}
     return jax.eval_shape(
-        lambda s: weigh(s, given["params"], {}, given["batch"], given["meta_batch"]), state
+        lambda s: weigh.update(s, given["params"], {}, given["batch"], given["meta_batch"]), state
     )
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: top_k(1, lookahead="both"), r"lookahead.*'both'|'both'.*lookahead"),
-        (lambda: top_k(1, route="vpj"), r"route.*'vpj'|'vpj'.*route"),
-        (
-            lambda: top_k(1, lookahead="active_only", closed="gone"),
-            r"closed.*'gone'|'gone'.*closed",
-        ),
+        (lambda: last_layers(1, virtual_step="both"), r"virtual_step.*'both'|'both'.*virtual_step"),
+        (lambda: last_layers(1, route="vpj"), r"route.*'vpj'|'vpj'.*route"),
         (lambda: learned_gates("papr"), r"'papr'.*\['budget', 'paper', 'released'\]"),
         (
-            lambda: learned_gates("paper", lookahead="active_only"),
-            r"learned_gates\(\.\.\., lag=1\)",
+            lambda: learned_gates("paper", virtual_step="active"),
+            r"learned_gates\(\.\.\., lag=2\)",
         ),
         (
-            lambda: init(top_k(4)),
-            r"top_k\(4\) needs k between 1 and 3.*\['layer0', 'layer1', 'layer2'\]",
+            lambda: init(last_layers(4)),
+            r"last_layers\(4\) needs k between 1 and 3.*\['layer0', 'layer1', 'layer2'\]",
         ),
-        (lambda: init(top_k(0)), r"top_k\(0\) needs k between 1 and 3"),
-        (lambda: init(chosen(["layer7"])), r"no layer group 'layer7'; the groups are \['layer0'"),
-        (lambda: init(chosen([])), r"names no layer group; choose from \['layer0'"),
-        (lambda: init(top_k(1, lookahead="one_pass"), l2r()), r'l2r.*use lookahead="full"'),
+        (lambda: init(last_layers(0)), r"last_layers\(0\) needs k between 1 and 3"),
+        (
+            lambda: init(named_layers("layer7")),
+            r"no layer is named 'layer7'.*the layers are \['layer0'",
+        ),
+        (lambda: init(named_layers()), r"names none; choose from \['layer0'"),
+        (
+            lambda: init(last_layers(1, virtual_step="actual"), l2r()),
+            r'l2r.*use virtual_step="all"',
+        ),
         (
             lambda: init(learned_gates("paper", target=2), l2r()),
             r"l2r takes no virtual step.*lag=1",
@@ -107,9 +106,9 @@ def with_leaf(leaf):
     ids=["integers", "booleans", "PRNG key", "shared"],
 )
 def test_parameters(params, message):
-    groups = group_by(params, jax.tree.map(lambda _: 0, params))
+    layers = layers_by(params, jax.tree.map(lambda _: 0, params))
     with pytest.raises(ValueError, match=message):
-        init(params=params, groups=groups)
+        init(params=params, layers=layers)
 
 
 @pytest.mark.parametrize(
@@ -139,22 +138,23 @@ def test_batches(batches, message):
     with pytest.raises(ValueError, match=message):
         init(**batches)
     with pytest.raises(ValueError, match=message):
-        call(exact(), **batches)
+        call(all_layers(), **batches)
 
 
-def test_groups_of_another_network():
+def test_layers_of_another_network():
     other = ref.mlp_params(jax.random.key(1), (3, 4, 3), jnp.float32)
     with pytest.raises(
-        ValueError, match=r"another structure; make them anew with famus_jax.layer_groups"
+        ValueError, match=r"another structure; find them anew with famus_jax.find_layers"
     ):
-        call(exact(), params=other)
+        call(all_layers(), params=other)
 
 
-def test_coast_missing():
-    with pytest.raises(
-        ValueError, match=r"closed=\"coast\" need.*pass descend=lambda g: optimizer.update\(g, opt"
-    ):
-        call(top_k(1, lookahead="active_only", closed="coast"))
+def test_optimizer_missing():
+    words = (
+        r"through_optimizer=True needs.*pass optimizer_update=lambda g: optimizer.update\(g, opt"
+    )
+    with pytest.raises(ValueError, match=words):
+        call(last_layers(1, through_optimizer=True))
 
 
 class TestForwardClosesOverTheta:
@@ -167,20 +167,20 @@ class TestForwardClosesOverTheta:
 
     @staticmethod
     def run(route, derive, used=True):
-        point = Point(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
+        inputs = Inputs(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
 
         @jax.jit
-        def program(theta, point):
+        def program(theta, inputs):
             inside = derive(theta)
 
             def forward(params, model_state, rng, batch):
                 logits, model_state = ref.mlp(params, model_state, rng, batch)
                 return (logits * inside if used else logits), model_state
 
-            return route(Problem(forward, mwnet(hidden=7), META_LOSS, GROUPS), theta, point)
+            return route(problem(forward, mwnet(hidden=7), layers=LAYERS), theta, inputs)
 
         theta = ref.mwnet_theta(jax.random.key(5), dtype=jnp.float32)
-        return jax.eval_shape(program, theta, point)
+        return jax.eval_shape(program, theta, inputs)
 
     @pytest.mark.parametrize("route", ROUTES)
     @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ class TestForwardClosesOverTheta:
     )
     def test_refused(self, route, derive):
         with pytest.raises(
-            ValueError, match=r"forward closes over the meta-parameters.*objective.loss"
+            ValueError, match=r"forward closes over the meta-parameters.*the method's loss"
         ):
             self.run(route, lambda theta: jnp.reshape(derive(theta), (-1,))[:1][None, :])
 
@@ -227,10 +227,10 @@ class TestForwardClosesOverTheta:
             logits, model_state = ref.mlp(params, model_state, rng, batch)
             return logits * theta["bias_2"][None, :], model_state
 
-        problem = Problem(forward, mwnet(hidden=7), META_LOSS, GROUPS)
+        what = problem(forward, mwnet(hidden=7), layers=LAYERS)
         with pytest.raises(ValueError, match="forward closes over the meta-parameters"):
             fused_meta_gradient(
-                problem, theta, Point(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
+                what, theta, Inputs(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
             )
 
     @pytest.mark.parametrize("place", ["meta_forward", "meta_loss"])
@@ -251,15 +251,20 @@ class TestForwardClosesOverTheta:
 
             meta_forward = forward if place == "meta_forward" else None
             training = forward if place == "model_state" else ref.mlp
-            problem = Problem(training, mwnet(hidden=7), meta_loss, GROUPS, meta_forward)
+            what = problem(
+                training, mwnet(hidden=7), meta_loss=meta_loss, layers=LAYERS,
+                meta_forward=meta_forward,
+            )  # fmt: skip
             state = {"scale": scale} if place == "model_state" else {}
-            point = Point(PARAMS, state, jax.random.key(0), BATCH, META, 0.1)
-            return fused_meta_gradient(problem, theta, point)
+            inputs = Inputs(PARAMS, state, jax.random.key(0), BATCH, META, 0.1)
+            return fused_meta_gradient(what, theta, inputs)
 
         with pytest.raises(ValueError, match="meta-parameters"):
             jax.eval_shape(program, ref.mwnet_theta(jax.random.key(5), dtype=jnp.float32))
 
-    @pytest.mark.parametrize("estimator", [exact(), exact(route="vjp"), top_k(1), second_order()])
+    @pytest.mark.parametrize(
+        "estimator", [all_layers(), all_layers(route="vjp"), last_layers(1), second_order()]
+    )
     def test_refused_by_the_update(self, estimator):
         """The same through the reweighter, under jit, with θ from its own state."""
 
@@ -268,8 +273,8 @@ class TestForwardClosesOverTheta:
                 logits, model_state = ref.mlp(params, model_state, rng, batch)
                 return logits * jnp.exp(state.theta["bias_2"])[None, :], model_state
 
-            weigh = reweighter(forward, mwnet(), estimator, learning_rate=0.1, groups=GROUPS)
-            return weigh(state, PARAMS, {}, BATCH, META)
+            weigh = reweighter(problem(forward, mwnet(), layers=LAYERS), estimator, step_size=0.1)
+            return weigh.update(state, PARAMS, {}, BATCH, META)
 
         with pytest.raises(ValueError, match="forward closes over the meta-parameters"):
             jax.eval_shape(program, init())

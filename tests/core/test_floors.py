@@ -4,7 +4,7 @@ Ours carries everything: weights, BatchNorm's statistics, momentum, decay, metri
 gates samplers and L_g; the plain step has no metrics.
 
 FLOPs and temporary memory as XLA counts them on the CPU, batch 32, float32. XLA counts the body of
-a loop once and a conditional at its dearest branch, so that programs with either are refused.
+a loop once and a conditional at its most expensive branch, so that programs with either are refused.
 """
 
 import functools
@@ -16,12 +16,14 @@ import optax
 import pytest
 
 import famus_jax
-from famus_jax import linen_forward, softmax_cross_entropy, train_step
+from famus_jax import linen_forward, train_step
+from famus_jax.core.programs import Program
+from famus_jax.losses import softmax_cross_entropy
 from famus_jax.models import build_model
 
 BATCH = 32
 RATE = 0.1
-LAST_BLOCK = 3  # groups: the two convolutions of the last residual block, and the head
+LAST_BLOCK = 3  # layers: the two convolutions of the last residual block, and the head
 
 
 def shapes(n):
@@ -68,18 +70,14 @@ def plain():
 
 
 @functools.cache
-def meta(estimator, meta_batch=BATCH, variant=None):
+def meta(estimator, meta_batch=BATCH, program=None):
     forward, params, model_state = network()
     batch, trusted = shapes(BATCH), shapes(meta_batch)
     step = train_step(
-        forward,
-        famus_jax.mwnet(),
-        estimator,
+        famus_jax.problem(forward, famus_jax.mwnet()),
         optimizer(),
-        learning_rate=RATE,
-        params=params,
-        model_state=model_state,
-        batch=batch,
+        estimator,
+        step_size=RATE,
         metrics=lambda logits, batch: {"accuracy": (logits.argmax(-1) == batch["label"]).mean()},
     )
     state = jax.eval_shape(
@@ -91,7 +89,7 @@ def meta(estimator, meta_batch=BATCH, variant=None):
         batch,
         trusted,
     )
-    return measure(step.lower(state, batch, trusted, variant=variant).compile())
+    return measure(step.lower(state, batch, trusted, program=program).compile())
 
 
 def computation(text, name):
@@ -145,20 +143,22 @@ def test_plain_step_is_honest():
 
 
 FULL = [
-    (famus_jax.exact(), 3.40, None),
-    pytest.param(famus_jax.top_k(1), 2.03, None, marks=pytest.mark.slow),
-    (famus_jax.top_k(LAST_BLOCK), 2.15, 1.20),
-    pytest.param(famus_jax.top_k(1, lookahead="one_pass"), 1.36, None, marks=pytest.mark.slow),
-    (famus_jax.top_k(LAST_BLOCK, lookahead="one_pass"), 1.48, 1.06),
-    (famus_jax.top_k(1, lookahead="active_only"), 1.36, 1.06),
+    (famus_jax.all_layers(), 3.40, None),
+    pytest.param(famus_jax.last_layers(1), 2.03, None, marks=pytest.mark.slow),
+    (famus_jax.last_layers(LAST_BLOCK), 2.15, 1.20),
     pytest.param(
-        famus_jax.top_k(LAST_BLOCK, lookahead="active_only"), 1.53, None, marks=pytest.mark.slow
+        famus_jax.last_layers(1, virtual_step="actual"), 1.36, None, marks=pytest.mark.slow
+    ),
+    (famus_jax.last_layers(LAST_BLOCK, virtual_step="actual"), 1.48, 1.06),
+    (famus_jax.last_layers(1, virtual_step="active"), 1.36, 1.06),
+    pytest.param(
+        famus_jax.last_layers(LAST_BLOCK, virtual_step="active"), 1.53, None, marks=pytest.mark.slow
     ),
 ]
 SMALL = [
-    (famus_jax.top_k(1, lookahead="active_only"), 1.11),
+    (famus_jax.last_layers(1, virtual_step="active"), 1.11),
     pytest.param(
-        famus_jax.top_k(LAST_BLOCK, lookahead="active_only"), 1.23, marks=pytest.mark.slow
+        famus_jax.last_layers(LAST_BLOCK, virtual_step="active"), 1.23, marks=pytest.mark.slow
     ),
 ]
 
@@ -187,9 +187,9 @@ def test_skipped_step_costs_a_plain_one():
 
     Fails if a step without a meta update still runs the meta batch, or keeps a tangent alive.
     """
-    estimator = famus_jax.top_k(1, lookahead="one_pass", every=4)
-    skipped = meta(estimator, variant=famus_jax.Variant(meta=False))[0] / plain()[0]
-    update = meta(estimator, variant=famus_jax.Variant())[0] / plain()[0]
+    estimator = famus_jax.last_layers(1, virtual_step="actual", update_every=4)
+    skipped = meta(estimator, program=Program(meta=False))[0] / plain()[0]
+    update = meta(estimator, program=Program())[0] / plain()[0]
     assert skipped <= 1.01
     assert (update + 3 * skipped) / 4 <= 1.12
 
@@ -200,7 +200,7 @@ def test_exact_on_a_part_of_the_batch():
 
     Fails if a product of the meta gradient runs on the whole batch.
     """
-    measured = meta(famus_jax.exact(part=1 / 8), BATCH // 8)
+    measured = meta(famus_jax.all_layers(examples=BATCH // 8), BATCH // 8)
     assert measured[0] / plain()[0] <= 1.36
 
 
@@ -209,8 +209,8 @@ def test_samplers_and_matching_are_nearly_free():
 
     Fails if a variant computes what lies below its cut, or L_g takes a product of its own down there.
     """
-    gates = famus_jax.learned_gates("paper", lag=2, lookahead="active_only", max_variants=2)
-    measured = meta(gates, 8, famus_jax.Variant(branch=1))
+    gates = famus_jax.learned_gates("paper", lag=2, virtual_step="active", max_programs=2)
+    measured = meta(gates, 8, Program(index=1))
     assert measured[0] / plain()[0] <= 1.13
 
 
@@ -218,7 +218,7 @@ def test_last_block_is_three_groups():
     """Fails if the groups that the floors are stated for are others than they claim to be."""
     forward, params, model_state = network()
     key = jax.eval_shape(jax.random.key, 0)
-    groups = famus_jax.layer_groups(forward, params, model_state, key, shapes(BATCH))
+    groups = famus_jax.find_layers(forward, params, model_state, key, shapes(BATCH))
     assert groups.names[-4:] == (
         "stage3_block2/conv2",
         "stage3_block3/conv1",

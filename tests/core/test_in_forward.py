@@ -9,25 +9,25 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Objective,
-    Point,
+    Inputs,
+    Method,
     Problem,
-    block,
-    exact,
+    all_layers,
     fused_meta_gradient,
-    group_by,
-    init_meta,
+    last_layers,
+    layers_by,
     layerwise_meta_gradient,
     learned_gates,
-    meta_update,
+    named_layers,
     random_depth,
-    random_groups,
+    random_layers,
     reweighter,
     second_order,
     second_order_meta_gradient,
-    top_k,
     train_step,
 )
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
 
 ALPHA, BETA, N, M = 0.4, 0.5, 5, 4
 NAMES = ("layer0", "layer1", "layer2")
@@ -63,17 +63,17 @@ def objective_of(dtype):
         return theta["power"] * (weights * losses).sum(), theta["power"] * weights
 
     optimizer = optax.sgd(BETA)
-    return Objective("warp", init, loss, optimizer, ref.cross_entropy, in_forward=True)
+    return Method("warp", init, loss, optimizer, ref.cross_entropy, in_forward=True)
 
 
 def setting(dtype=jnp.float64):
     params, model_state = ref.bn_params(jax.random.key(1), dtype=dtype)
     meta_loss = famus_jax.mean_of(ref.cross_entropy)
-    groups = group_by(params, lambda path: int(path[5]))
+    groups = layers_by(params, lambda path: int(path[5]))
     problem = Problem(warped, objective_of(dtype), meta_loss, groups, ref.bn_mlp)
     batch = ref.classification_batch(2, N, dtype=dtype)
     meta_batch = ref.classification_batch(3, M, dtype=dtype)
-    return problem, Point(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA)
+    return problem, Inputs(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA)
 
 
 def virtual_gradient(point, theta):
@@ -91,16 +91,16 @@ def l_val(theta, point, active, kind):
     """The meta loss of the look-ahead, on a forward pass without θ."""
     w, model_state, rng, _, meta_batch, alpha, _ = point
     flags = {name: float(name in active) for name in NAMES}
-    w_hat = ref.look_ahead(w, virtual_gradient(point, theta), alpha, flags, kind)
+    w_hat = ref.virtual_step(w, virtual_gradient(point, theta), alpha, flags, kind)
     outputs, _ = ref.bn_mlp(w_hat, model_state, rng, meta_batch)
     return ref.cross_entropy(outputs, meta_batch).sum() / M
 
 
 CASES = {
     "all": (second_order(), NAMES, "full"),
-    "head": (top_k(1, route="second_order"), ["layer2"], "full"),
+    "head": (last_layers(1, route="second_order"), ["layer2"], "full"),
     "active-only": (
-        block("layer1", route="second_order", lookahead="active_only"),
+        named_layers("layer1", route="second_order", virtual_step="active"),
         ["layer1"],
         "frozen",
     ),
@@ -117,7 +117,7 @@ def test_update_by_definition(case):
     """
     estimator, active, kind = CASES[case]
     problem, point = setting()
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, N, M)
+    state = init_state(problem, estimator, jax.random.key(0), point.params, N, M)
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
     value, gradient = jax.value_and_grad(l_val)(state.theta, point, active, kind)
     assert all(float(jnp.abs(g).max()) > 1e-4 for g in jax.tree.leaves(gradient))
@@ -139,7 +139,7 @@ def test_gradient_function():
     Fails if library and oracle share a mistake about what θ reaches.
     """
     problem, point = setting()
-    theta = problem.objective.init(jax.random.key(5), N)
+    theta = problem.method.init(jax.random.key(5), N)
     value, gradient = second_order_meta_gradient(problem, theta, point)
     close((value, gradient), jax.value_and_grad(l_val)(theta, point, NAMES, "full"))
     rng = np.random.default_rng(0)
@@ -156,8 +156,8 @@ def test_gradient_function():
 def test_skipped_step():
     """Between two updates the forward pass runs under θ as it is. Fails if θ is left out."""
     problem, point = setting()
-    estimator = second_order(every=2)
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, N, M)
+    estimator = second_order(update_every=2)
+    state = init_state(problem, estimator, jax.random.key(0), point.params, N, M)
     step = jax.jit(lambda s: meta_update(problem, estimator, s, point))
     state = step(state).state
     update = step(state)
@@ -171,15 +171,13 @@ def test_train_step_finds_the_layers():
     Fails if layer groups can't be found, or θ stays where it was.
     """
     problem, point = setting(jnp.float32)
-    step = train_step(
-        warped, problem.objective, second_order(), optax.sgd(ALPHA), learning_rate=ALPHA,
-        params=point.params, model_state=point.model_state, batch=point.batch,
-        meta_forward=ref.bn_mlp,
-    )  # fmt: skip
-    assert step.problem.groups.index == problem.groups.index
+    named = famus_jax.problem(warped, problem.method, meta_forward=ref.bn_mlp)
+    named = named.on(point.params, point.model_state, jax.random.key(0), point.batch)
+    step = train_step(named, optax.sgd(ALPHA), second_order(), step_size=ALPHA)
+    assert named.layers.index == problem.layers.index
     state = step.init(jax.random.key(0), *point[:2], point.batch, point.meta_batch)
     theta = tree_map(jnp.copy, state.meta.theta)
-    state, _, _ = step(state, point.batch, point.meta_batch)
+    state, _ = step(state, point.batch, point.meta_batch)
     gradient = jax.grad(l_val)(theta, point, NAMES, "full")
     new_theta = tree_map(lambda t, g: t - BETA * g, theta, gradient)
     close(state.meta.theta, new_theta, 1e-4)
@@ -193,13 +191,13 @@ def test_train_step_finds_the_layers():
 @pytest.mark.parametrize(
     "estimator",
     [
-        exact(),
-        exact(route="vjp"),
-        exact(route="finite_difference"),
-        exact(route="darts"),
-        top_k(1, lookahead="active_only"),
-        top_k(1, lookahead="one_pass"),
-        random_groups(1),
+        all_layers(),
+        all_layers(route="vjp"),
+        all_layers(route="finite_difference"),
+        all_layers(route="darts"),
+        last_layers(1, virtual_step="active"),
+        last_layers(1, virtual_step="actual"),
+        random_layers(1),
         random_depth(),
         learned_gates("paper", target=2, lag=1),
     ],
@@ -209,13 +207,13 @@ def test_other_routes_are_refused(estimator):
     """Fails if a route drops θ's share inside the forward pass without a word."""
     problem, point = setting(jnp.float32)
     with pytest.raises(ValueError, match=r"warp.*in_forward=True.*use second_order\(\)"):
-        init_meta(problem, estimator, jax.random.key(0), point.params, N, M)
+        init_state(problem, estimator, jax.random.key(0), point.params, N, M)
 
 
 @pytest.mark.parametrize("function", [layerwise_meta_gradient, fused_meta_gradient])
 def test_the_functions_refuse_too(function):
     problem, point = setting(jnp.float32)
-    theta = problem.objective.init(jax.random.key(5), N)
+    theta = problem.method.init(jax.random.key(5), N)
     with pytest.raises(ValueError, match=r"in_forward=True.*use second_order\(\)"):
         function(problem, theta, point)
 
@@ -224,22 +222,24 @@ def test_the_functions_refuse_too(function):
     ("estimator", "meta_forward"),
     [
         (second_order(), None),
-        (second_order(lookahead="one_pass"), ref.bn_mlp),
-        (second_order(part=0.5), ref.bn_mlp),
+        (second_order(virtual_step="actual"), ref.bn_mlp),
+        (second_order(examples=2), ref.bn_mlp),
     ],
-    ids=["no meta_forward", "one-pass", "part"],
+    ids=["no meta_forward", "actual step", "examples"],
 )
 def test_what_second_order_needs(estimator, meta_forward):
     """The message says: a forward of the meta batch without θ, full look-ahead, the whole batch."""
     problem, point = setting(jnp.float32)
     problem = problem._replace(meta_forward=meta_forward)
     with pytest.raises(
-        ValueError, match=r'give meta_forward.*second_order\(\) with lookahead="full"'
+        ValueError, match=r'give meta_forward.*second_order\(\) with virtual_step="all"'
     ):
-        init_meta(problem, estimator, jax.random.key(0), point.params, N, M)
+        init_state(problem, estimator, jax.random.key(0), point.params, N, M)
 
 
-@pytest.mark.parametrize("estimator", [exact(), second_order(), top_k(1)], ids=lambda e: e.label)
+@pytest.mark.parametrize(
+    "estimator", [all_layers(), second_order(), last_layers(1)], ids=lambda e: e.label
+)
 def test_closing_over_theta(estimator):
     """A forward that reads θ behind the objective's back: the message names both ways out.
 
@@ -255,17 +255,16 @@ def test_closing_over_theta(estimator):
             outputs, new_state = ref.bn_mlp(params, model_state, rng, batch)
             return outputs * state.theta["bias_2"][None, :], new_state
 
-        weigh = reweighter(
-            forward, objective, estimator, learning_rate=ALPHA,
-            groups=group_by(params, lambda path: int(path[5])),
-        )  # fmt: skip
-        return weigh(state, params, model_state, batch, meta_batch)
+        layers = layers_by(params, lambda path: int(path[5]))
+        named = famus_jax.problem(forward, objective, layers=layers)
+        weigh = reweighter(named, estimator, step_size=ALPHA)
+        return weigh.update(state, params, model_state, batch, meta_batch)
 
     problem = Problem(
         ref.bn_mlp, objective, famus_jax.mean_of(ref.cross_entropy),
-        group_by(params, lambda path: int(path[5])),
+        layers_by(params, lambda path: int(path[5])),
     )  # fmt: skip
-    state = init_meta(problem, estimator, jax.random.key(0), params, N, M)
+    state = init_state(problem, estimator, jax.random.key(0), params, N, M)
     with pytest.raises(
         ValueError,
         match=r"forward closes over the meta-param.*fifth argument.*in_forward=True.*second_order\(\)",

@@ -31,35 +31,49 @@ def below(names, prefix):
     return {name for name in names if name == prefix or name.startswith(prefix + ".")}
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if f.parts[1] == "core"], ids=str)
+# Bottom to top: each may import itself and those before it.
+ENGINE = ("layers", "differentiate", "core", "gates", "methods", "uses")
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f.parts[1] in ENGINE[:3]], ids=str)
 def test_core_needs_jax_and_optax_only(path):
-    """Fails on a flax, numpy or data-set import, also inside a function."""
+    """Fails on a flax, numpy or data-set import, also inside a function, or one from further up."""
+    allowed = [f"famus_jax.{name}" for name in ENGINE[: ENGINE.index(path.parts[1]) + 1]]
     for name in imports(path):
         top = name.split(".")[0]
-        allowed = top in ("jax", "optax") or top in sys.stdlib_module_names
-        assert allowed or below([name], "famus_jax.core"), f"{path} imports {name}"
+        fine = top in ("jax", "optax") or top in sys.stdlib_module_names
+        assert fine or any(below([name], prefix) for prefix in allowed), f"{path} imports {name}"
+
+
+_ABOVE = ("famus_jax.models", "famus_jax.data", "famus_jax.train", "famus_jax.benchmark")
 
 
 @pytest.mark.parametrize(
     ("layer", "forbidden"),
     [
-        ("models", ("famus_jax.core", "famus_jax.data", "famus_jax.train")),
-        ("data", ("famus_jax.core", "famus_jax.models", "famus_jax.train")),
+        ("models", ("famus_jax.core", "famus_jax.uses", "famus_jax.methods", *_ABOVE[1:])),
         (
-            "objectives",
+            "data",
+            ("famus_jax.core", "famus_jax.uses", "famus_jax.methods", _ABOVE[0], *_ABOVE[2:]),
+        ),
+        ("gates", ("famus_jax.uses", "famus_jax.methods", "flax", *_ABOVE)),
+        (
+            "methods",
             (
-                "famus_jax.core.estimators",
-                "famus_jax.core.meta_update",
-                "famus_jax.models",
-                "famus_jax.data",
-                "famus_jax.train",
-                "famus_jax.benchmark",
+                "famus_jax.core.estimator",
+                "famus_jax.core.update",
+                "famus_jax.gates",
+                "famus_jax.uses",
                 "flax",
+                *_ABOVE,
             ),
         ),
+        ("uses", ("famus_jax.gates", "famus_jax.methods", "flax", *_ABOVE)),
+        ("train", ("famus_jax.benchmark",)),
+        ("benchmark", ("famus_jax.train", "famus_jax.data")),
         ("", ("experiments", "configs", "tests")),
     ],
-    ids=["models", "data", "objectives", "everything"],
+    ids=["models", "data", "gates", "methods", "uses", "train", "benchmark", "everything"],
 )
 def test_layers(layer, forbidden):
     """The bottom knows nothing of the top."""

@@ -12,21 +12,20 @@ import reference as ref
 
 import famus_jax
 from famus_jax import (
-    Point,
+    Inputs,
     Problem,
-    block,
-    chosen,
-    exact,
+    all_layers,
     fused_meta_gradient,
-    group_by,
-    init_meta,
+    last_layers,
+    layers_by,
     layerwise_meta_gradient,
-    meta_update,
+    named_layers,
     second_order_meta_gradient,
-    top_k,
     train_step,
 )
-from famus_jax.core.coupling import coupled_groups
+from famus_jax.core.checks import coupled_layers
+from famus_jax.core.state import init_state
+from famus_jax.core.update import meta_update
 
 RATE, BETA, N = 0.1, 0.5, 5
 NAMES = ("layer0", "layer1", "layer2")
@@ -141,19 +140,18 @@ def setting(optimizer, method="mwnet", network="batchnorm"):
         objective = objective._replace(init=lambda key, n: jnp.zeros(n))
         theta = jnp.zeros(N)
     objective = objective._replace(meta_optimizer=optax.sgd(BETA))
-    meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
-    problem = Problem(forward, objective, meta_loss, group_by(params, layer_number))
+    meta_loss = famus_jax.mean_of(famus_jax.losses.softmax_cross_entropy)
+    problem = Problem(forward, objective, meta_loss, layers_by(params, layer_number))
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, 4)
     # α is no part of this look-ahead: a wrong one must not matter.
-    point = Point(params, model_state, jax.random.key(9), batch, meta_batch, 77.0, descend)
+    point = Inputs(params, model_state, jax.random.key(9), batch, meta_batch, 77.0, descend)
     args = (forward, reference_objective, ref.mean_loss(ref.cross_entropy), params, model_state)
     return problem, theta, point, (*args, point.rng, batch, meta_batch, definition)
 
 
 HOW = {
-    "full": {"lookahead": "full"},
-    "frozen": {"lookahead": "active_only"},
-    "coast": {"lookahead": "active_only", "closed": "coast"},
+    "full": {"virtual_step": "all"},
+    "frozen": {"virtual_step": "active"},
 }
 
 
@@ -164,7 +162,7 @@ def flags(active):
 def optimizers_and_kinds():
     """All of both; slow: all but one plain chain and one that keeps two moments."""
     for optimizer, kind in itertools.product(OPTIMIZERS, HOW):
-        quick = (optimizer, kind) in (("momentum", "full"), ("adamw", "coast"))
+        quick = (optimizer, kind) in (("momentum", "full"), ("adamw", "frozen"))
         yield pytest.param(optimizer, kind, marks=[] if quick else pytest.mark.slow)
 
 
@@ -174,13 +172,13 @@ def test_three_forms_equal_the_definition(optimizer, kind):
     """Layerwise, fused and second order for subsets of groups, in the middle of training, BatchNorm.
 
     Fails if the way back is taken at zero gradient or at a fresh state, if the optimiser's sign or
-    rate is applied twice, if decay is lost, or if a closed group coasts where it is frozen.
+    rate is applied twice, if decay is lost, or if a closed layer moves.
     """
     problem, theta, point, args = setting(optimizer)
     oracle = jax.jit(
         jax.value_and_grad(lambda theta, active: ref.l_val_through(theta, *args, active, kind))
     )
-    how = {**HOW[kind], "virtual_step": "optimizer"}
+    how = {**HOW[kind], "through_optimizer": True}
     for active in [(2,), (0, 1, 2)] if kind == "full" else [(0, 2)]:
 
         def forms(theta, active=active):
@@ -203,7 +201,7 @@ def test_three_forms_equal_the_definition(optimizer, kind):
 def test_each_part_is_its_group_alone(optimizer):
     """Part l is the gradient through group l alone. Fails if the way back mixes up groups."""
     problem, theta, point, args = setting(optimizer)
-    parts = jax.jit(lambda t: layerwise_meta_gradient(problem, t, point, virtual_step="optimizer"))(
+    parts = jax.jit(lambda t: layerwise_meta_gradient(problem, t, point, through_optimizer=True))(
         theta
     )
     oracle = jax.jit(jax.grad(lambda theta, active: ref.l_val_through(theta, *args, active)))
@@ -212,13 +210,12 @@ def test_each_part_is_its_group_alone(optimizer):
 
 
 ESTIMATORS = [
-    (top_k(1, virtual_step="optimizer"), (2,), "full"),
-    (chosen(["layer0", "layer2"], virtual_step="optimizer", route="vjp"), (0, 2), "full"),
-    (exact(virtual_step="optimizer", lookahead="one_pass"), (0, 1, 2), "full"),
-    (top_k(2, virtual_step="optimizer", lookahead="one_pass"), (1, 2), "full"),
-    (block("layer1", virtual_step="optimizer", lookahead="active_only"), (1,), "frozen"),
-    (top_k(1, virtual_step="optimizer", route="second_order"), (2,), "full"),
-    (top_k(1, virtual_step="optimizer", **HOW["coast"]), (2,), "coast"),
+    (last_layers(1, through_optimizer=True), (2,), "full"),
+    (named_layers("layer0", "layer2", through_optimizer=True, route="vjp"), (0, 2), "full"),
+    (all_layers(through_optimizer=True, virtual_step="actual"), (0, 1, 2), "full"),
+    (last_layers(2, through_optimizer=True, virtual_step="actual"), (1, 2), "full"),
+    (named_layers("layer1", through_optimizer=True, virtual_step="active"), (1,), "frozen"),
+    (last_layers(1, through_optimizer=True, route="second_order"), (2,), "full"),
 ]
 
 
@@ -235,8 +232,8 @@ def test_mwnet_update(estimator, active, kind):
     """One whole update: θ', weights, L_val, and the actual gradient (which the optimiser has not
     touched). Fails if the actual step gets the optimiser's update, or one-pass uses the new θ."""
     problem, theta, point, args = setting("adam")
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, N, 4)
-    state = state._replace(theta=theta, opt_state=problem.objective.meta_optimizer.init(theta))
+    state = init_state(problem, estimator, jax.random.key(0), point.params, N, 4)
+    state = state._replace(theta=theta, opt_state=problem.method.meta_optimizer.init(theta))
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
     value, gradient = jax.jit(
         jax.value_and_grad(lambda theta: ref.l_val_through(theta, *args, flags(active), kind))
@@ -244,7 +241,7 @@ def test_mwnet_update(estimator, active, kind):
     new_theta = tree_map(lambda t, g: t - BETA * g, theta, gradient)
     close(update.state.theta, new_theta)
     close(update.info.meta_loss, value)
-    used = theta if estimator.lookahead == "one_pass" else new_theta
+    used = theta if estimator.virtual_step == "actual" else new_theta
     w, model_state, rng, batch = point[:4]
     outputs, _ = ref.bn_mlp(w, model_state, rng, batch)
     close(update.info.weights, ref.mwnet_weights(used, ref.cross_entropy(outputs, batch), "sum"))
@@ -263,8 +260,8 @@ def test_l2r(optimizer, kind):
     Fails if the look-ahead stays at w because T is 0, or the way back is α v.
     """
     problem, theta, point, args = setting(optimizer, "l2r")
-    estimator = top_k(2, virtual_step="optimizer", **HOW[kind])
-    state = init_meta(problem, estimator, jax.random.key(0), point.params, N, 4)
+    estimator = last_layers(2, through_optimizer=True, **HOW[kind])
+    state = init_state(problem, estimator, jax.random.key(0), point.params, N, 4)
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
     value, gradient = jax.jit(
         jax.value_and_grad(lambda e: ref.l_val_through(e, *args, flags((1, 2)), kind))
@@ -287,15 +284,13 @@ def test_train_step_hands_the_state_on():
     beta = 1e3
     meta_optimizer = optax.sgd(lambda t: jnp.where(t < 2, 1e-3, beta))
     objective = famus_jax.mwnet(hidden=7, meta_optimizer=meta_optimizer)
-    step = train_step(
-        ref.mlp, objective, exact(virtual_step="optimizer"), tx, learning_rate=RATE,
-        params=params, model_state={}, batch=batch,
-    )  # fmt: skip
+    problem = famus_jax.problem(ref.mlp, objective)
+    step = train_step(problem, tx, all_layers(through_optimizer=True), step_size=RATE)
     state = step.init(jax.random.key(0), params, {}, batch, meta_batch)
     for _ in range(2):
-        state, _, _ = step(state, batch, meta_batch)
+        state, _ = step(state, batch, meta_batch)
     before = tree_map(jnp.copy, state)
-    state, info, _ = step(state, batch, meta_batch)
+    state, info = step(state, batch, meta_batch)
     trace = optax.tree.get(before.opt_state, "trace")
 
     def descend(gradient):
@@ -346,7 +341,7 @@ def test_coupled_groups(name):
     """
     tx, expected = COUPLING[name]
     params = ref.mlp_params(jax.random.key(1))
-    groups = group_by(params, layer_number)
+    groups = layers_by(params, layer_number)
     rng = np.random.default_rng(3)
     gradient = tree_map(lambda w: jnp.asarray(rng.normal(size=w.shape)), params)
     _, opt_state = tx.update(gradient, tx.init(params), params)
@@ -362,30 +357,30 @@ def test_coupled_groups(name):
         if not all(jax.tree.leaves(same)):
             pairs.add((target, source))
     assert bool(pairs) == expected  # the test's own premise
-    found = coupled_groups(descend, params, groups)
+    found = coupled_layers(descend, params, groups)
     assert found in pairs if expected else found is None
 
 
 def test_coupling_names_the_pair():
     """A rule that couples two of three groups; fails if the direction is turned round."""
     params = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
-    groups = group_by(params, layer_number)
+    groups = layers_by(params, layer_number)
 
     def descend(g):
         return {**g, "layer1": tree_map(lambda x: x * g["layer2"]["w"].sum(), g["layer1"])}
 
-    assert coupled_groups(descend, params, groups) == ("layer1", "layer2")
-    assert coupled_groups(lambda g: tree_map(jnp.zeros_like, g), params, groups) is None
+    assert coupled_layers(descend, params, groups) == ("layer1", "layer2")
+    assert coupled_layers(lambda g: tree_map(jnp.zeros_like, g), params, groups) is None
 
     def compiled(g):  # the same inside jit and remat
         return jax.jit(jax.checkpoint(descend))(g)
 
-    assert coupled_groups(compiled, params, groups) == ("layer1", "layer2")
+    assert coupled_layers(compiled, params, groups) == ("layer1", "layer2")
 
     def harmless(g):
         return jax.jit(jax.checkpoint(lambda g: tree_map(jnp.tanh, g)))(g)
 
-    assert coupled_groups(harmless, params, groups) is None
+    assert coupled_layers(harmless, params, groups) is None
 
 
 def clipped(point, largest):
@@ -416,20 +411,20 @@ def test_exact_through_clipping(largest):
     """
     problem, theta, point, args = setting("momentum")
     descend, definition = clipped(point, largest)
-    point = point._replace(descend=descend)
+    point = point._replace(optimizer_update=descend)
     gradient = jax.jit(
         jax.grad(lambda t: ref.l_val_through(t, *args[:-1], definition, flags((0, 1, 2))))
     )(theta)
-    how = {"virtual_step": "optimizer"}
+    how = {"through_optimizer": True}
     parts = jax.jit(lambda t: layerwise_meta_gradient(problem, t, point, **how))(theta)
     close(tree_map(lambda *x: sum(x), *parts.values()), gradient)
     close(jax.jit(lambda t: fused_meta_gradient(problem, t, point, **how))(theta), gradient)
     close(
         jax.jit(lambda t: second_order_meta_gradient(problem, t, point, **how))(theta)[1], gradient
     )
-    for estimator in (exact(**how), top_k(3, **how)):
-        state = init_meta(problem, estimator, jax.random.key(0), point.params, N, 4)
-        state = state._replace(theta=theta, opt_state=problem.objective.meta_optimizer.init(theta))
+    for estimator in (all_layers(**how), last_layers(3, **how)):
+        state = init_state(problem, estimator, jax.random.key(0), point.params, N, 4)
+        state = state._replace(theta=theta, opt_state=problem.method.meta_optimizer.init(theta))
         update = jax.jit(lambda s, e=estimator: meta_update(problem, e, s, point))(state)
         close(update.state.theta, tree_map(lambda t, g: t - BETA * g, theta, gradient))
 
@@ -438,27 +433,27 @@ def shapes_of_update(estimator, objective=None, descend=None, find=True):
     params = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
     batch = ref.classification_batch(2, N, dtype=jnp.float32)
     meta_batch = ref.classification_batch(3, 4, dtype=jnp.float32)
-    meta_loss = famus_jax.mean_of(famus_jax.softmax_cross_entropy)
+    meta_loss = famus_jax.mean_of(famus_jax.losses.softmax_cross_entropy)
     objective = objective or famus_jax.mwnet(hidden=7)
-    problem = Problem(ref.mlp, objective, meta_loss, group_by(params, layer_number))
-    point = Point(params, {}, jax.random.key(0), batch, meta_batch, 0.1)
+    problem = Problem(ref.mlp, objective, meta_loss, layers_by(params, layer_number))
+    point = Inputs(params, {}, jax.random.key(0), batch, meta_batch, 0.1)
     if find:
         descend = clipped(point, 0.05)[0]
-    state = init_meta(problem, estimator, jax.random.key(0), params, N, 4)
-    point = point._replace(descend=descend)
+    state = init_state(problem, estimator, jax.random.key(0), params, N, 4)
+    point = point._replace(optimizer_update=descend)
     return jax.eval_shape(lambda s: meta_update(problem, estimator, s, point), state)
 
 
 @pytest.mark.parametrize(
     "estimator",
     [
-        top_k(1, virtual_step="optimizer"),
-        top_k(2, virtual_step="optimizer", lookahead="active_only", closed="coast"),
-        chosen("layer0", virtual_step="optimizer", lookahead="one_pass"),
-        block("layer1", virtual_step="optimizer", route="second_order"),
-        famus_jax.random_groups(2, virtual_step="optimizer"),
-        famus_jax.random_depth(virtual_step="optimizer"),
-        famus_jax.learned_gates("paper", target=2, lag=1, virtual_step="optimizer"),
+        last_layers(1, through_optimizer=True),
+        last_layers(2, through_optimizer=True, virtual_step="active"),
+        named_layers("layer0", through_optimizer=True, virtual_step="actual"),
+        named_layers("layer1", through_optimizer=True, route="second_order"),
+        famus_jax.random_layers(2, through_optimizer=True),
+        famus_jax.random_depth(through_optimizer=True),
+        famus_jax.learned_gates("paper", target=2, lag=1, through_optimizer=True),
     ],
     ids=lambda estimator: estimator.label,
 )
@@ -466,37 +461,36 @@ def test_subsets_refuse_coupling(estimator):
     """Fails if a subset's way back silently ignores what clipping does between groups."""
     message = (
         r"update of 'layer\d' depends on the gradient of 'layer\d'.*clipping by the global norm"
-        r'.*use exact\(virtual_step="optimizer"\), or virtual_step="sgd"'
+        r".*use all_layers\(through_optimizer=True\), or through_optimizer=False"
     )
     with pytest.raises(ValueError, match=message):
         shapes_of_update(estimator)
 
 
 def test_coupling_does_not_matter_elsewhere():
-    """Plain SGD look-aheads and coasting go with clipping; fails if they are refused as well."""
-    for estimator in (top_k(1), top_k(1, lookahead="active_only", closed="coast")):
+    """Plain SGD virtual steps go with clipping; fails if they are refused as well."""
+    for estimator in (last_layers(1), last_layers(1, virtual_step="active")):
         assert shapes_of_update(estimator).info.loss.shape == ()
 
 
 @pytest.mark.parametrize(
     "estimator",
     [
-        exact(virtual_step="optimizer"),
-        top_k(1, virtual_step="optimizer", lookahead="one_pass"),
-        top_k(1, virtual_step="optimizer", route="second_order"),
-        top_k(1, lookahead="active_only", closed="coast"),
+        all_layers(through_optimizer=True),
+        last_layers(1, through_optimizer=True, virtual_step="actual"),
+        last_layers(1, through_optimizer=True, route="second_order"),
     ],
     ids=lambda estimator: estimator.label,
 )
 @pytest.mark.parametrize("objective", [famus_jax.mwnet(hidden=7), famus_jax.l2r()])
 def test_missing_descend(estimator, objective):
     """The message says what to pass. Fails if an SGD step is taken instead."""
-    if objective.fresh and estimator.lookahead == "one_pass":
+    if objective.reset_each_batch and estimator.virtual_step == "actual":
         pytest.skip("refused for another reason")
-    with pytest.raises(ValueError, match=r"pass descend=lambda g: optimizer\.update\("):
+    with pytest.raises(ValueError, match=r"pass optimizer_update=lambda g: optimizer\.update\("):
         shapes_of_update(estimator, objective, find=False)
 
 
 def test_unknown_virtual_step():
     with pytest.raises(ValueError, match=r"virtual_step must be one of.*'adam'"):
-        exact(virtual_step="adam")
+        all_layers(virtual_step="adam")

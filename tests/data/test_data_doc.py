@@ -10,8 +10,8 @@ import famus_jax.data
 
 MODULES = [
     name
-    for _, name, is_package in pkgutil.iter_modules(famus_jax.data.__path__, "famus_jax.data.")
-    if not is_package
+    for _, name, is_package in pkgutil.walk_packages(famus_jax.data.__path__, "famus_jax.data.")
+    if not is_package and ".builders." not in name
 ]
 
 

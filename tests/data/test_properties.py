@@ -5,13 +5,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from famus_jax.data import hashing
-from famus_jax.data.batches import batch_indices
+from famus_jax.data.batches.order import batch_indices, local_rows
 from famus_jax.data.long_tail import long_tail
-from famus_jax.data.noise import corrupt_labels, expected_rate
-from famus_jax.data.noise_files import make_table, read_table, write_table
-from famus_jax.data.noise_kinds import apply_noise
-from famus_jax.data.noise_presets import KINDS, named_noise
-from famus_jax.data.order import local_rows
+from famus_jax.data.noise.files import make_table, read_table, write_table
+from famus_jax.data.noise.kinds import apply_noise
+from famus_jax.data.noise.presets import KINDS, named_noise
+from famus_jax.data.noise.transition import corrupt_labels, expected_rate
 from famus_jax.data.splits import split_examples
 
 # derandomize: the same examples in every run, so that a failure is a change of the code
@@ -45,7 +44,7 @@ def test_noise_is_invariant_to_order(spec, ids, seed, shuffler):
     other = apply_noise(spec, labels[order], [ids[i] for i in order], seed)
     assert other.digest == whole.digest
     assert other.labels.tolist() == whole.labels[order].tolist()
-    assert whole.realised_rate == np.mean(whole.labels != labels)
+    assert whole.realized_rate == np.mean(whole.labels != labels)
 
 
 @quick
@@ -64,7 +63,7 @@ def test_noise_is_invariant_to_sharding(spec, hosts, seed):
 
 @quick
 @given(noises(), seeds)
-def test_realised_rates_lie_within_binomial_bounds(spec, seed):
+def test_realized_rates_lie_within_binomial_bounds(spec, seed):
     # Five standard deviations: one false alarm in 10^6. Fails for a rate off by two points.
     count = 4000
     labels = np.arange(count) % len(spec.redraw)
@@ -73,9 +72,9 @@ def test_realised_rates_lie_within_binomial_bounds(spec, seed):
     sigma = np.sqrt(expected * (1 - expected) / count)
     # "class" rounds the count of each class down
     slack = len(spec.redraw) / count if spec.exact == "class" else 1 / count
-    assert abs(found.realised_rate - expected) <= 5 * sigma + slack
+    assert abs(found.realized_rate - expected) <= 5 * sigma + slack
     impossible = (spec.transition == 0) & ~np.eye(len(spec.redraw), dtype=bool)
-    assert (found.realised_transition[impossible] == 0).all()
+    assert (found.realized_transition[impossible] == 0).all()
 
 
 @quick
@@ -87,8 +86,8 @@ def test_any_transition_matrix(weights, seed):
     matrix = rows / rows.sum(axis=1, keepdims=True)
     labels = np.arange(300) % classes
     found = corrupt_labels(labels, [f"{i}" for i in range(300)], matrix, seed)
-    assert (found.realised_transition[matrix == 0] == 0).all()
-    np.testing.assert_allclose(found.realised_transition.sum(axis=1), 1)
+    assert (found.realized_transition[matrix == 0] == 0).all()
+    np.testing.assert_allclose(found.realized_transition.sum(axis=1), 1)
 
 
 @quick

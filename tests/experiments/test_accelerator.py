@@ -9,9 +9,8 @@ import sys
 import pytest
 
 from experiments.accelerator import Places, fill, listing, main, run_pieces
-from experiments.accelerator_pieces import PIECES, Piece
-from experiments.on_workload import add_timed
-from famus_jax.benchmark.command import add_arguments
+from experiments.accelerator_pieces import PIECES, STUDIES, Piece
+from famus_jax.benchmark.command import add_arguments, add_workload
 from famus_jax.benchmark.rows import estimators
 from famus_jax.benchmark.workload import make_workload
 
@@ -25,23 +24,28 @@ def places(tmp_path):
     return Places(tmp_path / "out", tmp_path / "results", "somewhere")
 
 
-def test_every_command_is_one_that_famus_or_a_study_takes():
+def study_arguments(parser):
+    add_workload(parser)
+    for name in ("rounds", "block"):
+        parser.add_argument(f"--{name}", type=int)
+
+
+def test_every_command_is_one_that_there_is():
     """Fails for a flag or a row that is not there: on the accelerator it would cost a start."""
-    parsers = {"benchmark": argparse.ArgumentParser(), "experiments": argparse.ArgumentParser()}
-    add_arguments(parsers["benchmark"])
-    add_timed(parsers["experiments"])
-    rows = estimators(make_workload("cnn", 8, 8, image_size=8).groups)
+    rows = estimators(make_workload("cnn", 8, 8, image_size=8).layers, 8)
     for piece in PIECES.values():
         for command in (*piece.commands, *piece.smoke):
-            if command[0] == "benchmark":
-                args = parsers["benchmark"].parse_args(command[1:])
-                assert set(args.rows.split(",")) <= rows.keys()
-            elif command[0].startswith("experiments."):
-                assert importlib.util.find_spec(command[0])
-                parsers["experiments"].parse_args(command[1:])
-            else:
+            if command[0] == "train":
                 config = next(p for p in command if p.startswith("--config=")).split("=")[1]
                 assert (CONFIGS / config.split(":")[0]).exists()
+                continue
+            parser = argparse.ArgumentParser()
+            (study_arguments if command[0] in STUDIES else add_arguments)(parser)
+            args = parser.parse_args(command[1:])
+            if command[0] == "benchmark":
+                assert set(args.rows.split(",")) <= rows.keys()
+            else:
+                assert importlib.util.find_spec(f"experiments.{command[0]}")
     shown = listing(PIECES.values())
     for model, batch in (("wrn_28_10", 100), ("preact_resnet_18", 64), ("wrn_28_2", 128)):
         for precision in ("float32", "tf32", "bfloat16"):
@@ -86,6 +90,17 @@ def test_what_is_there_is_not_run_again_and_what_fails_does_not_stop_the_rest(tm
 
 def test_without_a_data_folder_its_argument_is_left_out(tmp_path):
     assert fill(TRAIN, Places(tmp_path, tmp_path, "")) == ("train", f"--workdir={tmp_path}/t")
+
+
+def test_a_study_is_a_module_of_experiments(tmp_path):
+    """Fails if `famus` were asked for a command that it does not have."""
+    ran = []
+    study = (Piece("s", "", 1, (("strategies", "--batch=8"),), ()),)
+    assert (
+        run_pieces(study, places(tmp_path), run=lambda command: ran.append(command[1:]) or 0) == 0
+    )
+    assert ran == [["-m", "experiments.strategies", "--batch=8"]]
+    assert "python -m experiments.strategies --batch=8" in listing(study)
 
 
 def test_the_command_line(capsys):

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,20 +15,20 @@ from experiments.agreement.lines import Lines
 from experiments.agreement.measure import Compared, summarised
 from experiments.agreement.report import accuracies
 from experiments.agreement.study import run_agreement
+from famus_jax.files import write_json
 from famus_jax.train.config import default_config
-from famus_jax.train.files import write_json
 
 # ml_collections reads config files with a loader method that Python is about to remove.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
 
-SAME = ({"kind": "exact"}, {"kind": "second_order"}, {"kind": "exact", "route": "vjp"})
-DRAWN = {"kind": "random_groups", "s": 1}
+SAME = ({"kind": "all_layers"}, {"kind": "second_order"}, {"kind": "all_layers", "route": "vjp"})
+DRAWN = {"kind": "random_layers", "s": 1}
 BUDGET = {
     "kind": "learned_gates",
     "preset": "budget",
     "target": 1.4,
     "lag": 2,
-    "lookahead": "active_only",
+    "virtual_step": "active",
 }
 
 
@@ -37,7 +36,7 @@ def _silent(text):
     del text
 
 
-def tiny(estimators=({"kind": "top_k", "k": 1},), runs=({"kind": "exact"},)):
+def tiny(estimators=({"kind": "last_layers", "k": 1},), runs=({"kind": "all_layers"},)):
     """A config of seconds: an MLP on digits."""
     config = default_config()
     config.data.update({"noise": "symmetric", "noise_rate": 0.6, "validation_per_class": 5})
@@ -103,21 +102,24 @@ def test_a_torn_line_is_dropped(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_from_end_to_end(tmp_path):
-    config = tiny((*SAME, {"kind": "exact", "part": 0.5}, DRAWN), ({"kind": "exact"}, BUDGET))
+    config = tiny(
+        (*SAME, {"kind": "all_layers", "examples": 4}, DRAWN), ({"kind": "all_layers"}, BUDGET)
+    )
     table = []
     result = run_agreement(config, tmp_path, show=table.append)
     rows = {row["estimator"]: row for row in result["rows"]}
-    for name in ("exact", "exact_second_order", "exact_vjp"):
+    for name in ("all_layers", "all_layers_second_order", "all_layers_vjp"):
         assert rows[name]["cosine"] >= 0.999999
         assert rows[name]["relative_error"] < 1e-4
-    assert 0 < rows["famus_random1"]["cosine"] < 0.9999
-    assert {"famus_budget_active_only", "famus_budget_active_only_without_L_g"} <= set(rows)
+    assert 0 < rows["random_layers_1"]["cosine"] < 0.9999
+    gates = "gates_budget_target=1.4_lag=2_active_step"
+    assert {gates, f"{gates}_without_L_g"} <= set(rows)
     [price] = result["gate_prices"].values()
     assert sum(price["shares"].values()) == pytest.approx(1)
     assert price["budget"] == 1.4
     by_hand = sum(price["shares"][b] * price["analytic"][b] for b in price["shares"])
     assert price["analytic_mean"] == pytest.approx(by_hand)
-    assert rows["famus_budget_active_only"]["cost"] == price["analytic_mean"]
+    assert rows[gates]["cost"] == price["analytic_mean"]
     windows = [r for r in result["measurements"] if r["kind"] == "window" and "open" in r]
     assert [len(w["programs"]) for w in windows] == [3, 3]
     assert all(w["open"][-1] == 1 for w in windows)  # the budget preset's head has no gate
@@ -170,8 +172,16 @@ def test_an_interruption_changes_nothing(tmp_path, monkeypatch, after, whole):
         (lambda c: c["agreement"].update(drawz=1), "drawz"),
         (lambda c: c["agreement"].update(estimators=()), "estimators is empty"),
         (lambda c: c["agreement"].update(estimators=(BUDGET,)), "a run of their own"),
-        (lambda c: c["agreement"].update(estimators=({"kind": "exact", "every": 2},)), "every"),
-        (lambda c: c["agreement"].update(estimators=({"kind": "top_k", "k": 9},)), "top_k"),
+        (
+            lambda c: c["agreement"].update(
+                estimators=({"kind": "all_layers", "update_every": 2},)
+            ),
+            "update_every",
+        ),
+        (
+            lambda c: c["agreement"].update(estimators=({"kind": "last_layers", "k": 9},)),
+            "last_layers",
+        ),
         (lambda c: c.update(runs=({"method": "ce"},)), "'ce'"),
     ],
 )
@@ -187,13 +197,11 @@ def test_released_gates_are_of_tensors():
     """Fails if the preset's gates are drawn per module: the authors' code has one per tensor."""
     released = {"kind": "learned_gates", "preset": "released", "candidates": 1, "lag": 2}
     study = runs.Study(parse_agreement(tiny(runs=(BUDGET, released))))
-    budget, per_tensor = (study.problem_of(e).groups for e in study.estimators.values())
+    budget, per_tensor = (study.layers_of(e) for e in study.estimators.values())
     assert len(budget) == 2  # layers
     assert len(per_tensor) == 4  # their kernels and biases
     run = study.plan.experiment.runs[1]
-    shapes = jax.eval_shape(study.setting.init, jax.random.key(0))
-    image = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32)
-    assert study.step(run, *shapes, {"image": image}).problem.groups == per_tensor
+    assert study.step(run).problem.layers == per_tensor
 
 
 def test_pauses_and_checkpoints():
@@ -216,10 +224,10 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
 
 def test_accuracy_beside_cost_by_hand(tmp_path):
     path = tmp_path / "summary.json"
-    row = {"method": "mwnet", "estimator": "exact", "step_cost": 2.5}
+    row = {"method": "mwnet", "estimator": "all_layers", "step_cost": 2.5}
     write_json(path, {"rows": [{**row, "acc_last": 0.5}, {**row, "acc_last": 0.7}]})
     [entry] = accuracies(path)
-    assert (entry["name"], entry["cost"]) == ("mwnet exact", 2.5)
+    assert (entry["name"], entry["cost"]) == ("mwnet all_layers", 2.5)
     assert entry["mean"] == pytest.approx(0.6)
     assert entry["sd"] == pytest.approx(0.2 / 2**0.5)
     with pytest.raises(ValueError, match="no such file"):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import runpy
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from experiments import frontier
 from famus_jax.train.config import default_config, parse_config
 
 ROOT = pathlib.Path(__file__).parents[2]
-HEAD = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
+HEAD = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
 
 
 def config(*runs):
@@ -21,7 +22,7 @@ def config(*runs):
 
 
 HEAD_RUN = {"method": "mwnet", "estimator": HEAD}
-LABEL = "famus_top1_active_only"
+LABEL = "last_layers_1_active_step"
 
 
 def row(method, estimator, seed, accuracy, cost=1.0, auroc=None):
@@ -58,20 +59,35 @@ def test_join_by_hand():
 
 def test_join_refuses_another_summary():
     seconds = {"ce": [1.0], f"mwnet-{LABEL}": [1.0]}
-    with pytest.raises(ValueError, match="the summary has no run 'mwnet-famus_top1_active_only'"):
+    with pytest.raises(
+        ValueError, match="the summary has no run 'mwnet-last_layers_1_active_step'"
+    ):
         frontier.join(config(), {"rows": SUMMARY["rows"][:2]}, seconds)
     with pytest.raises(ValueError, match="needs the run"):
         frontier.join(config(HEAD_RUN), SUMMARY, {f"mwnet-{LABEL}": [1.0]})
 
 
+@pytest.mark.parametrize("data", ["digits", "cifar10"])
+def test_recorded_summaries_are_joined(data):
+    """Fails if an estimator of the config is not found under the label that the record has for it."""
+    path = ROOT / "configs" / "estimators.py"
+    settings = parse_config(runpy.run_path(str(path))["get_config"](data).to_dict())
+    summary = json.loads((ROOT / "results" / f"estimators_{data}.json").read_text())
+    rows = frontier.join(settings, summary, {run.name: [1.0] for run in settings.runs})["rows"]
+    assert len(rows) == len(settings.runs)
+    recorded = json.loads((ROOT / "results" / f"frontier_{data}.json").read_text())["rows"]
+    for mine, theirs in zip(rows, recorded, strict=True):
+        assert (mine["method"], mine["accuracy"]) == (theirs["method"], theirs["accuracy"])
+
+
 @pytest.mark.slow
 def test_every_program_is_timed():
     """Fails if a run is left out, or its warm-up block is counted."""
-    every = {"method": "mwnet", "estimator": {"kind": "exact", "every": 3}}
+    every = {"method": "mwnet", "estimator": {"kind": "all_layers", "update_every": 3}}
     seconds = frontier.block_seconds(config({"method": "ce"}, every), rounds=2, block=4)
     assert {name: len(values) for name, values in seconds.items()} == {
         "ce": 2,
-        "mwnet-exact_every3": 2,
+        "mwnet-all_layers_every3": 2,
     }
 
 

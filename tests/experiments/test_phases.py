@@ -15,11 +15,10 @@ from experiments.pictures import draw_phases
 from famus_jax import linen_forward
 from famus_jax.benchmark.measure import compile_step, loop_free_flops
 from famus_jax.benchmark.workload import lower_ours, lower_plain, make_workload
-from famus_jax.core import gate_state as gs
-from famus_jax.core.gates import gate_preset
-from famus_jax.core.pooling import group_widths
-from famus_jax.core.tracing import layer_groups
-from famus_jax.core.variants import Variant
+from famus_jax.core.active_layers import Seen
+from famus_jax.core.programs import Program
+from famus_jax.gates import gate_preset
+from famus_jax.layers.find import find_layers
 from famus_jax.models import build_model
 
 WORK = make_workload("cnn", 8, 8, image_size=8)
@@ -34,39 +33,39 @@ def names():
 @pytest.mark.parametrize("name", list(names()))
 def test_phases_add_up_to_the_whole_step(name):
     """The last prefix against the training step that users call. Fails if the prefixes run other work
-    than the step (a second forward, a deeper cut), or if a later one does less than an earlier."""
+    than the step (a second forward, a deeper program), or if a later one does less than an earlier."""
     estimator = steps_in_phases(WORK)[name]
     flops = [program.flops for program in compile_prefixes(WORK, estimator).values()]
     if estimator is None:
         whole = compile_step(*lower_plain(WORK)).flops
     else:
-        whole = compile_step(*lower_ours(WORK, estimator, Variant())).flops
+        whole = compile_step(*lower_ours(WORK, estimator, Program())).flops
     assert flops[-1] == pytest.approx(whole, rel=0.01)
     assert all(later >= 0.999 * earlier for earlier, later in zip(flops, flops[1:]))
 
 
 @pytest.mark.slow
 def test_phases_of_the_head_by_hand():
-    """F = a forward pass: full 1, 2, 1, ~0, ~0, 2; active-only skips the virtual one."""
+    """F = a forward pass: full 1, 2, 1, ~0, ~0, 2; an active virtual step skips that one."""
     work = make_workload("cnn", 16, 16, image_size=16)
     counts = {}
-    for name in ("exact", "FaMUS, head", "active-only, head"):
+    for name in ("all layers", "last layer", "last layer, active virtual step"):
         programs = compile_prefixes(work, steps_in_phases(work)[name])
         before = 0.0
         for phase, program in programs.items():
             counts[name, phase] = program.flops - before
             before = program.flops
-    forward = counts["exact", "forward"]
+    forward = counts["all layers", "forward"]
     expected = {
-        ("exact", "virtual backward"): 2,
-        ("exact", "meta forward"): 1,
-        ("exact", "meta backward"): 2,
-        ("exact", "J v and θ"): 2,
-        ("FaMUS, head", "virtual backward"): 2,
-        ("FaMUS, head", "meta backward"): 0,
-        ("FaMUS, head", "J v and θ"): 0,
-        ("active-only, head", "virtual backward"): 0,
-        ("active-only, head", "actual backward"): 2,
+        ("all layers", "virtual backward"): 2,
+        ("all layers", "meta forward"): 1,
+        ("all layers", "meta backward"): 2,
+        ("all layers", "J v and θ"): 2,
+        ("last layer", "virtual backward"): 2,
+        ("last layer", "meta backward"): 0,
+        ("last layer", "J v and θ"): 0,
+        ("last layer, active virtual step", "virtual backward"): 0,
+        ("last layer, active virtual step", "actual backward"): 2,
     }
     for where, passes in expected.items():
         assert counts[where] / forward == pytest.approx(passes, abs=0.3), where
@@ -119,7 +118,7 @@ def forward_flops_wrn_28_10(n):
     ],
 )
 def test_samplers_cost_under_two_percent_of_a_step(preset):
-    """On WideResNet-28-10's 29 groups at batch 100: one draw and one training step of the samplers.
+    """On WideResNet-28-10's 29 layers at batch 100: one draw and one training step of the samplers.
 
     Nothing of the network itself is compiled. Fails if samplers ran per example.
     """
@@ -128,19 +127,19 @@ def test_samplers_cost_under_two_percent_of_a_step(preset):
     variables = dict(jax.eval_shape(model.init, jax.random.key(0), image))
     params = variables.pop("params")
     batch = {"image": image, "label": jax.ShapeDtypeStruct((100,), jnp.int32)}
-    groups = layer_groups(linen_forward(model), params, variables, jax.random.key(0), batch)
-    assert len(groups) == 29
-    widths = group_widths(groups, params)
-    spec = gate_preset(preset, lag=2)
-    costs = tuple(3.33 - 1.33 * i / 5 for i in range(len(spec.cuts(groups))))
-    state = gs.init_gates(spec, jax.random.key(0), groups, widths, 0.5, costs)
+    layers = find_layers(linen_forward(model), params, variables, jax.random.key(0), batch)
+    assert len(layers) == 29
+    gates = gate_preset(preset, lag=2)
+    costs = tuple(3.33 - 1.33 * i / 5 for i in range(len(gates.programs(layers))))
+    seen = Seen(layers, costs, step_size=0.1)
+    state = gates.init(jax.random.key(0), params, seen)
+    waiting = gates.draw(state, jax.random.key(1), jnp.asarray(3), seen)
 
-    def samplers(state, slopes, inputs):
-        new, norms = gs.sampler_step(spec, state, gs.queued(state), slopes, 0.1, groups, costs)
-        ahead = gs.draw_now(spec, new, jax.random.key(1), inputs, jnp.asarray(5), groups, costs)
-        return gs.enqueue(new, ahead), ahead.branch, norms
+    def samplers(state, draw, slopes, gradient):
+        now = seen._replace(slopes=slopes, gradient=gradient)
+        new, norms = gates.learn(state, draw, now)
+        return new, gates.draw(new, jax.random.key(1), jnp.asarray(5), now), norms
 
-    slopes = jnp.ones((len(groups),))
-    inputs = jnp.ones((len(groups), max(widths)))
-    flops = loop_free_flops(jax.jit(samplers).lower(state, slopes, inputs).compile())
+    slopes = jnp.ones((len(layers),))
+    flops = loop_free_flops(jax.jit(samplers).lower(state, waiting, slopes, params).compile())
     assert 0 < flops < 0.02 * 3 * forward_flops_wrn_28_10(100)

@@ -41,39 +41,39 @@ def test_batch_and_meta_batch_cost_what_is_predicted(name, values, label):
 
 @pytest.mark.slow
 def test_meta_batch_slope_by_hand():
-    """The head alone: a meta example costs a third of a training example, 1 / (3 n)."""
-    curve = measured("meta_batch", 8, 16, 32)["curves"]["active-only head"]
+    """The last layer alone: a meta example costs a third of a training example, 1 / (3 n)."""
+    curve = measured("meta_batch", 8, 16, 32)["curves"]["last layer, active virtual step"]
     assert curve["slope"] == pytest.approx(1 / (3 * 32), rel=0.05)
 
 
-def test_coarse_groups_partition_the_same_network():
+def test_coarse_layers_partition_the_same_network():
     work = make_workload("cnn", 2, 2, image_size=8)
-    two = coarse(work.groups, 2)
+    two = coarse(work.layers, 2)
     assert len(two) == 2
     assert sum(two.costs) == pytest.approx(1)
-    assert two.costs[1] == pytest.approx(sum(work.groups.costs[2:]))
-    fine = jax.tree.leaves(work.groups.as_tree())
-    assert jax.tree.leaves(two.as_tree()) == [group // 2 for group in fine]
+    assert two.costs[1] == pytest.approx(sum(work.layers.costs[2:]))
+    fine = jax.tree.leaves(work.layers.as_tree())
+    assert jax.tree.leaves(two.as_tree()) == [layer // 2 for layer in fine]
     with pytest.raises(ValueError, match="between 1 and 4"):
-        coarse(work.groups, 5)
+        coarse(work.layers, 5)
 
 
 @pytest.mark.slow
-def test_more_groups_cost_the_layerwise_route_alone():
-    """One product per group costs more with every group; one product for all does not."""
-    curves = measured("groups", 2, 8)["curves"]
-    assert abs(curves["exact"]["slope"]) < 0.01
-    assert curves["exact, per group"]["slope"] > 0.02
-    assert curves["active-only top group"]["slope"] < -0.01
+def test_more_layers_cost_the_layerwise_route_alone():
+    """One product per layer costs more with every layer; one product for all does not."""
+    curves = measured("layers", 2, 8)["curves"]
+    assert abs(curves["all layers"]["slope"]) < 0.01
+    assert curves["all layers, one by one"]["slope"] > 0.02
+    assert curves["last layer, active virtual step"]["slope"] < -0.01
 
 
 @pytest.mark.slow
 def test_table_and_picture(tmp_path):
     result = {
-        "axes": {"groups": measured("groups", 2, 8)},
+        "axes": {"layers": measured("layers", 2, 8)},
         "provenance": {"device": "cpu", "versions": {"jax": "0"}},
     }
-    assert "exact, per group" in table(result)
+    assert "all layers, one by one" in table(result)
     draw_scaling(tmp_path / "scaling.png", result)
     assert (tmp_path / "scaling.png").read_bytes()[:4] == b"\x89PNG"
 

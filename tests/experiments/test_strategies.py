@@ -7,20 +7,21 @@ import pytest
 
 from experiments.strategies import by_host, by_switch, main, walk
 from famus_jax.benchmark.workload import make_workload
-from famus_jax.core.estimators import learned_gates, random_depth
+from famus_jax.core.estimator import random_depth
+from famus_jax.gates import learned_gates
 
 
 @pytest.mark.parametrize(
     "estimator",
     [
-        random_depth(0.5, lookahead="active_only"),
+        random_depth(0.5, virtual_step="active"),
         pytest.param(
-            learned_gates("paper", lag=2, target=2.0, max_variants=2), marks=pytest.mark.slow
+            learned_gates("paper", lag=2, target=2.0, max_programs=2), marks=pytest.mark.slow
         ),
     ],
 )
 def test_host_and_switch_walk_the_same_way(estimator):
-    """Step by step the same branches. Fails if one of the two did cheaper steps than the other."""
+    """Step by step the same programs. Fails if one of the two did cheaper steps than the other."""
     work = make_workload("mlp", 8, 4, image_size=4)
     steps = {"host": by_host(work, estimator), "switch": by_switch(work, estimator)}
     host, switch = walk(steps, 3, 4).values()

@@ -1,4 +1,4 @@
-"""What the networks promise beside their forwards: norms, dtypes, modes, initialisation, errors."""
+"""What the networks promise beside their forwards: norms, dtypes, modes, initialization, errors."""
 
 from functools import partial
 
@@ -14,10 +14,10 @@ from famus_jax.models import (
     MODELS,
     SmallCNN,
     WideResNet,
+    blocks,
     build_model,
-    wide_resnet,
+    layers,
 )
-from famus_jax.models import _layers as layers
 
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8, 8, 3)), jnp.float32)
 SMALL = {
@@ -151,7 +151,14 @@ def test_wide_resnet_drops_between_the_convolutions_in_training_only():
     # With a second convolution that copies, block(x) - x is what dropout left of the first half's
     # output. Fails if dropout stands anywhere else, has another scale, or stays on.
     x = IMAGES[..., :2]
-    block = wide_resnet._Block(2, 1, dropout=0.5, norm="none", dtype=None)
+    block = blocks.PreActivation(
+        features=2,
+        strides=1,
+        norm="none",
+        dtype=None,
+        kernel_init=layers.KAIMING_FAN_OUT,
+        dropout=0.5,
+    )
     params = filled(block, x, False)["params"]
     params["conv1"]["kernel"] = params["conv1"]["kernel"] - 0.3
     params["conv2"]["kernel"] = np.pad(np.eye(2)[None, None], [(1, 1), (1, 1), (0, 0), (0, 0)])
@@ -176,7 +183,7 @@ def test_wide_resnet_hands_its_dropout_on():
         jax.eval_shape(partial(model.apply, train=True, mutable=["batch_stats"]), variables, IMAGES)
 
 
-def test_initialisers_have_pytorchs_scales():
+def test_initializers_have_pytorchs_scales():
     # Fails if fan in and fan out change places, or for a truncated normal (0.77 of the variance).
     shape, key = (3, 3, 32, 128), jax.random.key(0)
     fan_out = np.asarray(layers.KAIMING_FAN_OUT(key, shape))
@@ -270,7 +277,7 @@ def test_num_classes_of_a_module_is_checked_too():
 def test_cosine_head():
     """Cosines of features and columns, by numpy; no bias; a dead feature vector gives 0 and slope 0.
 
-    Fails if only one of the two is normalised, or along the wrong axis.
+    Fails if only one of the two is normalized, or along the wrong axis.
     """
     model = build_model("mlp", 3, hidden=(5,), cosine_head=True)
     x = jnp.asarray(np.random.default_rng(1).normal(size=(4, 6)), jnp.float32)

@@ -13,7 +13,12 @@ import numpy as np
 import pytest
 
 from famus_jax.models import build_model
-from famus_jax.models.pretrained import load_resnet50_safetensors, resnet50_from_torchvision
+from famus_jax.models.pretrained import (
+    load_resnet50_safetensors,
+    load_trunk,
+    resnet50_from_torchvision,
+    with_trunk,
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +90,50 @@ def test_trunk_without_head_fits_other_classes(tensors):
     for given in (trunk, tensors):
         params, _ = resnet50_from_torchvision(given, head=False)
         assert set(fresh["params"]) - set(params) == {"head"}
+
+
+def test_trunk_in_a_fresh_network(tmp_path, tensors):
+    """Everything but the head is the file's, and a copy of it. Fails if two networks share buffers."""
+    pytest.importorskip("safetensors")
+    path = tmp_path / "resnet50.safetensors"
+    write_safetensors(path, tensors)
+    trunk = load_trunk(path)
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    spec = jax.eval_shape(build_model("resnet_50", 14).init, jax.random.key(0), image)
+    sevens = jax.tree.map(lambda x: jnp.full(x.shape, 7.0, x.dtype), dict(spec))
+    params, state = sevens["params"], {"batch_stats": sevens["batch_stats"]}
+    one, other = (with_trunk((params, state), trunk) for _ in range(2))
+    jax.tree.map(lambda x: x.delete(), {k: v for k, v in one[0].items() if k != "head"})
+    assert jax.tree.structure(other) == jax.tree.structure((params, state))
+    assert all((leaf == 7).all() for leaf in jax.tree.leaves(other[0]["head"]))
+    kernel = tensors["conv1.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(other[0]["stem"]["kernel"], kernel)
+    assert not any((leaf == 7).all() for leaf in jax.tree.leaves(other[1]))
+
+
+@pytest.mark.parametrize(
+    ("channels", "overrides", "words"),
+    [
+        (
+            1,
+            {},
+            r"stem/kernel has shape \(7, 7, 3, 64\) in the file and \(7, 7, 1, 64\) in the net",
+        ),
+        (3, {"norm": "layer"}, r"stage1_block0/norm1/mean has shape \(64,\) in the file and none"),
+        (
+            3,
+            {"blocks": (3, 4, 6, 4)},
+            r"stage4_block3/norm1/mean has shape none in the file and \(512,\)",
+        ),
+    ],
+)
+def test_another_network_than_the_files(tensors, channels, overrides, words):
+    trunk = resnet50_from_torchvision(tensors, head=False)
+    image = jax.ShapeDtypeStruct((1, 64, 64, channels), jnp.float32)
+    model = build_model("resnet_50", 5, **overrides)
+    fresh = dict(jax.eval_shape(model.init, jax.random.key(0), image))
+    with pytest.raises(ValueError, match=words):
+        with_trunk((fresh["params"], {k: fresh[k] for k in fresh if k != "params"}), trunk)
 
 
 def test_wrong_tensors_are_named(tensors):

@@ -9,11 +9,11 @@ import sys
 import jax
 
 from famus_jax import parallel
-from famus_jax.data.batches import InMemoryStream
+from famus_jax.data import InMemoryStream
+from famus_jax.parallel.processes import start
 from famus_jax.train import data_setup, experiment
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.placement import Placement
-from famus_jax.train.processes import start
 
 
 def main(coordinator, count, index, config, workdir, *flags):

@@ -8,18 +8,26 @@ import pytest
 import reference as ref
 from jax.errors import KeyReuseError
 
-from famus_jax import exact, learned_gates, mwnet, random_depth, top_k, train_step
+from famus_jax import (
+    all_layers,
+    last_layers,
+    learned_gates,
+    mwnet,
+    problem,
+    random_depth,
+    train_step,
+)
 
 N, M = 8, 4
 PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
 BATCH = ref.classification_batch(2, N, dtype=jnp.float32)
 META = ref.classification_batch(3, M, dtype=jnp.float32)
-PART = exact(part=0.5)
+PART = all_layers(examples=4)
 ESTIMATORS = [
     PART,
     pytest.param(random_depth(0.5), marks=pytest.mark.slow),
     pytest.param(
-        learned_gates("paper", target=2, lag=1, hidden=4, max_variants=2), marks=pytest.mark.slow
+        learned_gates("paper", target=2, lag=1, hidden=4, max_programs=2), marks=pytest.mark.slow
     ),
 ]
 
@@ -37,16 +45,15 @@ def twice(params, model_state, rng, batch):
 
 
 def make(estimator, forward=ref.dropout_mlp, **options):
-    return train_step(
-        forward, mwnet(hidden=4), estimator, optax.sgd(0.1, momentum=0.9), learning_rate=0.1,
-        params=PARAMS, model_state={}, batch=BATCH, **options,
-    )  # fmt: skip
+    named = problem(forward, mwnet(hidden=4), axis=options.pop("axis", None))
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    return train_step(named, optimizer, estimator, step_size=0.1, **options)
 
 
 def two_steps(step):
     state = step.init(jax.random.key(0), PARAMS, {}, BATCH, META)
     for _ in range(2):
-        state, info, _ = step(state, BATCH, META)
+        state, info = step(state, BATCH, META)
     return jax.tree.map(plain, (state, info))
 
 
@@ -77,7 +84,7 @@ def test_no_key_is_used_twice(estimator):
 def test_the_checker_looks_inside():
     """Fails if the test above could not fail: a forward that uses its key twice must be found."""
     with pytest.raises(KeyReuseError):
-        two_steps(make(top_k(1), twice))
+        two_steps(make(last_layers(1), twice))
 
 
 def test_same_bits():
@@ -99,8 +106,8 @@ def test_not_compiled():
         return step
 
     pairs = zip(
-        jax.tree.leaves(two_steps(make(top_k(1), compile_with=eager))),
-        jax.tree.leaves(two_steps(make(top_k(1)))),
+        jax.tree.leaves(two_steps(make(last_layers(1), compile_with=eager))),
+        jax.tree.leaves(two_steps(make(last_layers(1)))),
         strict=True,
     )
     for a, b in pairs:

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from famus_jax.parallel.processes import start
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.processes import start
 
 SCRIPT = Path(__file__).parent / "process.py"
 RUNS = [
     {"method": "ce"},
     {"method": "finetune"},
-    {"method": "mwnet", "estimator": {"kind": "exact", "part": 0.5}},
-    {"method": "l2r", "estimator": {"kind": "top_k", "k": 1, "lookahead": "active_only"}},
+    {"method": "mwnet", "estimator": {"kind": "all_layers", "examples": 8}},
+    {"method": "l2r", "estimator": {"kind": "last_layers", "k": 1, "virtual_step": "active"}},
 ]
 
 
@@ -104,7 +104,7 @@ def compare(data_dir, tmp_path, processes, devices, runs, *flags):
 def test_two_processes(data_dir, tmp_path):
     """Two processes of two devices: MW-Net's numbers, read in halves, written by the first.
 
-    Fails if a process reads rows of the other, weighs by its own sum, or writes as well.
+    Fails if a process reads rows of the other, reweights by its own sum, or writes as well.
     """
     compare(data_dir, tmp_path, 2, 2, RUNS[2:3])
 

@@ -8,9 +8,16 @@ import pytest
 import reference as ref
 from jax.sharding import PartitionSpec as P
 
-from famus_jax import exact, mwnet, parallel, reweighter, stateless_forward
-from famus_jax.train.pair_runs import PairRuns
+from famus_jax import (
+    all_layers,
+    mwnet,
+    parallel,
+    problem,
+    reweighter,
+    stateless_forward,
+)
 from famus_jax.train.placement import Placement
+from famus_jax.train.two_networks.runs import TwoNetworkRuns
 
 PARAMS = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
 BATCH = ref.classification_batch(2, 16, dtype=jnp.float32)
@@ -23,11 +30,12 @@ def scalar(params, batch):
 
 
 def traced(estimator=None, forward=ref.mlp, axis="data", mapped=True):
-    weigh = reweighter(forward, mwnet(hidden=3), estimator or exact(), learning_rate=0.1, axis=axis)
+    named = problem(forward, mwnet(hidden=3), axis=axis)
+    weigh = reweighter(named, estimator or all_layers(), step_size=0.1)
     state = weigh.init(jax.random.key(0), PARAMS, (), BATCH, META)
 
     def run(state, params, batch, meta_batch):
-        return weigh(state, params, (), batch, meta_batch)[1]
+        return weigh.update(state, params, (), batch, meta_batch)[1]
 
     if mapped:
         mesh = parallel.data_mesh(jax.devices()[:4])
@@ -41,7 +49,7 @@ def traced(estimator=None, forward=ref.mlp, axis="data", mapped=True):
     [
         ({"axis": None}, "pass axis='data'"),
         ({"mapped": False}, "inside jax.shard_map or jax.pmap"),
-        ({"estimator": exact(part=1 / 8)}, "use a part of 0.25"),
+        ({"estimator": all_layers(examples=2)}, "use examples=4"),
         ({"forward": stateless_forward(scalar)}, "one number per example"),
     ],
     ids=["axis forgotten", "axis without devices", "uneven part", "scalar output"],
@@ -54,12 +62,12 @@ def test_steps(options, message):
 
 def test_a_network_per_device_is_no_mistake():
     """Parameters that are a device's own need no axis. Fails if they are refused."""
-    weigh = reweighter(ref.mlp, mwnet(hidden=3), exact(), learning_rate=0.1)
+    weigh = reweighter(problem(ref.mlp, mwnet(hidden=3)), all_layers(), step_size=0.1)
     state = weigh.init(jax.random.key(0), PARAMS, (), BATCH, META)
 
     def run(params, batch, meta_batch):
         params = jax.tree.map(lambda x: x[0], params)
-        return weigh(state, params, (), batch, meta_batch)[0]
+        return weigh.update(state, params, (), batch, meta_batch)[0]
 
     stacked = jax.tree.map(lambda x: jnp.stack([x] * 4), PARAMS)
     mesh = parallel.data_mesh(jax.devices()[:4])
@@ -88,7 +96,7 @@ def test_two_networks():
         method = "famus"
 
     with pytest.raises(ValueError, match="--devices"):
-        PairRuns(Setting()).check(Run())
+        TwoNetworkRuns(Setting()).check(Run())
 
 
 def test_sharded_state():

@@ -13,7 +13,7 @@ from famus_jax.train.config import parse_config
 GOOD = {
     "data": {"noise": "pair_flip", "noise_rate": 0.4},
     "schedule": {"steps": 20, "eval_every": 10, "checkpoint_every": 10},
-    "runs": [{"method": "ce"}, {"method": "l2r", "estimator": {"kind": "top_k", "k": 1}}],
+    "runs": [{"method": "ce"}, {"method": "l2r", "estimator": {"kind": "last_layers", "k": 1}}],
     "seeds": [0, 1],
 }
 
@@ -50,16 +50,28 @@ def changed(path, value):
         (("schedule", "batch_size"), 0, ["schedule.batch_size", "0"]),
         (("schedule", "decay"), "cos", ["schedule.decay", "'cos'", "cosine"]),
         (("runs",), [{"method": "mwnt"}], ["'mwnt'", "did you mean 'mwnet'"]),
-        (("runs",), [{"method": "mwnet"}], ["mwnet", "estimator", "top_k"]),
-        (("runs",), [{"method": "ce", "estimator": {"kind": "exact"}}], ["'ce'", "no meta-model"]),
+        (("runs",), [{"method": "mwnet"}], ["mwnet", "estimator", "all_layers"]),
+        (
+            ("runs",),
+            [{"method": "ce", "estimator": {"kind": "all_layers"}}],
+            ["'ce'", "no meta-model"],
+        ),
         (("runs",), [{"method": "finetune"}], ["'finetune'", "'ce'", "add that run"]),
         (("runs",), [{"method": "ce"}, {"method": "ce"}], ["same method and estimator"]),
-        (("runs",), [{"method": "l2r", "estimator": {"kind": "topk"}}], ["'topk'", "top_k"]),
-        (("runs",), [{"method": "l2r", "estimator": {"kind": "top_k"}}], ["top_k", "'k'"]),
+        (
+            ("runs",),
+            [{"method": "l2r", "estimator": {"kind": "lastlayers"}}],
+            ["'lastlayers'", "last_layers"],
+        ),
+        (
+            ("runs",),
+            [{"method": "l2r", "estimator": {"kind": "last_layers"}}],
+            ["last_layers", "'k'"],
+        ),
         (
             ("runs",),
             [{"method": "mwnet", "estimator": {"kind": "learned_gates"}}],
-            ["famus_paper", "before it is dispatched", '"lag": 2'],
+            ["gates_paper", "before it is dispatched", '"lag": 2'],
         ),
         (("transition",), {"step": 0}, ["transition.step", "positive; got 0"]),
         (("transition",), {"stp": 1}, ["transition", "did you mean 'step'"]),
@@ -67,7 +79,7 @@ def changed(path, value):
         (("long_tail",), {"beta": 1.0}, ["long_tail.beta", "[0, 1)", "1.0"]),
         (("long_tail",), {"gamma": -1.0}, ["long_tail.gamma", "-1.0"]),
         (("long_tail",), {"defer": 160}, ["long_tail.defer", "share of the steps", "160"]),
-        (("runs",), [{"method": "mlc"}], ["'mlc'", "estimator", "top_k"]),
+        (("runs",), [{"method": "mlc"}], ["'mlc'", "estimator", "all_layers"]),
         (("runs",), [{"method": "ldam"}], ["'ldam'", "scale = 30", "cosine_head = True"]),
         (("model",), {"overrides": {"cosine_head": True}}, ["'ce'", "leave cosine_head out"]),
         (("model",), {"dtype": "float16"}, ["model.dtype", "'float16'", "bfloat16"]),

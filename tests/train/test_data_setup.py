@@ -61,9 +61,9 @@ def test_normalisation_is_of_the_training_part():
     """Fails if the test or the trusted images count, or 255 is not divided by."""
     seeded = seed_data(Sources(examples(), examples(), 0), CONFIG, seed=1)
     images = examples().images[seeded.splits.train] / 255.0
-    assert seeded.normalise is not None
-    np.testing.assert_allclose(seeded.normalise[0], images.mean((0, 1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(seeded.normalise[1], images.std((0, 1, 2)), rtol=1e-5)
+    assert seeded.normalize is not None
+    np.testing.assert_allclose(seeded.normalize[0], images.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(seeded.normalize[1], images.std((0, 1, 2)), rtol=1e-5)
 
 
 def counts(seeded, part):
@@ -159,10 +159,14 @@ def test_a_folder_of_images_in_one_command(folders, tmp_path, capsys):
     assert status == 0, capsys.readouterr().err
     rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["ce", "ce_early_stop", "finetune", "l2r"]
-    weights = np.load(tmp_path / "runs" / "l2r-famus_top1_active_only" / "seed_0" / "weights.npz")
+    weights = np.load(
+        tmp_path / "runs" / "l2r-last_layers_1_active_step" / "seed_0" / "weights.npz"
+    )
     assert sum(name.startswith("trusted/") for name in weights["ids"]) == 30
     header, *lines = (
-        (tmp_path / "runs" / "l2r-famus_top1_active_only" / "suspects.csv").read_text().splitlines()
+        (tmp_path / "runs" / "l2r-last_layers_1_active_step" / "label_issues.csv")
+        .read_text()
+        .splitlines()
     )
     assert header == "rank,id,label,score,seeds"
     drawn = {str(i): w for i, w in zip(weights["ids"], weights["weights"]) if np.isfinite(w)}

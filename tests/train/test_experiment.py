@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from famus_jax.core import train_step as train_step_module
-from famus_jax.train import loop, single
+from famus_jax.train import loop, one_network
 from famus_jax.train.experiment import run_experiment
+from famus_jax.uses import train_step as train_step_module
 
-GATES = {"kind": "learned_gates", "preset": "paper", "target": 2.0, "lag": 2, "max_variants": 2}
+GATES = {"kind": "learned_gates", "preset": "paper", "target": 2.0, "lag": 2, "max_programs": 2}
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ ALL = (
     {"method": "trusted_only"},
     {"method": "noisy_plus_trusted"},
     {"method": "finetune"},
-    {"method": "mwnet", "estimator": {"kind": "exact"}},
-    {"method": "l2r", "estimator": {"kind": "top_k", "k": 1, "lookahead": "active_only"}},
+    {"method": "mwnet", "estimator": {"kind": "all_layers"}},
+    {"method": "l2r", "estimator": {"kind": "last_layers", "k": 1, "virtual_step": "active"}},
     {"method": "clean"},
 )
 
@@ -76,7 +76,7 @@ def test_summary_has_a_row_per_run_and_seed(finished):
         assert 0 <= row["acc_selected"] <= row["acc_best"]
         assert 0.3 < row["noise_rate_realised"] < 0.5
         assert row["seconds"] > 0
-        assert ("famus" in row["estimator"]) == (row["method"] == "l2r")
+        assert ("last_layers" in row["estimator"]) == (row["method"] == "l2r")
     assert result["provenance"]["versions"]["jax"] == jax.__version__
 
 
@@ -118,13 +118,15 @@ def test_table_picture_and_events_are_there(finished):
 def test_suspicious_labels_are_listed_for_each_seed(finished):
     """Each seed has a noise of its own, so that a common list would be of different labels."""
     workdir, _, _ = finished
-    found = sorted(str(path.relative_to(workdir)) for path in workdir.glob("runs/**/suspects.csv"))
-    run = "runs/l2r-famus_top1_active_only"
-    assert [f"{run}/seed_{seed}/suspects.csv" for seed in (0, 1)] == [
+    found = sorted(
+        str(path.relative_to(workdir)) for path in workdir.glob("runs/**/label_issues.csv")
+    )
+    run = "runs/l2r-last_layers_1_active_step"
+    assert [f"{run}/seed_{seed}/label_issues.csv" for seed in (0, 1)] == [
         path for path in found if "l2r" in path
     ]
-    assert not [path for path in found if "/ce/" in path]  # it weighs nothing
-    assert (workdir / run / "seed_0" / "suspects.png").exists()
+    assert not [path for path in found if "/ce/" in path]  # it reweights nothing
+    assert (workdir / run / "seed_0" / "label_issues.png").exists()
 
 
 def test_finished_runs_are_not_trained_again(finished, data_dir, monkeypatch):
@@ -142,8 +144,8 @@ def test_a_work_directory_belongs_to_one_experiment(finished, data_dir):
 
 def test_an_estimator_that_does_not_fit_is_refused_before_the_first_run(data_dir, tmp_path):
     """Fails if it were found only after the runs before it; and nothing is left behind."""
-    bad = {"method": "l2r", "estimator": {"kind": "top_k", "k": 9}}
-    with pytest.raises(ValueError, match=r"top_k\(9\) needs k between 1 and 3"):
+    bad = {"method": "l2r", "estimator": {"kind": "last_layers", "k": 9}}
+    with pytest.raises(ValueError, match=r"last_layers\(9\) needs k between 1 and 3"):
         run_experiment(tiny(data_dir, {"method": "ce"}, bad), tmp_path / "new")
     gates = {**GATES, "preset": "budget", "target": 9.0}
     bad = {"method": "mwnet", "estimator": gates}
@@ -156,7 +158,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
+def test_resumes_bit_for_bit(data_dir, tmp_path, monkeypatch):
     """Interrupted after step 6 (the checkpoint is of step 4) and resumed: the same bits.
 
     Fails if any of parameters, momentum, θ, samplers, gates under way, keys or the position in the
@@ -164,9 +166,9 @@ def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
     """
     run = {"method": "mwnet", "estimator": GATES}
     steps = []  # the three runs share one compiled step, to save time
-    make = single.train_step
+    make = one_network.train_step
     monkeypatch.setattr(
-        single,
+        one_network,
         "train_step",
         lambda *a, **k: (steps or ([steps.append(make(*a, **k))] and steps))[0],
     )
@@ -228,7 +230,7 @@ def test_resumes_bit_by_bit(data_dir, tmp_path, monkeypatch):
 def test_weights_average_to_one(finished):
     """Sum-normalised weights times n average to 1 in every batch. Fails if n is the wrong one."""
     workdir, _, _ = finished
-    lines = (workdir / "runs" / "mwnet-exact" / "seed_0" / "metrics.jsonl").read_text()
+    lines = (workdir / "runs" / "mwnet-all_layers" / "seed_0" / "metrics.jsonl").read_text()
     last = json.loads(lines.splitlines()[-1])
     assert math.isclose(0.6 * last["weight_clean"] + 0.4 * last["weight_wrong"], 1, abs_tol=0.1)
 
@@ -259,14 +261,14 @@ def test_one_compilation_per_method(data_dir, tmp_path, monkeypatch):
     traced, original = [], train_step_module.meta_update
 
     def count(problem, *args, **kwargs):
-        traced.append(problem.objective.name)
+        traced.append(problem.method.name)
         return original(problem, *args, **kwargs)
 
     monkeypatch.setattr(train_step_module, "meta_update", count)
     runs = (
         {"method": "ce"},
         {"method": "clean"},
-        {"method": "l2r", "estimator": {"kind": "top_k", "k": 1}},
+        {"method": "l2r", "estimator": {"kind": "last_layers", "k": 1}},
     )
     run_experiment(tiny(data_dir, *runs, steps=2), tmp_path, show=lambda text: None)
     assert traced == ["cross_entropy", "l2r"]

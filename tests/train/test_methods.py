@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax.train.build import Facts, build_objective
+from famus_jax import l2r
 from famus_jax.train.config import parse_config
 from famus_jax.train.data_setup import SeedData
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.methods import METHODS
+from famus_jax.train.methods import METHODS, Facts, MethodSpec
 
-EXACT = {"kind": "exact", "part": 0.25}
-HEAD = {"kind": "top_k", "k": 1, "lookahead": "active_only"}
+EXACT = {"kind": "all_layers", "examples": 4}
+HEAD = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
 ROWS = (
     {"method": "ce"},
     {"method": "cb_focal"},
@@ -82,7 +82,7 @@ def test_a_class_without_labels_is_found_before_the_first_run(tmp_path, monkeypa
 
 def objective(method, **sections):
     parsed = parse_config({"runs": [{"method": "ce"}], "schedule": {"steps": 1000}, **sections})
-    return build_objective(method, parsed, Facts(3, (16, 4, 1), 4))
+    return METHODS[method].build(parsed, Facts(3, (16, 4, 1), 4))
 
 
 def test_objectives_of_a_config():
@@ -111,7 +111,7 @@ def test_objectives_of_a_config():
     learned = objective("mwnet_ldam_drw", **small)
     expected = float(ref.cross_entropy(2 * logits, batch).mean())
     assert float(learned.l_val(logits, batch)) == pytest.approx(expected, rel=1e-5)
-    assert not objective("mlc", transition={"carry": True}).fresh
+    assert not objective("mlc", transition={"carry": True}).reset_each_batch
     theta = objective("meta_label_correction", label_correction={"hidden": 7}).init(
         jax.random.key(0), 5
     )
@@ -119,13 +119,30 @@ def test_objectives_of_a_config():
 
 
 def test_every_method_can_be_built():
-    """Fails if a row names an objective or a loss that nobody makes, or two share a compiled step
-    (which goes by the objective's name) that should not."""
+    """Fails if a row says that it learns and does not, or two share a compiled step
+    (which goes by the method's name) that should not."""
     names = {}
     for method, row in METHODS.items():
         if row.batches == "mixed":  # made where two networks train
             continue
         made = objective(method)
-        assert made.learns == row.meta
-        names.setdefault(made.name, set()).add((row.objective, row.loss))
+        assert made.has_theta == row.learns
+        names.setdefault(made.name, set()).add(row.build)
     assert all(len(kinds) == 1 for kinds in names.values())
+
+
+def test_a_new_method_is_one_row(tmp_path, monkeypatch):
+    """Fails if a method has to be named anywhere else in train."""
+    built = []
+
+    def build(values, facts):
+        built.append((values.meta.hidden, facts.num_classes))
+        return l2r()._replace(name="mine")
+
+    monkeypatch.setitem(METHODS, "mine", MethodSpec("mine", build=build, learns=True))
+    rows = ({"method": "mine", "estimator": HEAD},)
+    with pytest.raises(ValueError, match="'mine' learns weights: give it an estimator"):
+        parse_config(tiny(str(tmp_path), ({"method": "mine"},)))
+    result = run_experiment(tiny(str(tmp_path), rows), tmp_path / "a", show=str)
+    assert [row["method"] for row in result["rows"]] == ["mine"]
+    assert set(built) == {(100, 10)}

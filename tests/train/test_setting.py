@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from famus_jax.files import read_json
 from famus_jax.train.config import parse_config
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.files import read_json
 from famus_jax.train.setting import make_setting
 
 
@@ -17,7 +17,7 @@ def config(tmp_path_factory):
         "data": {"data_dir": str(tmp_path_factory.mktemp("tfds")), "max_test": 50},
         "model": {"name": "mlp", "overrides": {"hidden": (8,)}},
         "schedule": {"steps": 4, "batch_size": 16, "meta_batch_size": 8, "eval_every": 2},
-        "runs": [{"method": "mwnet", "estimator": {"kind": "exact"}}],
+        "runs": [{"method": "mwnet", "estimator": {"kind": "all_layers"}}],
         "seeds": [0],
     }
 
@@ -61,7 +61,7 @@ def test_an_experiment_in_bfloat16(config, tmp_path):
     for dtype in ("float32", "bfloat16"):
         result = run_experiment(in_dtype(config, dtype), tmp_path / dtype, show=lambda text: None)
         assert [row["dtype"] for row in result["rows"]] == [dtype]
-        finished = read_json(tmp_path / dtype / "runs/mwnet-exact/seed_0/result.json")
+        finished = read_json(tmp_path / dtype / "runs/mwnet-all_layers/seed_0/result.json")
         losses[dtype] = [record["loss"] for record in finished["history"]]
     # Near, and not the same: bfloat16 has 8 bits of mantissa.
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from famus_jax.data import load_source
-from famus_jax.train import evaluation, loop, single, streams
+from famus_jax.train import evaluation, loop, one_network, streams
 from famus_jax.train.config import parse_config
 from famus_jax.train.data_config import DataConfig
 from famus_jax.train.data_setup import load_sources, seed_data
 from famus_jax.train.experiment import run_experiment
 from famus_jax.train.lazy_images import LazyImages, load_lazily
 from famus_jax.train.methods import METHODS
-from famus_jax.train.sections import ScheduleConfig
+from famus_jax.train.schema import ScheduleConfig
 
 pytest.importorskip("grain")
 SCHEDULE = ScheduleConfig(batch_size=16, meta_batch_size=30)
@@ -154,7 +154,7 @@ def tiny(data_dir, path, *runs, **data):
             "eval_every": 2,
             "checkpoint_every": 2,
         },
-        "runs": runs or ({"method": "mwnet", "estimator": {"kind": "exact"}},),
+        "runs": runs or ({"method": "mwnet", "estimator": {"kind": "all_layers"}},),
         "seeds": [0],
     }
 
@@ -180,9 +180,9 @@ def interrupt_after(monkeypatch, steps):
 
 def test_equal_metrics_also_when_resumed(data_dir, tmp_path, monkeypatch):
     """In memory, streamed, and streamed with an interruption: the same records, to the digit."""
-    make, made = single.train_step, []  # they share one compiled step, to save time
+    make, made = one_network.train_step, []  # they share one compiled step, to save time
     monkeypatch.setattr(
-        single,
+        one_network,
         "train_step",
         lambda *a, **k: (made or made.append(make(*a, **k)) or made)[0],
     )
@@ -195,7 +195,7 @@ def test_equal_metrics_also_when_resumed(data_dir, tmp_path, monkeypatch):
             run_experiment(tiny(data_dir, "stream"), tmp_path / "parts", **quiet)
     run_experiment(tiny(data_dir, "stream"), tmp_path / "parts", **quiet)
     texts = [
-        (tmp_path / name / "runs" / "mwnet-exact" / "seed_0" / "metrics.jsonl").read_text()
+        (tmp_path / name / "runs" / "mwnet-all_layers" / "seed_0" / "metrics.jsonl").read_text()
         for name in ("memory", "stream", "parts")
     ]
     assert len(texts[0].splitlines()) == 3

@@ -30,8 +30,8 @@ def test_every_variant_loads(table):
         if not variant.startswith(("smoke", "tune")):
             assert parsed.seeds == (0, 1, 2)
             kinds = {run.estimator["kind"] for run in parsed.runs if run.estimator}
-            assert ("top_k" if variant.startswith("digits") else "learned_gates") in kinds
-            assert "exact" in kinds or variant == "mixmatch"
+            assert ("last_layers" if variant.startswith("digits") else "learned_gates") in kinds
+            assert "all_layers" in kinds or variant == "mixmatch"
     with pytest.raises(ValueError, match="nothing: choose one of"):
         module["get_config"]("nothing")
 

@@ -1,0 +1,106 @@
+"""The command `famus`: train, benchmark, noise. `famus COMMAND --help` shows a command's flags.
+
+A command is a module with `add_arguments(parser)` and `run(arguments) -> exit status`; its docstring
+is its help. Exit statuses: 0, it is done; 1, it failed, and a message on standard error names the value
+and the fix; 2, the command line was not understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from famus_jax.cli.extras import EXTRA, missing_packages
+from famus_jax.cli.overrides import UsageError, split_overrides
+from famus_jax.version import __version__
+
+COMMANDS = {
+    "train": "famus_jax.cli.train",
+    "benchmark": "famus_jax.benchmark.command",
+    "noise": "famus_jax.data.noise.cli",
+}
+
+_DESCRIPTION = """Learn, while training, how much each example's label deserves to count.
+
+commands:
+  train      run an experiment:  famus train --config=configs/quickstart.py --workdir=runs/quickstart
+  benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
+  noise      write and inspect label-noise tables:  famus noise kinds
+
+famus COMMAND --help lists a command's flags."""
+
+_EXIT = (
+    "exit status: 0 done; 1 failed, standard error says why; 2 the command line was not understood"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command that the first argument names; returns the exit status.
+
+    Args:
+      argv: the program's name and the words after it; by default `sys.argv`.
+    """
+    words = list(sys.argv if argv is None else argv)[1:]
+    try:
+        if words and words[0] in COMMANDS:
+            return _run(words[0], words[1:])
+        parser = _parser("famus", _DESCRIPTION, usage="famus COMMAND [FLAGS]")
+        version = f"famus {__version__}"
+        parser.add_argument("--version", action="version", version=version, help="print it")
+        parser.parse_known_args(words)  # ends here for --help and --version
+    except SystemExit as done:
+        return int(done.code or 0)
+    parser.print_help(sys.stderr)
+    if words:
+        close = difflib.get_close_matches(words[0], COMMANDS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        print(f"\nfamus: there is no command {words[0]!r}{hint}", file=sys.stderr)
+    return 2
+
+
+def _run(name: str, words: list[str]) -> int:
+    """Runs one command."""
+    others, overrides = split_overrides(words)
+    command = importlib.import_module(COMMANDS[name])
+    parser = _parser(f"famus {name}", command.__doc__ or "")
+    command.add_arguments(parser)
+    if overrides and name != "train":
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    arguments = parser.parse_args(others)
+    arguments.overrides, arguments.command_line = overrides, [f"famus {name}", *words]
+    if missing := missing_packages():
+        print(
+            f"famus {name} needs {', '.join(missing)}: pip install 'famus_jax[{EXTRA}]'",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        return command.run(arguments)
+    except UsageError as error:
+        print(f"famus {name}: {error}", file=sys.stderr)
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Flags in full, as in the next version too; sub-parsers are of this class as well."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """One line, where argparse would print all flags."""
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help shows the flags)\n")
+
+
+def _parser(name: str, description: str, usage: str | None = None) -> argparse.ArgumentParser:
+    return _Parser(
+        prog=name,
+        usage=usage,
+        description=description,
+        epilog=_EXIT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )

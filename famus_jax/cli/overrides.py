@@ -1,0 +1,68 @@
+"""`--config=FILE[:VARIANT]` and `--config.a.b=VALUE`: a config file, and single values of it changed.
+
+The values are typed as in the config file by ml_collections, which reads them as absl flags. They are
+given to it in a set of flags of their own; nothing else here is an absl flag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+_OVERRIDE = re.compile(r"--?(no)?config\.")
+
+
+class UsageError(Exception):
+    """A command line that can't be understood: exit status 2."""
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of a command line that aren't overrides of a config, and those that are.
+
+    >>> split_overrides(["--config=a.py", "--config.seeds=(0,)", "--config.data.noise", "none"])
+    (['--config=a.py'], ['--config.seeds=(0,)', '--config.data.noise=none'])
+    """
+    others: list[str] = []
+    overrides: list[str] = []
+    waiting = False  # the last word was an override whose value may come next
+    for word in words:
+        if _OVERRIDE.match(word):
+            overrides.append(word)
+            waiting = "=" not in word
+        elif waiting and not word.startswith("--"):
+            overrides[-1] += f"={word}"
+            waiting = False
+        else:
+            others.append(word)
+            waiting = False
+    return others, overrides
+
+
+def load_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The nested dict that a config file gives, with some of its values changed.
+
+    Args:
+      file: its path; what follows a colon is the argument of its `get_config`.
+      overrides: as `split_overrides` gives them.
+
+    Raises:
+      UsageError: if there is no such file, variant or field, or a value is not of the field's type.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    values, argv = flags.FlagValues(), ["famus", f"--config={file}", *overrides]
+    config = config_flags.DEFINE_config_file(
+        "config", None, "A config file.", flag_values=values, sys_argv=argv
+    )
+    try:
+        values(argv)
+        return config.value.to_dict()
+    except AttributeError as error:
+        cause = error.__context__ or error  # a KeyError, whose own text is quoted twice by now
+        raise UsageError(f"{file} has no {' '.join(str(cause.args[0]).split())}") from error
+    except (flags.Error, OSError, TypeError) as error:
+        last = str(error).strip().splitlines()[-1]
+        # What a config file itself refuses comes with a traceback, which says no more.
+        raise UsageError(last if last.startswith("ValueError: ") else str(error)) from error

@@ -1,0 +1,84 @@
+"""Runs the experiment of a config file in a work directory, or goes on with it.
+
+  famus train --config=configs/quickstart.py --workdir=runs/quickstart
+  famus train --config=configs/cifar10.py:40 --workdir=runs/cifar10 --config.schedule.steps=2000
+
+Interrupted? The same command goes on where it was. With --max_minutes it stops at the first evaluation
+after that time, exit status 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from famus_jax.cli.overrides import load_config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    add = parser.add_argument
+    add(
+        "--config",
+        required=True,
+        metavar="FILE[:VARIANT]",
+        help="a config file, and the argument of its get_config",
+    )
+    parser.add_argument_group(
+        "values of the config", "--config.SECTION.NAME=VALUE changes one, of the same type"
+    )
+    add("--workdir", required=True, metavar="FOLDER", help="the experiment's own folder")
+    add(
+        "--max_minutes",
+        type=float,
+        metavar="MINUTES",
+        help="stop at the first evaluation after so long; the same command goes on",
+    )
+    add("--devices", choices=["one", "all"], default="one", help="which share every batch")
+    add("--fsdp", action="store_true", help="spread parameters and optimizer state too")
+    add(
+        "--distributed",
+        action="store_true",
+        help="one of several processes; implies --devices=all",
+    )
+    add("--coordinator", metavar="HOST:PORT", help="of process 0, where the cluster can't tell")
+    add("--processes", type=int, metavar="COUNT", help="how many processes")
+    add("--process", type=int, metavar="INDEX", help="which one this is")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does what the parsed arguments say.
+
+    `arguments.overrides` are words that change the config, `arguments.command_line` what to record.
+
+    Returns:
+      The exit status: 0, or 1 after a message on standard error that names value and fix.
+
+    Raises:
+      UsageError: if the config file can't be read.
+    """
+    settings = load_config(arguments.config, arguments.overrides)
+    from famus_jax import parallel
+    from famus_jax.parallel.processes import is_writer, start
+    from famus_jax.train.clock import TimeIsUp
+    from famus_jax.train.experiment import run_experiment
+    from famus_jax.train.placement import Placement
+
+    try:
+        if arguments.distributed:
+            start(arguments.coordinator, arguments.processes, arguments.process)
+        many = arguments.distributed or arguments.devices == "all"
+        run_experiment(
+            settings,
+            arguments.workdir,
+            command=arguments.command_line,
+            max_minutes=arguments.max_minutes,
+            placement=Placement(parallel.data_mesh() if many else None, arguments.fsdp),
+        )
+    except TimeIsUp as up:
+        if is_writer():
+            print(f"famus train: {up}")
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        print(f"famus train: {error}", file=sys.stderr)
+        return 1
+    return 0

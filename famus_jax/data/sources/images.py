@@ -1,0 +1,174 @@
+"""Reading image files into arrays of one size, and what to do with files that can't be read."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+# By content, whatever the name says. Not among them: EPS, which Pillow hands to Ghostscript, a
+# program that runs what the file says.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """(height, width) from a number, a pair, or None; raise `ValueError` unless positive."""
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
+    if len(pair) != 2 or any(int(v) != v or v < 1 for v in pair):
+        raise ValueError(f"size = {size!r}; give pixels, 32, or (height, width)")
+    return int(pair[0]), int(pair[1])
+
+
+def required_size(size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """As `checked_size`, but None is a `ValueError` too."""
+    pair = checked_size(size)
+    if pair is None:
+        raise ValueError("size = None; give pixels, 32, or (height, width)")
+    return pair
+
+
+def fit(image, size: tuple[int, int]):
+    """Scale a Pillow image to cover `size` and cut the middle out: no distortion, no borders."""
+    from PIL import Image, ImageOps
+
+    height, width = size
+    return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8[H, W, C] (C = 1 or 3) fitted to `size` (see `fit`); unchanged if it has that size."""
+    if image.shape[:2] == size:
+        return image
+    from PIL import Image
+
+    gray = image.shape[-1] == 1
+    fitted = fit(Image.fromarray(image[..., 0] if gray else image), size)
+    return np.asarray(fitted, np.uint8).reshape(*size, image.shape[-1])
+
+
+def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.ndarray:
+    """One image as uint8[H, W, channels].
+
+    Args:
+      file: a path or a binary file object.
+      size: (height, width) to fit to (see `fit`), or None for the image's own.
+      channels: 3 (color) or 1 (gray).
+
+    Raises:
+      OSError, ValueError, SyntaxError, Image.DecompressionBombError: Pillow's, if it can't be read.
+    """
+    from PIL import Image
+
+    with Image.open(file, formats=FORMATS) as image:
+        image = image.convert("RGB" if channels == 3 else "L")
+        if size is not None:
+            image = fit(image, size)
+        return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
+
+
+def _try_decode(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray | str:
+    from PIL import Image
+
+    try:
+        return decode(path, size, channels)
+    # Pillow's decoders raise many kinds for damaged files (struct.error, EOFError, …).
+    except (Exception, Image.DecompressionBombError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def check_tolerance(tolerance: float) -> float:
+    """Return it; raise `ValueError` unless it is a share in [0, 1)."""
+    if not 0.0 <= float(tolerance) < 1.0:
+        raise ValueError(f"tolerance = {tolerance!r} must be a share of the images, in [0, 1)")
+    return float(tolerance)
+
+
+def report_unreadable(reasons: dict[str, str], count: int, tolerance: float, noun: str) -> None:
+    """Name and count what could not be read: a warning within the tolerance, an error above it.
+
+    Args:
+      reasons: name -> why, of the unreadable ones.
+      count: how many there are in all.
+      tolerance: the share that may be unreadable.
+      noun: "images" or "rows", for the message.
+
+    Raises:
+      ValueError: more than `tolerance * count` are unreadable.
+    """
+    if not reasons:
+        return
+    some = "\n".join(f"    {name}: {why}" for name, why in list(reasons.items())[:10])
+    more = f"\n    … and {len(reasons) - 10} more" if len(reasons) > 10 else ""
+    text = f"{len(reasons)} of {count} {noun} can't be read:\n{some}{more}"
+    if len(reasons) > tolerance * count:
+        raise ValueError(
+            f"{text}\nThe tolerance is {tolerance:g} of them. Mend or remove these, or allow more "
+            f"with tolerance={np.ceil(100 * len(reasons) / count) / 100:g}."
+        )
+    warnings.warn(f"{text}\nThey are left out (tolerance={tolerance:g}).", stacklevel=3)
+
+
+def read_images(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    *,
+    size: int | tuple[int, int] | None = None,
+    channels: int = 3,
+    tolerance: float = 0.0,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read all images into one array.
+
+    Args:
+      paths: N files.
+      names: N names for messages.
+      size: height and width to fit to; None needs images of one size.
+      channels: 3 or 1.
+      tolerance: share of unreadable files that is only warned about.
+      progress: called with the number of images read so far, now and then.
+
+    Returns:
+      (uint8[M, H, W, channels], int64[M] positions of the images that could be read).
+
+    Raises:
+      ValueError: more unreadable files than tolerated (named and counted); several sizes; another
+        number of channels.
+    """
+    pair = checked_size(size)
+    tolerance = check_tolerance(tolerance)
+    if channels not in (1, 3):
+        raise ValueError(f"channels = {channels!r}; choose 3 (color) or 1 (gray)")
+    reasons: dict[str, str] = {}
+    kept: list[int] = []
+    array: np.ndarray | None = None
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for row, image in enumerate(
+            pool.map(lambda path: _try_decode(path, pair, channels), paths)
+        ):
+            if progress is not None and row % 1000 == 0:
+                progress(row)
+            if isinstance(image, str):
+                reasons[names[row]] = image
+                continue
+            if array is None:
+                array = np.empty((len(paths), *image.shape), np.uint8)
+            if image.shape != array.shape[1:]:
+                first = names[kept[0]]
+                raise ValueError(
+                    f"{names[row]} is {image.shape[0]}x{image.shape[1]} but {first} is "
+                    f"{array.shape[1]}x{array.shape[2]} (height x width); give a common size, "
+                    "e.g. size=32"
+                )
+            array[len(kept)] = image
+            kept.append(row)
+    report_unreadable(reasons, len(paths), tolerance, "images")
+    if array is None:
+        raise ValueError("none of the images can be read")
+    return array[: len(kept)], np.asarray(kept, np.int64)

@@ -1,0 +1,20 @@
+"""The methods, one file each: what is learned about the labels. They know nothing of estimators."""
+
+from famus_jax.methods.cross_entropy import cross_entropy
+from famus_jax.methods.l2r import l2r
+from famus_jax.methods.meta_label_correction import meta_label_correction
+from famus_jax.methods.mixmatch import mixmatch, mixmatch_meta_loss
+from famus_jax.methods.mlc import mlc, transition_step
+from famus_jax.methods.mwnet import mwnet, mwnet_weight
+
+__all__ = [
+    "cross_entropy",
+    "l2r",
+    "meta_label_correction",
+    "mixmatch",
+    "mixmatch_meta_loss",
+    "mlc",
+    "mwnet",
+    "mwnet_weight",
+    "transition_step",
+]

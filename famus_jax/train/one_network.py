@@ -1,0 +1,204 @@
+"""Runs of one network: what a row of the table trains on, from where, and by which compiled step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from famus_jax.core.estimator import all_layers
+from famus_jax.core.method import Method
+from famus_jax.core.problem import problem as problem_of
+from famus_jax.data import Stream
+from famus_jax.differentiate.linearize import Forward
+from famus_jax.train import loop, streams
+from famus_jax.train.build import build_optimizer, build_schedule
+from famus_jax.train.checkpoint import Checkpoints
+from famus_jax.train.config import RunConfig
+from famus_jax.train.estimator_spec import build_estimator
+from famus_jax.train.evaluation import training_accuracy
+from famus_jax.train.methods import METHODS, Facts
+from famus_jax.train.placement import ONE_DEVICE, Placement
+from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
+from famus_jax.uses.train_step import TrainState, TrainStep, train_step
+
+PyTree = Any
+
+
+class OneNetwork:
+    """`Advance` for one network: a training batch, a meta batch if there is one, a step."""
+
+    def __init__(
+        self,
+        step: TrainStep,
+        stream: Stream,
+        meta_stream: Stream | None,
+        placement: Placement = ONE_DEVICE,
+    ):
+        self._step, self._stream, self._meta_stream = step, stream, meta_stream
+        self._placement = placement
+
+    @property
+    def compilations(self) -> int:
+        """See `loop.Advance`."""
+        return len(self._step.compiled)
+
+    def __call__(self, state: TrainState, t: int) -> tuple[TrainState, tuple[loop.Taken]]:
+        """See `loop.Advance`. A batch says at which step it is used, for losses that change."""
+        batch = self._placement.batch(numbered(self._stream.batch(t), t))
+        meta_batch = None
+        if self._meta_stream is not None:
+            meta_batch = self._placement.batch(numbered(self._meta_stream.batch(t), t))
+        state, info = self._step(state, batch, meta_batch)
+        index = self._placement.everywhere(batch["index"])
+        return state, (loop.Taken(index, info),)
+
+
+def numbered(batch: dict[str, Any], t: int) -> dict[str, Any]:
+    """The batch with its step, an int32 scalar, as `"step"`."""
+    return {**batch, "step": np.int32(t)}
+
+
+class OneNetworkRuns:
+    """Makes `loop.Run`s of one network; runs of equal shapes share a compiled step."""
+
+    def __init__(self, setting: Setting):
+        self._setting = setting
+        self._steps: dict[Any, TrainStep] = {}
+
+    def check_counts(self, run: RunConfig, counts: tuple[int, ...]) -> None:
+        """Raises `ValueError` if the run's loss can't be made for these class counts."""
+        if METHODS[run.method].reads_counts:
+            self._method(run, (), (), counts)
+
+    def check(self, run: RunConfig) -> None:
+        """Raises `ValueError` if the run's estimator does not fit the network, or the batches the
+        devices."""
+        setting, schedule = self._setting, self._setting.config.schedule
+        sizes = {"schedule.batch_size": schedule.batch_size}
+        if METHODS[run.method].learns or METHODS[run.method].batches == "noisy+trusted":
+            sizes["schedule.meta_batch_size"] = schedule.meta_batch_size
+        setting.placement.check(sizes)
+        if not run.estimator:
+            return
+        params, model_state = jax.eval_shape(setting.init, jax.random.key(0))
+        problem = problem_of(self._forward(run), self._method(run, params, model_state))
+        check_fits(setting, problem, build_estimator(run.estimator), schedule.batch_size)
+
+    @contextlib.contextmanager
+    def open(self, seeded: Seeded, steps: int) -> Iterator[loop.Run]:
+        """The run, ready for `loop.train`; what reads data for it ends with the block."""
+        setting, run = self._setting, seeded.run
+        method, config, placement = METHODS[run.method], setting.config, setting.placement
+        finetune = method.needs is not None
+        with streams.open_streams(
+            method, seeded.data, config.data, config.schedule, seeded.seed, placement.hosts
+        ) as (stream, trusted):
+            key_init, key_train = jax.random.split(jax.random.key(seeded.seed))
+            params, model_state = setting.init(key_init)
+            hosts = placement.hosts["host_count"]
+            batch = _of_all(numbered(stream.batch(0), 0), hosts)
+            counts = seeded.data.class_counts
+            step = self.step(run, finetune, params, model_state, batch, counts)
+            meta_batch = None
+            if trusted is not None:
+                meta_batch = _of_all(numbered(trusted.batch(0), 0), hosts)
+            if method.needs:
+                params, model_state = self._parent(
+                    method.needs, seeded.seed, batch, params, model_state
+                )
+
+            def evaluate(state: TrainState) -> dict[str, float]:
+                member = (state.params, state.model_state)
+                return {
+                    f"{name}_accuracy": setting.evaluator.accuracy([member], batches)
+                    for name, batches in seeded.evaluated.items()
+                }
+
+            yield loop.Run(
+                name=f"{run.name} seed {seeded.seed}",
+                advance=OneNetwork(step, stream, trusted, placement),
+                state=placement.state(step.init(key_train, params, model_state, batch, meta_batch)),
+                evaluate=evaluate,
+                wrong=seeded.data.wrong,
+                learns=trusted is not None,
+                reweights=trusted is not None,
+                steps=steps,
+                eval_every=min(config.schedule.eval_every, steps),
+                checkpoint_every=config.schedule.checkpoint_every,
+            )
+
+    def step(
+        self,
+        run: RunConfig,
+        finetune: bool,
+        params: PyTree,
+        model_state: PyTree,
+        batch: PyTree,
+        counts: tuple[int, ...] = (),
+    ) -> TrainStep:
+        """The compiled step; plain methods with equal batches share one.
+
+        `counts` are the training examples per class, for methods that read them; equal by default.
+        """
+        config, n = self._setting.config, batch["label"].shape[0]
+        method = self._method(run, params, model_state, counts)
+        counts = counts if METHODS[run.method].reads_counts else ()
+        key = (method.name, tuple(sorted(run.estimator.items())), n, finetune, counts)
+        if key not in self._steps:
+            learning_rate = build_schedule(config.schedule, finetune=finetune)
+            estimator = build_estimator(run.estimator) if run.estimator else all_layers()
+            problem = problem_of(self._forward(run), method)
+            self._steps[key] = train_step(
+                problem.on(*shapes_of(params, model_state, batch), by=estimator.active.layers_by),
+                build_optimizer(config.schedule, learning_rate),
+                estimator,
+                step_size=learning_rate,
+                metrics=training_accuracy,
+                compile_with=self._setting.placement.compile_with,
+            )
+        return self._steps[key]
+
+    def _forward(self, run: RunConfig) -> Forward:
+        setting = self._setting
+        return setting.featured if METHODS[run.method].reads_features else setting.forward
+
+    def _method(
+        self, run: RunConfig, params: PyTree, model_state: PyTree, counts: tuple[int, ...] = ()
+    ) -> Method:
+        setting = self._setting
+        classes = setting.sources.train.num_classes
+        facts = Facts(classes, counts or (1,) * classes)
+        if METHODS[run.method].reads_features:
+            batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
+            key = jax.random.key(0)
+            outputs, _ = jax.eval_shape(setting.featured, params, model_state, key, batch)
+            facts = facts._replace(feature_size=outputs["features"].shape[1])
+        return METHODS[run.method].build(setting.config, facts)
+
+    def _parent(
+        self, name: str, seed: int, batch: PyTree, params: PyTree, model_state: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        """The network at the end of the run that a fine-tuning starts from."""
+        setting = self._setting
+        parent = next(run for run in setting.config.runs if run.method == name)
+        step = self.step(parent, False, params, model_state, batch)
+        like = setting.placement.state(step.init(jax.random.key(seed), params, model_state, batch))
+        folder = setting.workdir / "runs" / name / f"seed_{seed}" / "checkpoints"
+        size = len(setting.sources.train.labels)
+        with Checkpoints(folder) as checkpoints:
+            (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
+        return jax.device_get(setting.placement.everywhere((state.params, state.model_state)))
+
+
+def _of_all(batch: dict[str, Any], hosts: int) -> dict[str, Any]:
+    """The shapes of the whole batch that `hosts` processes have equal shares of."""
+
+    def shape(x: Any) -> jax.ShapeDtypeStruct:
+        leading = () if not np.ndim(x) else (hosts * x.shape[0],)
+        return jax.ShapeDtypeStruct((*leading, *np.shape(x)[1:]), x.dtype)
+
+    return jax.tree.map(shape, batch)

@@ -1,0 +1,121 @@
+"""Rows and tables of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from famus_jax.train.methods import METHODS
+
+
+def make_row(
+    method: str, estimator: str, seed: int, history: Sequence[dict[str, Any]], **more: Any
+) -> dict[str, Any]:
+    """One run as a row of the summary; accuracies are fractions on the clean test set.
+
+    `acc_selected` is the test accuracy where the *noisy validation* accuracy was best (the first
+    such evaluation); `acc_best` is the best of all, as most papers print it.
+    """
+    test = [record["test_accuracy"] for record in history]
+    validation = [record["validation_accuracy"] for record in history]
+    return {
+        "method": method,
+        "estimator": estimator,
+        "seed": seed,
+        "acc_best": max(test),
+        "acc_last": test[-1],
+        "acc_selected": test[int(np.argmax(validation))],
+        **more,
+    }
+
+
+def stopped_early(method: str, seed: int, parent: dict[str, Any]) -> dict[str, Any]:
+    """The parent's run, ended at its best noisy-validation accuracy."""
+    history = parent["history"]
+    stop = int(np.argmax([record["validation_accuracy"] for record in history]))
+    kept, row = history[: stop + 1], parent["row"]
+    share = kept[-1]["step"] / history[-1]["step"]
+    carried = (
+        "noise_rate_realised",
+        "noise_digest",
+        "commit",
+        "device",
+        "model",
+        "dtype",
+        "step_cost",
+    )
+    return {
+        "row": make_row(
+            method,
+            "none",
+            seed,
+            kept,
+            **{name: row.get(name) for name in carried},  # an older row may lack some
+            steps=kept[-1]["step"],
+            seconds=round(row["seconds"] * share, 3),
+        ),
+        "history": kept,
+        "weights": None,
+    }
+
+
+def auroc(values: np.ndarray | None, wrong: np.ndarray) -> float | None:
+    """The chance that a right label gets more than a wrong one; None without either, or values (or if
+    all are the same: nothing was weighed, as by MLC)."""
+    if values is None:
+        return None
+    drawn = np.isfinite(values)
+    if len(set(wrong[drawn].tolist())) < 2 or np.ptp(values[drawn]) < 1e-6:
+        return None
+    from sklearn.metrics import roc_auc_score
+
+    return round(float(roc_auc_score(~wrong[drawn], values[drawn])), 4)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Mean ± standard deviation over seeds, in percent; a row per method and estimator."""
+    width = max(len(row["estimator"]) for row in rows)
+    columns = {"best": "acc_best", "last": "acc_last", "selected": "acc_selected"}
+    columns["AUROC"] = "weight_auroc"
+    if any(row.get("probability_auroc") is not None for row in rows):
+        columns["mixture"] = "probability_auroc"
+    header = (
+        f"{'method':32s} {'estimator':{width}s} "
+        + " ".join(f"{name:>12s}" for name in columns)
+        + f" {'noise':>6s} {'seconds':>8s} {'cost':>6s}"
+    )
+    lines = [header, "-" * len(header)]
+    for (method, estimator), group in grouped(rows).items():
+        noise = np.mean([row["noise_rate_realised"] for row in group])
+        seconds = np.mean([row["seconds"] for row in group])
+        lines.append(
+            f"{METHODS[method].title:32s} {estimator:{width}s} "
+            + " ".join(f"{_spread(group, key):>12s}" for key in columns.values())
+            + f" {noise:6.1%} {seconds:8.2f} {np.mean([row['step_cost'] for row in group]):6.2f}"
+        )
+    seeds = len({row["seed"] for row in rows})
+    lines.append(
+        f"\nTest accuracy in %, mean ± standard deviation over {seeds} seeds: best of all "
+        "evaluations, the last, and\nthe one selected on held-out noisy labels. AUROC: how well the "
+        "learned weights tell right from wrong labels\n(50: not at all); mixture: how well the "
+        "probabilities of the mixture model do. noise: realised share of wrong training\nlabels. "
+        "cost: forward and backward passes of a step in units of a plain step."
+    )
+    return "\n".join(lines)
+
+
+def grouped(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Rows by (method, estimator), in the order of their first appearance."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["estimator"]), []).append(row)
+    return groups
+
+
+def _spread(group: Sequence[dict[str, Any]], key: str) -> str:
+    if any(row.get(key) is None for row in group):
+        return "-"
+    values = 100 * np.array([row[key] for row in group])
+    return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}"

@@ -1,0 +1,260 @@
+"""Use (c): the whole training step, compiled, buffers donated.
+
+With a fixed set of active layers: one executable, nothing read back by the host. An estimator that
+chooses from step to step has one executable per program (see `programs`), and the host must know which
+one is due before it dispatches: the state says so, some steps ahead.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.programs import Program, has_programs, upcoming
+from famus_jax.core.state import MetaState, StepInfo
+from famus_jax.core.update import meta_update
+from famus_jax.differentiate.collectives import gather
+from famus_jax.uses.dispatch import HostDispatch
+from famus_jax.uses.reweighter import StepSize, at_step, chosen_estimator, first_state
+
+PyTree = Any
+Metrics = Callable[[PyTree, PyTree], dict[str, jax.Array]]
+Compile = Callable[[Callable[..., Any]], Any]
+
+
+def _jit(step: Callable[..., Any]) -> Any:
+    return jax.jit(step, donate_argnums=0)
+
+
+class TrainState(NamedTuple):
+    """Everything that training carries; a checkpoint of it resumes bit for bit.
+
+    Attributes:
+      step: steps taken, int32 scalar.
+      params, model_state, opt_state: the network and its optimizer.
+      meta: the meta-model; see `MetaState`.
+      key: the key of the forward passes; step t uses `fold_in(key, t)`.
+    """
+
+    step: jax.Array
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    meta: MetaState
+    key: jax.Array
+
+
+class TrainStep:
+    """`state, info = step(state, batch, meta_batch)`, compiled; see `train_step`.
+
+    Attributes:
+      problem, estimator: see there.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        optimizer: optax.GradientTransformation,
+        estimator: Estimator,
+        step_size: StepSize | None,
+        metrics: Metrics | None = None,
+        compile_with: Compile | None = None,
+    ):
+        self.problem, self.estimator = problem, estimator
+        self._optimizer = optax.with_extra_args_support(optimizer)
+        self._step_size, self._metrics = step_size, metrics
+        self._compile = compile_with or _jit
+        self._programs: dict[Program | None, Any] = {}
+        self._dispatch = None
+        if problem.method.has_theta and has_programs(estimator):
+            self._dispatch = HostDispatch(estimator)
+
+    def init(
+        self,
+        key: jax.Array,
+        params: PyTree,
+        model_state: PyTree,
+        batch: PyTree,
+        meta_batch: PyTree = None,
+    ) -> TrainState:
+        """The state before the first step. Of the (whole) batches only shapes count.
+
+        It is a copy of everything that goes into it, so that it can be donated: for a moment there are
+        two of the parameters.
+
+        Raises:
+          ValueError: for parameters, batches or an estimator that can't work.
+        """
+        key_meta, key_steps = jax.random.split(key)
+        meta = first_state(
+            self.problem, self.estimator, key_meta, params, model_state, batch, meta_batch
+        )
+        state = TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            model_state=model_state,
+            opt_state=self._optimizer.init(params),
+            meta=meta,
+            key=key_steps,
+        )
+        self._alpha(state)  # raises if there is none
+        return jax.tree.map(jnp.copy, state)  # nothing in it may be the caller's, or twice
+
+    def __call__(
+        self, state: TrainState, batch: PyTree, meta_batch: PyTree = None
+    ) -> tuple[TrainState, StepInfo]:
+        """One step. `state` is donated: use the one returned from here on."""
+        if self._dispatch is None:
+            state, info, _ = self._program(None)(state, batch, meta_batch)
+            return state, info
+        program = self._dispatch.due(state.meta)
+        state, info, coming = self._program(program)(state, batch, meta_batch)
+        self._dispatch.dispatched(state.meta, coming)
+        return state, info
+
+    update = __call__
+
+    def twin(self) -> TrainStep:
+        """The same compiled step for a second run beside this one.
+
+        It has its own account of what is due; one account for two runs would be read anew each step.
+        """
+        other = copy.copy(self)
+        if self._dispatch is not None:
+            other._dispatch = HostDispatch(self.estimator)
+        return other
+
+    def lower(
+        self,
+        state: TrainState,
+        batch: PyTree,
+        meta_batch: PyTree = None,
+        *,
+        program: Program | None = None,
+    ) -> Any:
+        """The lowered program, for cost analysis."""
+        return self._program(program).lower(state, batch, meta_batch)
+
+    @property
+    def compiled(self) -> set[Program | None]:
+        """The programs that have been compiled so far (a call that adds one takes long)."""
+        return set(self._programs)
+
+    def _program(self, program: Program | None) -> Any:
+        if program not in self._programs:
+            step = functools.partial(self._with_upcoming, program=program)
+            self._programs[program] = self._compile(step)
+        return self._programs[program]
+
+    def _with_upcoming(
+        self, state: TrainState, batch: PyTree, meta_batch: PyTree, program: Program | None
+    ) -> tuple[TrainState, StepInfo, PyTree]:
+        """`pure`, and the programs of the next steps: apart, since the state will be donated."""
+        state, info = self.pure(state, batch, meta_batch, program)
+        return state, info, () if program is None else upcoming(self.estimator, state.meta)
+
+    def pure(
+        self,
+        state: TrainState,
+        batch: PyTree,
+        meta_batch: PyTree = None,
+        program: Program | None = None,
+    ) -> tuple[TrainState, StepInfo]:
+        """The step as a pure function, not compiled. Without a program, it holds all of them."""
+        rng = jax.random.fold_in(state.key, state.step)
+
+        def optimizer_update(gradient: PyTree) -> PyTree:
+            return self._optimizer.update(gradient, state.opt_state, state.params)[0]
+
+        inputs = Inputs(
+            params=state.params,
+            model_state=state.model_state,
+            rng=rng,
+            batch=batch,
+            meta_batch=meta_batch,
+            step_size=self._alpha(state),
+            optimizer_update=optimizer_update,
+        )
+        new = meta_update(self.problem, self.estimator, state.meta, inputs, program=program)
+        updates, opt_state = self._optimizer.update(new.gradient, state.opt_state, state.params)
+        info = new.info
+        if self._metrics:
+            whole = gather(batch, self.problem.axis)
+            info = info._replace(metrics=self._metrics(new.outputs, whole))
+        state = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            model_state=new.model_state,
+            opt_state=opt_state,
+            meta=new.state,
+            key=state.key,
+        )
+        return state, info
+
+    def _alpha(self, state: TrainState) -> jax.Array | float:
+        """α: what was given, or the learning rate that the optimizer's state holds."""
+        if self._step_size is not None:
+            return at_step(self._step_size, state.step)
+        found = optax.tree.get_all_with_path(state.opt_state, "learning_rate")
+        if len(found) != 1:
+            raise ValueError(
+                "train_step does not know the step size α of the virtual step: pass step_size=..., "
+                "your learning rate or its schedule. (It is read from the optimizer if that is made by "
+                "optax.inject_hyperparams and holds one learning_rate; this one's state holds "
+                f"{len(found)}.)"
+            )
+        return found[0][1]
+
+
+def train_step(
+    problem: Problem,
+    optimizer: optax.GradientTransformation,
+    estimator: Estimator | None = None,
+    *,
+    step_size: StepSize | None = None,
+    metrics: Metrics | None = None,
+    compile_with: Compile | None = None,
+) -> TrainStep:
+    """The compiled training step: meta update and actual update in one program.
+
+    Args:
+      problem: from `problem`.
+      optimizer: any optax optimizer for the actual step.
+      estimator: see `reweighter`. With learned gates, `lag` must be at least 1; 2 keeps the host from
+        waiting.
+      step_size: α of the virtual step, a number or a schedule: the optimizer's own learning rate. It
+        may be left out for an optimizer that tells it (`optax.inject_hyperparams`).
+      metrics: `(outputs, batch) -> {name: array}`, computed in the step on the training batch; see
+        `StepInfo.metrics`.
+      compile_with: `step -> compiled step`, for many devices: one of `famus_jax.parallel`. By default
+        `jax.jit` with the state donated, which also takes sharded arrays.
+
+    Returns:
+      A `TrainStep`: `.init(key, params, model_state, batch, meta_batch)` makes the state, and the step
+      itself (or `.update`) returns `(state, info)`. Many runs of equal shapes may share it, and its
+      compilation.
+
+    Raises:
+      ValueError: for what is no problem or no estimator.
+
+    Example:
+      >>> import famus_jax as famus
+      >>> problem = famus.problem(famus.stateless_forward(lambda w, x: x @ w, input="x"), famus.l2r())
+      >>> train = train_step(problem, optax.sgd(0.1), step_size=0.1)
+      >>> trusted = {"x": jnp.eye(2), "label": jnp.array([0, 1])}
+      >>> batch = {"x": jnp.eye(2), "label": jnp.array([0, 0])}  # the second label is wrong
+      >>> state = train.init(jax.random.key(0), jnp.zeros((2, 2)), (), batch, trusted)
+      >>> state, info = train(state, batch, trusted)
+      >>> int(state.step), info.weights.tolist()
+      (1, [1.0, 0.0])
+    """
+    estimator = chosen_estimator(problem, estimator)
+    return TrainStep(problem, optimizer, estimator, step_size, metrics, compile_with)
