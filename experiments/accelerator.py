@@ -183,3 +183,7 @@ def _write_down(places: Places, name: str, command: Command, status: int, second
     with (places.out / "pieces.jsonl").open("a") as file:
         record = {"piece": name, "command": command, "status": status, "seconds": round(seconds, 1)}
         file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,33 +7,39 @@ Interrupted? The same command goes on where it was.
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 
 from experiments.agreement.study import run_agreement
+from famus_jax.cli.overrides import UsageError, load_config, split_overrides
+
+PROGRAM = "python -m experiments.agreement"
 
 
-def main(argv: list[str]) -> int:
-    """The command line; returns the exit status."""
-    from absl import flags
-    from ml_collections import config_flags
-
-    values = flags.FlagValues()
-    config = config_flags.DEFINE_config_file(
-        "config", None, "A config file.", flag_values=values, sys_argv=argv
+def main(argv: Sequence[str]) -> int:
+    """The command line; returns the exit status: 1 for what can't work, 2 for what can't be read."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    workdir = flags.DEFINE_string("workdir", None, "An own folder.", flag_values=values)
-    accuracy = flags.DEFINE_string(
-        "accuracy", "", "A summary.json of `famus train`, to draw beside cost.", flag_values=values
+    add = parser.add_argument
+    add("--config", required=True, metavar="FILE[:VARIANT]", help="see configs/agreement.py")
+    parser.add_argument_group(
+        "values of the config", "--config.SECTION.NAME=VALUE changes one, of the same type"
     )
-    flags.mark_flags_as_required([config.name, workdir.name], flag_values=values)
+    add("--workdir", required=True, metavar="FOLDER", help="the study's own folder")
+    add("--accuracy", default=None, help="a summary.json of famus train, to draw beside cost")
+    words, overrides = split_overrides(argv)
     try:
-        values(argv)
-        settings = config.value.to_dict()
-    except (flags.Error, OSError, AttributeError, TypeError) as error:
+        args = parser.parse_args(words)
+        settings = load_config(args.config, overrides)
+    except UsageError as error:
         print(f"agreement: {error}", file=sys.stderr)
         return 2
+    except SystemExit as done:  # for --help, and what argparse refuses
+        return int(done.code or 0)
     try:
-        run_agreement(settings, str(workdir.value), accuracy=accuracy.value or None, command=argv)
+        run_agreement(settings, args.workdir, accuracy=args.accuracy, command=[PROGRAM, *argv])
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"agreement: {error}", file=sys.stderr)
         return 1
@@ -41,4 +47,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(["python -m experiments.agreement", *sys.argv[1:]]))
+    sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ from famus_jax.benchmark.command import add_arguments, add_workload
 from famus_jax.benchmark.rows import estimators
 from famus_jax.benchmark.workload import make_workload
 
-CONFIGS = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[2]
 BENCH = ("benchmark", "--json={results}/b.json")
 TRAIN = ("train", "--workdir={out}/t", "--config.data.data_dir={data}")
 TWO = (Piece("b", "", 1, (BENCH,), ()), Piece("t", "", 1, (TRAIN,), ()))
@@ -37,7 +37,7 @@ def test_every_command_is_one_that_there_is():
         for command in (*piece.commands, *piece.smoke):
             if command[0] == "train":
                 config = next(p for p in command if p.startswith("--config=")).split("=")[1]
-                assert (CONFIGS / config.split(":")[0]).exists()
+                assert (ROOT / config.split(":")[0]).exists()
                 continue
             parser = argparse.ArgumentParser()
             (study_arguments if command[0] in STUDIES else add_arguments)(parser)
@@ -113,7 +113,17 @@ def test_the_command_line(capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PIECES)
 def test_the_smoke_of_every_piece_runs(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(CONFIGS)
+    monkeypatch.chdir(ROOT)
     assert sys.executable
     assert main([f"--piece={name}", "--smoke", f"--out={tmp_path}"]) == 0
     assert list((tmp_path / "smoke" / "results").glob("*.json"))
+
+
+COMMANDS = [*(ROOT / "experiments").glob("*.py"), *(ROOT / "experiments").glob("*/__main__.py")]
+LIBRARIES = ("__init__", "accelerator_pieces", "dispatched", "on_workload", "pictures", "published")
+
+
+@pytest.mark.parametrize("path", [p for p in COMMANDS if p.stem not in LIBRARIES], ids=str)
+def test_every_study_is_a_command(path):
+    """Fails for a study that `python -m` imports without a word."""
+    assert 'if __name__ == "__main__":' in path.read_text()

@@ -238,8 +238,8 @@ def test_accuracy_beside_cost_by_hand(tmp_path):
 
 
 def test_the_command_names_what_is_wrong(tmp_path, capsys):
-    assert main(["agreement", f"--workdir={tmp_path}"]) == 2
+    assert main([f"--workdir={tmp_path}"]) == 2
     assert "config" in capsys.readouterr().err
     flags = ["--config=configs/agreement.py:smoke", f"--workdir={tmp_path / 'new'}"]
-    assert main(["agreement", *flags, "--config.agreement.points=100"]) == 1
+    assert main([*flags, "--config.agreement.points=100"]) == 1
     assert "points = 100" in capsys.readouterr().err
