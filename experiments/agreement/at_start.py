@@ -118,8 +118,8 @@ class AtStart:
         if row.method not in self._exact:
             self._exact[row.method] = self._gradients(row, all_layers())(None)
         s, theta = self._exact[row.method]
-        estimator = row.estimator
         totals: dict[str, float] = dict.fromkeys(KEYS, 0.0)
+        estimator = row.estimator
         gradients = self._gradients(row, estimator)
         for share, draw in self._draws_of(row, estimator):
             s_row, theta_row = gradients(draw)
@@ -132,7 +132,7 @@ class AtStart:
             )
             for name, value in zip(KEYS, values):
                 totals[name] += share * float(value)
-        return totals  # type: ignore[return-value]
+        return totals
 
     def _draws_of(self, row: Row, estimator: Estimator) -> Iterator[tuple[float, Draw | None]]:
         """Draws of the layers, and what share they count for."""
