@@ -45,7 +45,7 @@ LONGEST = (
     "test_readme.py",
     "test_floors.py",
     "test_optimizer_step.py",
-    "test_every.py",
+    "test_update_every.py",
     "test_streams.py",
     "test_experiment.py",
     "test_processes.py",

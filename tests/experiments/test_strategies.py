@@ -16,7 +16,7 @@ from famus_jax.gates import learned_gates
     [
         random_depth(0.5, virtual_step="active"),
         pytest.param(
-            learned_gates("paper", lag=2, target=2.0, max_programs=2), marks=pytest.mark.slow
+            learned_gates("paper", lag=2, target=1.0, max_programs=2), marks=pytest.mark.slow
         ),
     ],
 )

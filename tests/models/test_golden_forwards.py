@@ -9,7 +9,6 @@ import json
 from functools import partial
 from pathlib import Path
 
-import golden_formula as formula
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 
 from famus_jax.models import build_model
 from famus_jax.models.pretrained import resnet50_from_torchvision
+from tests.models import golden_formula as formula
 
 CASES = json.loads((Path(__file__).parent / "golden" / "forwards.json").read_text())["cases"]
 LARGE = {"wrn_28_10", "inception_resnet_v2", "resnet_50", "inception_short"}

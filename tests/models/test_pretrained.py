@@ -6,7 +6,6 @@ import re
 import struct
 import sys
 
-import golden_formula as formula
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +18,7 @@ from famus_jax.models.pretrained import (
     resnet50_from_torchvision,
     with_trunk,
 )
+from tests.models import golden_formula as formula
 
 
 @pytest.fixture(scope="module")

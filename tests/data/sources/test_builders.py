@@ -1,6 +1,5 @@
 """Our builders of sets that are fetched by hand, on dummy files, without TensorFlow."""
 
-import dummies
 import numpy as np
 import pytest
 
@@ -8,6 +7,7 @@ from famus_jax.data.sources.load import load_source
 from famus_jax.data.sources.random_access import TfdsSource
 from famus_jax.data.sources.tfds import load_column
 from famus_jax.data.types import content_digest
+from tests.data.sources import dummies
 
 
 def manual(root):

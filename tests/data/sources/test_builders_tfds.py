@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("tensorflow")
 pytest.importorskip("dill")
 
-import dummies
 import tensorflow_datasets as tfds
 
 from famus_jax.data.sources.builders import famus_clothing1m, famus_digits, famus_mini_webvision
+from tests.data.sources import dummies
 
 _DUMMIES = Path(tempfile.mkdtemp(prefix="famus_dummies_"))
 dummies.webvision(_DUMMIES / "w")
