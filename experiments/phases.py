@@ -18,7 +18,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from tqdm import tqdm
 
 from experiments.on_workload import study
 from experiments.pictures import PHASES, draw_phases
@@ -45,6 +44,7 @@ from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 from famus_jax.core.virtual_step import virtual_step
 from famus_jax.gates import learned_gates
+from famus_jax.progress import track
 
 PyTree = Any
 
@@ -202,7 +202,7 @@ def measure_phases(work: Workload, rounds: int) -> list[dict[str, Any]]:
     """
     programs: dict[Any, Compiled] = {"plain": compile_step(*lower_plain(work))}
     order: dict[str, list[str]] = {}
-    for step, estimator in tqdm(steps_in_phases(work).items(), desc="phases", unit="step"):
+    for step, estimator in track(list(steps_in_phases(work).items()), "step", "phases"):
         compiled = compile_prefixes(work, estimator)
         order[step] = list(compiled)
         programs |= {(step, phase): program for phase, program in compiled.items()}

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from experiments.pictures import draw_scaling
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
@@ -28,6 +27,7 @@ from famus_jax.files import write_json
 from famus_jax.layers.partition import Layers, layers_by
 from famus_jax.models.simple import SmallCNN
 from famus_jax.models.wide_resnet import WideResNet
+from famus_jax.progress import track
 from famus_jax.provenance import provenance
 
 
@@ -143,15 +143,12 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
     return float(np.polyfit(np.asarray(x), np.asarray(y), 1)[0])
 
 
-def measure_axis(
-    axis: Axis, rounds: int = 0, on_program: Callable[[], object] = lambda: None
-) -> dict[str, Any]:
+def measure_axis(axis: Axis, rounds: int = 0) -> dict[str, Any]:
     """One axis.
 
     Args:
       axis: what varies.
       rounds: timed steps per program; 0 for no times.
-      on_program: called after every compilation.
 
     Returns:
       `{"unit", "model", "values", "x", "plain_flops", "curves": {label: {"flops_ratio", "predicted",
@@ -163,14 +160,12 @@ def measure_axis(
     for value in axis.values:
         work = axis.work(value)
         steps: dict[str, Compiled] = {"plain": compile_step(*lower_plain(work))}
-        on_program()
         plain = steps["plain"].flops or 1.0
         plain_flops.append(plain)
         estimators = axis.estimators(value, len(work.layers))
         for label, estimator in estimators.items():
             steps[label] = compile_step(*lower_ours(work, estimator))
-            on_program()
-        median = {}
+            median = {}
         if rounds:
             seconds = interleaved_seconds(steps, rounds)
             median = {label: statistics.median(times) for label, times in seconds.items()}
@@ -219,11 +214,9 @@ def run_scaling(
     if rounds < 0:
         raise ValueError(f"rounds must be at least 0 (0: no times); got {rounds}")
     result = {}
-    with tqdm(desc="compiling", unit="program") as bar:
-        for name, axis in axes.items():
-            if not only or name in only:
-                bar.set_postfix_str(name)
-                result[name] = measure_axis(axis, rounds, bar.update)
+    chosen = [name for name in axes if not only or name in only]
+    for name in track(chosen, "axis", "scaling"):
+        result[name] = measure_axis(axes[name], rounds)
     return {
         "axes": result,
         "image_size": image_size,

@@ -161,10 +161,10 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
-    from tqdm import tqdm
+    from famus_jax.progress import track
 
     chosen = [(name, way) for way in WAYS for name in ESTIMATORS]
-    rows = [row(*one) for one in tqdm(chosen, unit="row", leave=False)]
+    rows = [row(*one) for one in track(chosen, "row")]
     print(table(rows))
     sizes = {name: x.size for name, x in parameters().items()}
     print(f"\nparameters: {sum(sizes.values()):,}, the head {sizes[f'layer{LAYERS}']:,}")

@@ -7,7 +7,7 @@ step). Methods are in `famus_jax.methods`, losses in `famus_jax.losses`. `famus_
 """
 
 from famus_jax import losses, methods
-from famus_jax.core.active_layers import ActiveLayers, Draw, Seen
+from famus_jax.core.active_layers import ActiveLayers
 from famus_jax.core.estimator import (
     Estimator,
     all_layers,
@@ -28,37 +28,31 @@ from famus_jax.forward import (
     linen_forward,
     linen_init,
     nnx_forward,
-    rematerialise,
+    rematerialize,
     stateless_forward,
 )
 from famus_jax.gates import learned_gates
 from famus_jax.layers.find import find_layers
 from famus_jax.layers.partition import Layers, layers_by
-from famus_jax.methods import cross_entropy, l2r, meta_label_correction, mlc, mwnet
-from famus_jax.uses.reweighter import Reweighter, reweighter
-from famus_jax.uses.train_step import TrainState, TrainStep, train_step
-from famus_jax.uses.transformation import ReweightState, reweight
+from famus_jax.methods import l2r, mwnet
+from famus_jax.uses.reweighter import reweighter
+from famus_jax.uses.train_step import TrainState, train_step
+from famus_jax.uses.transformation import reweight
 from famus_jax.version import __version__
 
 __all__ = [
     "ActiveLayers",
-    "Draw",
     "Estimator",
     "Inputs",
     "Layers",
     "MetaState",
     "Method",
     "Problem",
-    "ReweightState",
-    "Reweighter",
-    "Seen",
     "StepInfo",
     "TrainState",
-    "TrainStep",
     "__version__",
     "all_layers",
     "compute_in",
-    "cross_entropy",
     "default_estimator",
     "find_layers",
     "fused_meta_gradient",
@@ -71,16 +65,14 @@ __all__ = [
     "linen_init",
     "losses",
     "mean_of",
-    "meta_label_correction",
     "methods",
-    "mlc",
     "mwnet",
     "named_layers",
     "nnx_forward",
     "problem",
     "random_depth",
     "random_layers",
-    "rematerialise",
+    "rematerialize",
     "reweight",
     "reweighter",
     "second_order",

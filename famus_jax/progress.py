@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO, TypeVar
+
+Item = TypeVar("Item")
 
 
 class Progress:
@@ -107,3 +109,25 @@ class Progress:
         seconds = round(remaining * (self._now() - start) / (self.done - before))
         hours, minutes = divmod(seconds // 60, 60)
         return f"about {hours}:{minutes:02d}:{seconds % 60:02d} left"
+
+
+def track(items: Sequence[Item], unit: str, what: str = "", **options: Any) -> Iterator[Item]:
+    """The items one after the other, counted as they are done.
+
+    Args:
+      items: what is gone through.
+      unit, options: see `Progress`.
+      what: what is being worked on.
+
+    Example:
+      >>> for number in track([1, 2], "row", "squares", stream=sys.stdout):
+      ...     print(number**2)
+      1
+      4
+      squares: 2 of 2 rows
+    """
+    with Progress(len(items), unit, **options) as progress:
+        progress.describe(what)
+        for item in items:
+            yield item
+            progress.update()

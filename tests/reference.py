@@ -298,14 +298,13 @@ def training_gradient(forward, objective, w, theta, model_state, rng, batch):
     return jax.grad(loss)(w)
 
 
-def virtual_step(w, gradient, alpha, active, kind, coast=None):
+def virtual_step(w, gradient, alpha, active, kind):
     """w_hat(theta), with theta cut off from every layer that isn't active.
 
     `active` is {layer: 1 or 0}, or a set of layers.
 
     kind "full" (also the one of a one-pass step): w - alpha g everywhere (Eq. 3). "frozen": only
-    active layers move. "coast": all are moved by the optimiser's update at zero gradient, and the
-    active ones by -alpha g besides.
+    active layers move.
     """
     w_hat = {}
     for layer in w:
@@ -313,8 +312,6 @@ def virtual_step(w, gradient, alpha, active, kind, coast=None):
         step = tree_map(lambda g: -alpha * g, gradient[layer])
         closed = jax.lax.stop_gradient(step) if kind == "full" else tree_map(jnp.zeros_like, step)
         w_hat[layer] = tree_map(_move(is_active), w[layer], step, closed)
-        if kind == "coast":
-            w_hat[layer] = tree_map(jnp.add, w_hat[layer], coast[layer])
     return w_hat
 
 
@@ -324,11 +321,11 @@ def _move(is_active):
 
 def l_val(
     theta, forward, objective, meta_loss, w, model_state, rng, batch, meta_batch, alpha, active,
-    kind="full", coast=None,
+    kind="full",
 ):  # fmt: skip
     """The meta loss as a function of theta: virtual step, then the meta batch (Eq. 4)."""
     gradient = training_gradient(forward, objective, w, theta, model_state, rng, batch)
-    w_hat = virtual_step(w, gradient, alpha, active, kind, coast)
+    w_hat = virtual_step(w, gradient, alpha, active, kind)
     outputs, _ = forward(w_hat, model_state, meta_key(rng), meta_batch)
     return meta_loss(outputs, meta_batch)
 
@@ -452,7 +449,7 @@ def look_ahead_through(w, gradient, descend, active, kind):
     """w_hat(theta) = w + U(g(theta)), U the optimiser's update; theta cut off from closed layers.
 
     `active` is {layer: 1 or 0}. kind "full": all layers take the step. "frozen": the closed ones stay
-    at w. "coast": they take the step that the optimiser takes at zero gradient.
+    at w.
     """
     sent, cut = {}, jax.lax.stop_gradient
     for layer, a in active.items():
@@ -460,9 +457,9 @@ def look_ahead_through(w, gradient, descend, active, kind):
         sent[layer] = tree_map(lambda g, a=a, f=closed: a * g + (1 - a) * f(g), gradient[layer])
     updates, w_hat = descend(sent), {}
     for layer, a in active.items():
-        closed = 0.0 if kind == "frozen" else 1.0
+        moves = 0.0 if kind == "frozen" else 1.0
         w_hat[layer] = tree_map(
-            lambda x, u, a=a, c=closed: x + a * u + (1 - a) * c * cut(u), w[layer], updates[layer]
+            lambda x, u, a=a, c=moves: x + a * u + (1 - a) * c * cut(u), w[layer], updates[layer]
         )
     return w_hat
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax import cross_entropy, mwnet
+from famus_jax import mwnet
 from famus_jax.losses import (
     class_weighted,
     deferred,
@@ -17,6 +17,7 @@ from famus_jax.losses import (
     scaled_cross_entropy,
     softmax_cross_entropy,
 )
+from famus_jax.methods import cross_entropy
 
 LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 BATCH = {"label": jnp.asarray([0, 1, 2, 1, 0])}

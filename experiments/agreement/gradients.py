@@ -19,8 +19,9 @@ from famus_jax.core.estimator import Estimator
 from famus_jax.core.method import ExampleLoss, Method
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program
+from famus_jax.core.stages import spaced_rows
 from famus_jax.core.state import init_state
-from famus_jax.core.update import meta_update, spaced_rows
+from famus_jax.core.update import meta_update
 
 PyTree = Any
 

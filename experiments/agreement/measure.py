@@ -26,7 +26,7 @@ from famus_jax.core.checks import examples_heard, leading_size
 from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator, all_layers
 from famus_jax.core.problem import Inputs, Problem
-from famus_jax.core.update import spaced_rows
+from famus_jax.core.stages import spaced_rows
 from famus_jax.gates import LearnedGates
 
 PyTree = Any

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.parity.cases import ESTIMATORS, METHODS, WAYS, cases
 from experiments.parity.compare import compare
 from experiments.parity.table import is_off, missing, recorded, table
 from famus_jax.files import write_json
+from famus_jax.progress import track
 from famus_jax.provenance import provenance
 
 
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen = missing(chosen, rows)
     if chosen:
         result["provenance"] = [*result["provenance"], provenance(command)]
-    for before, case in zip([None, *chosen], tqdm(chosen, unit="program", mininterval=5)):
+    for before, case in zip([None, *chosen], track(chosen, "program")):
         if before and before.estimator != case.estimator:
             jax.clear_caches()  # hundreds of programs at once exhaust the memory maps of a process
         rows.append(compare(case, dtype))

@@ -13,8 +13,9 @@ import optax
 
 from experiments.parity.cases import ESTIMATORS, METHODS, Case, M, N
 from experiments.parity.network import examples, initial, tiny_network
-from famus_jax import Method, TrainState, TrainStep, parallel, problem, train_step
+from famus_jax import Method, TrainState, parallel, problem, train_step
 from famus_jax.losses import logits_of
+from famus_jax.uses.train_step import TrainStep
 
 PyTree = Any
 STEPS = 3

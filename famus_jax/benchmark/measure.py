@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from tqdm import tqdm
+
+from famus_jax.progress import Progress
 
 PyTree = Any
 _LOOP = re.compile(r"= (.*?) (while|conditional)\(")
@@ -115,13 +116,14 @@ def interleaved_seconds(
       block: steps after which the host waits; on an accelerator the wait would count in a short step.
       shared: programs whose states are of one `kind` work on one state in turn, so that it is there
         once; otherwise each has its own.
-      title: of a progress bar; "": no bar.
+      title: what the progress is called; "": show none.
     """
     owners = {name: kind(step.state) if shared else name for name, step in steps.items()}
     states = {owners[name]: step.state for name, step in steps.items()}
     seconds: dict[Any, list[float]] = {name: [] for name in steps}
     total = (rounds + 1) * len(steps)
-    with tqdm(total=total, desc=title, unit="block", disable=not title) as bar:
+    with Progress(total, "block", show=bool(title)) as progress:
+        progress.describe(title)
         for number in range(rounds + 1):
             for name, step in steps.items():
                 known, start, rest = step.compilations(), time.perf_counter(), []
@@ -131,7 +133,7 @@ def interleaved_seconds(
                 if number and step.compilations() == known:
                     seconds[name].append((time.perf_counter() - start) / block)
                 on_block(name)
-                bar.update()
+                progress.update()
     return seconds
 
 

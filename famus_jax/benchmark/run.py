@@ -8,12 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from tqdm import tqdm
 
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds, kind, row_of
 from famus_jax.benchmark.precision import matrix_rate, precision_of
 from famus_jax.benchmark.rows import PLAIN, SETS, Row, StepProgram, rows
 from famus_jax.benchmark.workload import Workload, lower_plain, make_workload
+from famus_jax.progress import Progress
 from famus_jax.provenance import provenance
 
 
@@ -102,12 +102,14 @@ def _compile(work: Workload, chosen: Sequence[Row]) -> dict[StepProgram, Compile
     # Elsewhere than on the CPU a compiler may make loops of its own: those programs go uncounted.
     loops = work.micro_batches > 1 or jax.devices()[0].platform != "cpu"
     steps, states = {}, {}
-    with tqdm(programs, desc="compiling", unit="program") as bar:
-        for program in bar:
-            bar.set_postfix_str(program.label)
+    with Progress(len(programs), "program") as progress:
+        progress.describe("compiling")
+        for program in programs:
+            progress.note(program.label)
             lowered, state, arguments = program.lower(work)
             state = states.setdefault(kind(state), state)
             steps[program] = compile_step(lowered, state, arguments, loops=loops)
+            progress.update()
     return steps
 
 

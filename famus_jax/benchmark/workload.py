@@ -16,7 +16,7 @@ from famus_jax.core.problem import Problem, problem
 from famus_jax.core.programs import Program
 from famus_jax.differentiate.linearize import Forward
 from famus_jax.forward import linen_forward, linen_init
-from famus_jax.forward.wrappers import compute_in, rematerialise
+from famus_jax.forward.wrappers import compute_in, rematerialize
 from famus_jax.layers.find import find_layers
 from famus_jax.layers.partition import Layers
 from famus_jax.methods import l2r, mwnet
@@ -130,7 +130,7 @@ def make_workload(
     if dtype != "float32":
         forward = compute_in(forward, jnp.dtype(dtype))
     if remat:
-        forward = rematerialise(forward)
+        forward = rematerialize(forward)
     return Workload(
         model=model,
         forward=forward,

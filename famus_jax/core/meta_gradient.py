@@ -29,7 +29,8 @@ from typing import Any
 import jax
 
 from famus_jax.core.active_layers import AllLayers
-from famus_jax.core.checks import check_closure, check_identity, check_meta_loss, leading_size
+from famus_jax.core.checks import check_identity, leading_size
+from famus_jax.core.dependence import check_closure, check_meta_loss
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.virtual_step import pull_back, virtual_step

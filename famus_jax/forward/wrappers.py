@@ -19,7 +19,7 @@ PRODUCTS = ("conv_general_dilated", "dot_general")
 
 
 @dataclasses.dataclass(frozen=True)
-class rematerialise:
+class rematerialize:
     """`forward`, which keeps only the results of the named operations for its backward passes.
 
     All else (normalisation, activations, additions) is computed again where it is needed, once for
@@ -31,7 +31,7 @@ class rematerialise:
       keep: names of JAX primitives; by default convolutions and matrix products.
 
     Example:
-      >>> forward = rematerialise(lambda params, state, rng, batch: (batch @ params, state))
+      >>> forward = rematerialize(lambda params, state, rng, batch: (batch @ params, state))
       >>> forward(jnp.ones((2, 1)), (), None, jnp.ones((1, 2)))[0].tolist()
       [[2.0]]
     """

@@ -39,7 +39,7 @@ class SamplerState(NamedTuple):
     Example:
       >>> import famus_jax as famus
       >>> params = {"body": jnp.zeros((3, 4)), "head": jnp.zeros((4, 2))}
-      >>> seen = famus.Seen(famus.layers_by(params, {"body": 0, "head": 1}), costs=None)
+      >>> seen = Seen(famus.layers_by(params, {"body": 0, "head": 1}), costs=None)
       >>> state = LearnedGates(target=1).init(jax.random.key(0), params, seen)
       >>> type(state).__name__, state.eta["kernels"][0].shape  # one sampler per layer
       ('SamplerState', (2, 4, 128))

@@ -23,7 +23,7 @@ from famus_jax import (
     second_order_meta_gradient,
     train_step,
 )
-from famus_jax.core.checks import coupled_layers
+from famus_jax.core.dependence import coupled_layers
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 

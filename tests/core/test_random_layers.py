@@ -11,8 +11,8 @@ import optax
 import pytest
 import reference as ref
 
-from famus_jax import Inputs, Seen, l2r, layers_by, mwnet, problem, random_depth, random_layers
-from famus_jax.core.active_layers import covering_program, even_starts
+from famus_jax import Inputs, l2r, layers_by, mwnet, problem, random_depth, random_layers
+from famus_jax.core.active_layers import Seen, covering_program, even_starts
 from famus_jax.core.programs import Program
 from famus_jax.core.random_layers import RandomDepth, RandomLayers
 from famus_jax.core.state import init_state, step_keys

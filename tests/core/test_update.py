@@ -37,10 +37,12 @@ def setting(objective):
     problem = Problem(ref.bn_mlp, objective, meta_loss, groups)
     batch, meta_batch = ref.classification_batch(2, 5), ref.classification_batch(3, 4)
     rng = np.random.default_rng(4)
-    coast = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.normal(size=w.shape)), params)
+    momentum = jax.tree.map(lambda w: jnp.asarray(0.2 * rng.normal(size=w.shape)), params)
 
-    def descend(gradient):  # what an optimiser would do: coast on, and move by its own rule
-        return jax.tree.map(lambda c, g: c - 0.3 * g, coast, gradient)
+    def descend(
+        gradient,
+    ):  # what an optimiser would do: go on by momentum, and move by its own rule
+        return jax.tree.map(lambda m, g: m - 0.3 * g, momentum, gradient)
 
     return problem, Inputs(
         params, model_state, jax.random.key(9), batch, meta_batch, ALPHA, descend
@@ -50,10 +52,9 @@ def setting(objective):
 def definition(point, objective):
     """The reference's arguments, and L_val of (theta, active, kind)."""
     loss = ref.mean_loss(ref.cross_entropy)
-    w, state, rng, batch, meta_batch, alpha, descend = point
-    coast = None if descend is None else descend(jax.tree.map(jnp.zeros_like, w))
+    w, state, rng, batch, meta_batch, alpha, _ = point
     args = (ref.bn_mlp, objective, loss, w, state, rng, batch, meta_batch, alpha)
-    return lambda theta, active, kind: ref.l_val(theta, *args, active, kind, coast)
+    return lambda theta, active, kind: ref.l_val(theta, *args, active, kind)
 
 
 APART = ["layer0", "layer2"]  # a set that isn't contiguous
@@ -165,7 +166,7 @@ def test_l2r_where_nothing_helps():
 
 def test_cross_entropy_is_plain_training():
     """No θ: the mean's gradient, weights 1/n; fails if the sum is taken."""
-    problem, point = setting(famus_jax.cross_entropy())
+    problem, point = setting(famus_jax.methods.cross_entropy())
     state = init_state(problem, all_layers(), jax.random.key(0), point.params, 5, 4)
     update = meta_update(problem, all_layers(), state, point._replace(meta_batch=None))
     loss = ref.mean_loss(ref.cross_entropy)

@@ -54,7 +54,7 @@ def distance(a, b):
 
 
 def setting(method, forward=ref.bn_mlp):
-    """(problem, theta, point, arguments of the reference, coast); call inside x64."""
+    """(problem, theta, point, arguments of the reference); call inside x64."""
     params, model_state = ref.bn_params(jax.random.key(1))
     if forward is not ref.bn_mlp:
         params, model_state = ref.mlp_params(jax.random.key(1)), {}
@@ -68,15 +68,15 @@ def setting(method, forward=ref.bn_mlp):
     problem = Problem(forward, objective, meta_loss, layers_by(params, layer_number))
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, 4)
     rng = np.random.default_rng(4)
-    coast = tree_map(lambda w: jnp.asarray(0.2 * rng.normal(size=w.shape)), params)
+    momentum = tree_map(lambda w: jnp.asarray(0.2 * rng.normal(size=w.shape)), params)
 
     def descend(gradient):
-        return tree_map(lambda c, g: c - ALPHA * g, coast, gradient)
+        return tree_map(lambda m, g: m - ALPHA * g, momentum, gradient)
 
     point = Inputs(params, model_state, jax.random.key(9), batch, meta_batch, ALPHA, descend)
     loss = ref.mean_loss(ref.cross_entropy)
     args = (forward, definition, loss, params, model_state, point.rng, batch, meta_batch, ALPHA)
-    return problem, theta, point, args, coast
+    return problem, theta, point, args
 
 
 def flags(active):
@@ -85,7 +85,7 @@ def flags(active):
 
 @functools.cache
 def oracle(method, kind):
-    _, _, _, args, _ = setting(method)
+    _, _, _, args = setting(method)
     return jax.jit(jax.grad(lambda theta, active: ref.l_val(theta, *args, active, kind)))
 
 
@@ -94,7 +94,7 @@ def darts_oracle(kind):
     """MW-Net's form of DARTS, without any difference: the derivative along d of ∇_θ T, with the losses
     inside the weights moving too. d = −α v at the look-ahead of the definition, 0 in closed groups.
     """
-    _, _, _, args, coast = setting("mwnet")
+    _, _, _, args = setting("mwnet")
     forward, definition, meta_loss, w, model_state, rng, batch, meta_batch, alpha = args
 
     def not_detached(theta, w):
@@ -107,7 +107,7 @@ def darts_oracle(kind):
 
     def direction(theta, active):
         gradient = ref.training_gradient(forward, definition, w, theta, model_state, rng, batch)
-        w_hat = ref.virtual_step(w, gradient, alpha, active, kind, coast)
+        w_hat = ref.virtual_step(w, gradient, alpha, active, kind)
         v = ref.validation_gradient(forward, meta_loss, w_hat, model_state, rng, meta_batch)
         return {
             group: tree_map(lambda x, a=a: -alpha * a * x, v[group]) for group, a in active.items()
@@ -127,7 +127,7 @@ def darts_oracle(kind):
 
 @functools.cache
 def library(method, route, kind, active, epsilon):
-    problem, _, point, _, _ = setting(method)
+    problem, _, point, _ = setting(method)
     how = {**HOW[kind], "route": route, "epsilon": epsilon, "active": active}
     return jax.jit(lambda theta: fused_meta_gradient(problem, theta, point, **how))
 
@@ -149,7 +149,7 @@ def test_against_the_definition(method, route, kind, active):
     Fails if the quotient is one-sided, if ε is not divided by or enters twice, if a closed group is
     moved, or if BatchNorm's statistics stay those of w.
     """
-    _, theta, _, _, _ = setting(method)
+    _, theta, _, _ = setting(method)
     result = library(method, route, kind, active, 1e-5)(theta)
     close(result, oracle(method, kind)(theta, flags(active)), 1e-5)
 
@@ -162,7 +162,7 @@ def test_darts_for_mwnet(kind, active):
 
     Fails if they are held fixed, or if the difference is not that of the documented extra term.
     """
-    _, theta, _, _, _ = setting("mwnet")
+    _, theta, _, _ = setting("mwnet")
     result = library("mwnet", "darts", kind, active, 1e-5)(theta)
     close(result, darts_oracle(kind)(theta, flags(active)), 1e-5)
     assert distance(result, oracle("mwnet", kind)(theta, flags(active))) > 1e-2
@@ -176,7 +176,7 @@ def test_darts_for_mwnet(kind, active):
 def test_error_falls_as_epsilon_squared(method, route):
     """Half the step, a quarter of the error. Fails if the quotient is one-sided (a half), or ε is not
     relative to the parameters as documented (a test of its own, below)."""
-    _, theta, _, _, _ = setting(method)
+    _, theta, _, _ = setting(method)
     right = oracle(method, "full")(theta, flags((0, 1, 2)))
     errors = [
         distance(library(method, route, "full", (0, 1, 2), epsilon)(theta), right)
@@ -194,7 +194,7 @@ def test_length_of_the_step(active, length):
 
     Fails if the closed groups' norm counts, or a long direction makes a long step.
     """
-    problem, _, point, _, _ = setting("mwnet", ref.mlp)
+    problem, _, point, _ = setting("mwnet", ref.mlp)
     lin = finite_difference(ref.mlp, *point[:4], problem.layers, epsilon=0.01)
     rng = np.random.default_rng(3)
     names = [NAMES[i] for i in active]
@@ -247,7 +247,7 @@ def test_reverse_rule_only(method, virtual_step):
 
     Fails if J v, or the pull-back to the active groups, still goes through forward mode.
     """
-    problem, theta, point, args, _ = setting(method, reverse_mlp)
+    problem, theta, point, args = setting(method, reverse_mlp)
     how = {"active": (0, 2), "virtual_step": virtual_step}
     with pytest.raises((TypeError, NotImplementedError), match=r"custom_vjp|custom_lin"):
         fused_meta_gradient(problem, theta, point, **how)
@@ -271,7 +271,7 @@ def test_reverse_rule_only(method, virtual_step):
 )
 def test_whole_update_without_forward_mode(estimator):
     """θ' of `meta_update`. Fails if some other part of the step asks for forward mode."""
-    problem, theta, point, args, _ = setting("mwnet", reverse_mlp)
+    problem, theta, point, args = setting("mwnet", reverse_mlp)
     objective = problem.method._replace(meta_optimizer=optax.sgd(BETA))
     problem = problem._replace(method=objective)
     state = init_state(problem, estimator, jax.random.key(0), point.params, N, 4)

@@ -10,7 +10,7 @@ import reference as ref
 import famus_jax as famus
 from famus_jax import (
     compute_in,
-    rematerialise,
+    rematerialize,
 )
 from famus_jax.models import build_model
 
@@ -41,13 +41,13 @@ def conv_net():
     ids=["products", "nothing"],
 )
 @pytest.mark.parametrize("active", [(0, 1, 2), (2,)], ids=str)
-def test_rematerialised_gradient_is_the_definition(keep, active):
+def test_rematerialized_gradient_is_the_definition(keep, active):
     """Against reverse over reverse without it, BatchNorm and all; fails if a dropped value is not
     computed again from the same inputs."""
     params, state = ref.bn_params(jax.random.key(1))
     batch, meta = ref.classification_batch(2, 6), ref.classification_batch(3, 4)
     theta = ref.mwnet_theta(jax.random.key(5))
-    forward = rematerialise(ref.bn_mlp, keep)
+    forward = rematerialize(ref.bn_mlp, keep)
     loss = famus.mean_of(famus.losses.softmax_cross_entropy)
     groups = famus.layers_by(params, lambda path: int(path[5]))
     problem = famus.Problem(forward, famus.mwnet(hidden=7), loss, groups)
@@ -73,8 +73,8 @@ def test_rematerialisation_keeps_less():
     """Fails if the policy keeps everything, as without it."""
     forward, params, state, batch, _ = conv_net()
     usual = residual_bytes(forward, params, state, batch)
-    products = residual_bytes(rematerialise(forward), params, state, batch)
-    nothing = residual_bytes(rematerialise(forward, ()), params, state, batch)
+    products = residual_bytes(rematerialize(forward), params, state, batch)
+    nothing = residual_bytes(rematerialize(forward, ()), params, state, batch)
     images = batch["image"].nbytes
     # Convolutions 8x8x4 and 4x4x8 (stride 2), twelve images, four bytes; the logits.
     outputs = 12 * 4 * (8 * 8 * 4 + 4 * 4 * 8 + 3)
@@ -144,5 +144,5 @@ def test_equal_arguments_are_one_forward():
     """Static arguments of `jax.jit`: fails if two wrappers of one forward compile twice."""
     forward = conv_net()[0]
     assert compute_in(forward) == compute_in(forward)
-    assert hash(rematerialise(forward)) == hash(rematerialise(forward))
+    assert hash(rematerialize(forward)) == hash(rematerialize(forward))
     assert compute_in(forward) != compute_in(forward, jnp.float16)

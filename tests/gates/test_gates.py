@@ -10,7 +10,8 @@ import pytest
 import reference as ref
 
 import famus_jax
-from famus_jax import Problem, Seen, layers_by, learned_gates
+from famus_jax import Problem, layers_by, learned_gates
+from famus_jax.core.active_layers import Seen
 from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator
 from famus_jax.gates import LearnedGates

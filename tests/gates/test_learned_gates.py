@@ -11,7 +11,8 @@ import pytest
 import reference as ref
 
 import famus_jax
-from famus_jax import Draw, Inputs, Problem, layers_by, learned_gates, named_layers
+from famus_jax import Inputs, Problem, layers_by, learned_gates, named_layers
+from famus_jax.core.active_layers import Draw
 from famus_jax.core.programs import Program
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from famus_jax import Draw, Inputs, Method, Problem, Seen, layers_by, learned_gates
+from famus_jax import Inputs, Method, Problem, layers_by, learned_gates
+from famus_jax.core.active_layers import Draw, Seen
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 from famus_jax.gates.pooling import gradient_matching, pool_layers

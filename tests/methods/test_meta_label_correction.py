@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import reference as ref
 
-from famus_jax import last_layers, meta_label_correction, mlc, problem, reweighter
+from famus_jax import last_layers, problem, reweighter
+from famus_jax.methods import meta_label_correction, mlc
 from famus_jax.methods.meta_label_correction import soft_labels
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,8 @@ import optax
 import pytest
 import reference as ref
 
-from famus_jax import Problem, Seen, all_layers, default_estimator, layers_by
+from famus_jax import Problem, all_layers, default_estimator, layers_by
+from famus_jax.core.active_layers import Seen
 from famus_jax.core.checks import check_estimator
 from famus_jax.methods import mlc, transition_step
 

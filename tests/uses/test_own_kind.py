@@ -9,6 +9,7 @@ import optax
 import reference as ref
 
 import famus_jax as famus
+from famus_jax.core.active_layers import Draw
 
 RATE, N, M = 0.2, 6, 4
 
@@ -33,7 +34,7 @@ class Alternating(famus.ActiveLayers):
         even = update % 2 == 0
         head = jnp.arange(len(seen.layers)) == len(seen.layers) - 1
         factors = jnp.where(even, head, True).astype(jnp.float32)
-        return famus.Draw(factors, even.astype(jnp.int32), carry=jnp.asarray(update, jnp.int32))
+        return Draw(factors, even.astype(jnp.int32), carry=jnp.asarray(update, jnp.int32))
 
     def learn(self, state, draw, seen):
         return state + draw.carry, {"head_slope": seen.slopes[-1]}

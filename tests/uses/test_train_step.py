@@ -9,7 +9,6 @@ import reference as ref
 
 from famus_jax import (
     all_layers,
-    cross_entropy,
     find_layers,
     l2r,
     last_layers,
@@ -18,6 +17,7 @@ from famus_jax import (
     problem,
     train_step,
 )
+from famus_jax.methods import cross_entropy
 
 RATE, N, M = 0.2, 6, 4
 PARAMS, MODEL_STATE = ref.bn_params(jax.random.key(1), dtype=jnp.float32)

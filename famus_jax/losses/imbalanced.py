@@ -1,5 +1,4 @@
-"""Losses: one number per example, `(outputs, batch) -> ℓ [n]`, for any method, as in
-`mwnet(losses.focal())`. Any function of that shape does as well.
+"""Losses for classes of unequal size.
 
 Symbols: f = logits [n, C], y = labels, p = softmax(f)_y, n_c = training examples of class c.
 
@@ -12,58 +11,14 @@ Symbols: f = logits [n, C], y = labels, p = softmax(f)_y, n_c = training example
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from famus_jax.core.method import ExampleLoss
-
-PyTree = Any
-Normalization = Literal["sum", "n"]
-
-
-def softmax_cross_entropy(outputs: PyTree, batch: PyTree) -> jax.Array:
-    """Cross-entropy of integer labels.
-
-    Args:
-      outputs: logits [n, C], or a dict that holds them under `"logits"`.
-      batch: a mapping with `"label"`, int [n] in 0..C-1.
-
-    Returns:
-      float [n].
-
-    Raises:
-      ValueError: for a batch without labels.
-
-    Example:
-      >>> logits, batch = jnp.log(jnp.array([[4.0, 1.0]])), {"label": jnp.array([0])}
-      >>> round(float(softmax_cross_entropy(logits, batch)[0]), 4)  # −log 0.8
-      0.2231
-    """
-    logits = logits_of(outputs)
-    if not isinstance(batch, Mapping) or "label" not in batch:
-        held = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
-        raise ValueError(
-            f'softmax_cross_entropy reads batch["label"]; this batch holds {held}: name it so, or '
-            "pass an example_loss of your own to the method, e.g. mwnet(my_loss)"
-        )
-    return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-
-
-def logits_of(outputs: PyTree) -> jax.Array:
-    """The logits [n, C] of outputs that are logits, or a dict that holds them under `"logits"`.
-
-    Args:
-      outputs: what the network returned.
-
-    Example:
-      >>> logits_of({"logits": jnp.zeros((2, 3)), "features": jnp.zeros((2, 8))}).shape
-      (2, 3)
-    """
-    return outputs["logits"] if isinstance(outputs, dict) else outputs
+from famus_jax.losses.cross_entropy import logits_of, softmax_cross_entropy
+from famus_jax.losses.normalize import Normalization, normalizer
 
 
 def focal(gamma: float = 1.0) -> ExampleLoss:
@@ -284,65 +239,3 @@ def _counts(counts: Sequence[int]) -> tuple[int, ...]:
             f"every class needs at least one training example to be balanced; got counts {counts}"
         )
     return counts
-
-
-def confidence_penalized(weight: float) -> ExampleLoss:
-    """Cross-entropy minus `weight` times the prediction's entropy (DivideMix's warm-up).
-
-    With structured noise a network soon is sure of its mistakes, and all losses look alike.
-
-    Args:
-      weight: 0 for cross-entropy itself.
-
-    Source: Li et al., DivideMix, ICLR 2020, https://arxiv.org/abs/2002.07394.
-
-    Example:
-      >>> batch = {"label": jnp.array([0])}
-      >>> float(confidence_penalized(1.0)(jnp.zeros((1, 2)), batch)[0])  # log 2 − log 2
-      0.0
-    """
-
-    def example_loss(outputs: PyTree, batch: PyTree) -> jax.Array:
-        losses = softmax_cross_entropy(outputs, batch)
-        if not weight:
-            return losses
-        log_p = jax.nn.log_softmax(logits_of(outputs))
-        return losses + weight * (jnp.exp(log_p) * log_p).sum(-1)
-
-    return example_loss
-
-
-def normalize_by_sum(values: jax.Array) -> jax.Array:
-    """values / Σ values for values ≥ 0; all zero where they are, with a gradient free of NaN.
-
-    A NaN among the values is not hidden: it makes every weight NaN.
-
-    Args:
-      values: an array, 0 or more everywhere.
-
-    Example:
-      >>> normalize_by_sum(jnp.array([1.0, 3.0])).tolist(), normalize_by_sum(jnp.zeros(2)).tolist()
-      ([0.25, 0.75], [0.0, 0.0])
-    """
-    total = values.sum()
-    return jnp.where(total != 0, values / jnp.where(total != 0, total, 1), 0)
-
-
-def normalizer(normalize: Normalization) -> Callable[[jax.Array], jax.Array]:
-    """The function that a name stands for: values over their sum, or over how many they are.
-
-    Args:
-      normalize: `"sum"` or `"n"`.
-
-    Raises:
-      ValueError: for another name.
-
-    Example:
-      >>> normalizer("n")(jnp.array([1.0, 3.0])).tolist()
-      [0.5, 1.5]
-    """
-    if normalize == "sum":
-        return normalize_by_sum
-    if normalize == "n":
-        return lambda values: values / values.shape[0]
-    raise ValueError(f'normalize must be "sum" or "n"; got {normalize!r}')
