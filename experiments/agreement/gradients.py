@@ -16,10 +16,10 @@ import optax
 from famus_jax.core.active_layers import Draw
 from famus_jax.core.checks import leading_size
 from famus_jax.core.estimator import Estimator
+from famus_jax.core.examples import heard_rows
 from famus_jax.core.method import ExampleLoss, Method
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program
-from famus_jax.core.stages import spaced_rows
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 
@@ -43,7 +43,8 @@ class Agreement(NamedTuple):
 def free_weights(example_loss: ExampleLoss) -> Method:
     """T = Σ_i V_i ℓ_i with θ = V itself, so that the meta gradient is ∂L_val/∂V.
 
-    On a part of the batch its examples' weights count, with the sum of all of them.
+    On a part of the batch its examples' weights count, with the sum of all of them; `batch["row"]`
+    says which they are.
     """
 
     def init(key: jax.Array, n: int) -> jax.Array:
@@ -52,7 +53,7 @@ def free_weights(example_loss: ExampleLoss) -> Method:
 
     def loss(weights: jax.Array, outputs: PyTree, batch: PyTree) -> tuple[jax.Array, jax.Array]:
         losses = example_loss(outputs, batch)
-        kept = weights[jnp.asarray(spaced_rows(weights.shape[0], losses.shape[0]))]
+        kept = weights[batch["row"]]
         kept = kept * jax.lax.stop_gradient(weights.sum() / kept.sum())
         return jnp.vdot(kept.astype(losses.dtype), losses), kept
 
@@ -79,7 +80,14 @@ def weight_gradient(
     On a part of the batch the entries of the other examples are 0.
     """
     method = free_weights(problem.method.example_loss)
+    batch = {**inputs.batch, "row": jnp.arange(weights.shape[0])}
+    inputs = inputs._replace(batch=batch)
     return theta_gradient(problem._replace(method=method), estimator, inputs, weights, draw)
+
+
+def rows(n: int, size: int) -> jax.Array:
+    """The rows that `weight_gradient` hears, int32 [size]."""
+    return heard_rows(jax.random.key(0), 0, n, size)
 
 
 def theta_gradient(
@@ -102,7 +110,7 @@ def theta_gradient(
     n = leading_size(inputs.batch, "training batch")
     m = leading_size(inputs.meta_batch, "meta batch")
     state = init_state(problem, estimator, jax.random.key(0), inputs.params, n, m)
-    state = state._replace(theta=theta)
+    state = state._replace(theta=theta, key=jax.random.key(0))
     if draw is not None:
         draws = jax.tree.map(lambda queue, new: queue.at[0].set(new), state.draws, draw)
         state = state._replace(draws=draws)

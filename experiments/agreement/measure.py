@@ -18,6 +18,7 @@ from experiments.agreement.gradients import (
     Agreement,
     agreement,
     normalised_gradient,
+    rows,
     theta_gradient,
     weight_gradient,
 )
@@ -26,7 +27,6 @@ from famus_jax.core.checks import examples_heard, leading_size
 from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator, all_layers
 from famus_jax.core.problem import Inputs, Problem
-from famus_jax.core.stages import spaced_rows
 from famus_jax.gates import LearnedGates
 
 PyTree = Any
@@ -115,7 +115,7 @@ class Comparer:
             draw = drawn(problem, estimator, scene, key, n, m)
             mine = weight_gradient(problem, estimator, inputs, v, draw)
             # On a part of the batch: its examples, whose weights stood in for all.
-            kept = jnp.asarray(spaced_rows(n, examples_heard(estimator, n)))
+            kept = rows(n, examples_heard(estimator, n))
             mine = mine[kept] * (v[kept].sum() / v.sum())
             close = agreement(
                 normalised_gradient(mine, v[kept]), normalised_gradient(s[kept], v[kept])

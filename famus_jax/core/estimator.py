@@ -37,8 +37,8 @@ class Estimator:
         one number, other costs.
       update_every: a meta update every so many steps; in between a step costs what a plain one does.
       examples: the virtual step and the meta gradient are taken on so many examples of the training
-        batch, evenly spaced (on the whole batch, if it has no more); None for all. The actual step is
-        always on all.
+        batch, drawn anew in every step (on the whole batch, if it has no more); None for all. The
+        actual step is always on all.
       control_variate_every: every so many meta updates the exact gradient is computed as well, and
         its difference to the cheap one is added until the next time; 0 for never.
       epsilon: the length of the finite differences' step, relative to the norm of the parameters.

@@ -171,7 +171,7 @@ def linearize_training(
     if not in_parts:
         forward = trace(forward, *inputs[:4])
     check_closure(problem, theta, forward, inputs)
-    how = micro_batched(how, problem.micro_batches)
+    how = micro_batched(how, problem.micro_batches, problem.axis)
     how = collectives.on_all_devices(how, problem.axis)
     assert problem.layers is not None
     return how(forward, *inputs[:4], problem.layers)

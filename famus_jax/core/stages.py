@@ -22,11 +22,13 @@ from famus_jax.core.checks import examples_heard
 from famus_jax.core.cost import control_variate_cost, program_costs
 from famus_jax.core.dependence import check_uncoupled
 from famus_jax.core.estimator import Estimator
+from famus_jax.core.examples import heard_rows, take_rows
 from famus_jax.core.meta_gradient import linearize_training, training_cotangent
 from famus_jax.core.method import Method
 from famus_jax.core.problem import PART, Inputs, Problem
 from famus_jax.core.programs import Program
 from famus_jax.core.state import MetaState, push_draw, step_keys
+from famus_jax.differentiate.collectives import device_count, device_index
 from famus_jax.differentiate.linearize import Linearized
 
 PyTree = Any
@@ -55,6 +57,7 @@ def begin(problem: Problem, state: MetaState, n: int) -> tuple[PyTree, PyTree]:
 def virtual_train(
     problem: Problem,
     estimator: Estimator,
+    state: MetaState,
     theta: PyTree,
     inputs: Inputs,
     training: Linearized,
@@ -63,7 +66,9 @@ def virtual_train(
     """The examples that are heard, T at θ, and the gradient where every layer steps."""
     size = examples_heard(estimator, n, problem.axis)
     if size < n:
-        batch = jax.tree.map(lambda x: _spaced(x, n, size), inputs.batch)
+        place = device_index(problem.axis), device_count(problem.axis)
+        rows = heard_rows(state.key, state.step, n, size, *place)
+        batch = take_rows(inputs.batch, rows, n)
         inputs = inputs._replace(batch=batch, rng=inputs.derived_rng(PART))
         training = linearize_training(problem, theta, inputs, estimator)
     cotangent, (loss, weights) = training_cotangent(problem, theta, training)
@@ -78,21 +83,6 @@ def virtual_train(
         weights=weights,
         gradient=gradient,
     )
-
-
-def _spaced(x: Any, n: int, size: int) -> Any:
-    """`size` of an array's n rows, evenly spaced, so that a batch that is spread over devices leaves
-    each of them an equal part: leading examples would all lie on the first ones."""
-    if not jnp.ndim(x) or jnp.shape(x)[0] != n:
-        return x
-    if n % size == 0:  # as a reshape, which moves nothing between devices
-        return jnp.reshape(x, (size, n // size, *jnp.shape(x)[1:]))[:, 0]
-    return jnp.asarray(x)[jnp.asarray(spaced_rows(n, size))]
-
-
-def spaced_rows(n: int, size: int) -> list[int]:
-    """`size` of n rows, evenly spaced."""
-    return [i * n // size for i in range(size)]
 
 
 def draw_layers(estimator: Estimator, state: MetaState, seen: Seen) -> Draw | None:

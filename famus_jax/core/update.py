@@ -120,7 +120,7 @@ def _algorithm_1(
     theta, opt_state = stages.begin(problem, state, sizes[0])
 
     training = linearize_training(problem, theta, inputs, estimator, forward)
-    virtual = stages.virtual_train(problem, estimator, theta, inputs, training, n)  # Eq. 3
+    virtual = stages.virtual_train(problem, estimator, state, theta, inputs, training, n)  # Eq. 3
     draw = stages.draw_layers(estimator, state, seen._replace(gradient=virtual.gradient))  # §4.2
     meta = stages.meta_train(problem, estimator, theta, virtual, draw, program, seen)  # Eq. 4, 9
     gradient, variate = stages.controlled(

@@ -57,6 +57,11 @@ def device_count(axis: str | None) -> int:
     return jax.lax.axis_size(axis)
 
 
+def device_index(axis: str | None) -> jax.Array | int:
+    """Which of the devices along `axis` this one is."""
+    return 0 if axis is None else jax.lax.axis_index(axis)
+
+
 def unbound(axis: str | None) -> str | None:
     """`axis`, if the program being traced does not have it."""
     if axis is None:

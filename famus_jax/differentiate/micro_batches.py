@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from famus_jax.differentiate.collectives import vary_like
+from famus_jax.differentiate.collectives import device_count, device_index, vary_like
 from famus_jax.differentiate.linearize import (
     Differentiate,
     Forward,
@@ -18,12 +19,14 @@ from famus_jax.differentiate.linearize import (
 from famus_jax.layers.partition import Layers, Part, PyTree
 
 
-def micro_batched(how: Differentiate, count: int) -> Differentiate:
+def micro_batched(how: Differentiate, count: int, axis: str | None = None) -> Differentiate:
     """Another `how` (`linearize` and its like): on `count` micro-batches one after the other, with
     the memory of one; every product runs its forward pass anew.
 
-    Micro-batch i holds the examples i, i + count, i + 2 count, ..., so that a batch which is spread
-    over devices leaves each of them an equal part of every micro-batch.
+    Of every `count` neighbors in the batch each goes to another micro-batch, so that a batch which is
+    spread over devices leaves each of them an equal part of every micro-batch; which one goes where is
+    shuffled once for all, so that a batch whose classes come in turn does not become micro-batches of
+    one class each.
 
     The outputs are those of the whole batch, so that all that follows them (weights that are
     normalized over the batch, a loss) is unchanged. Equal numbers for networks without BatchNorm and
@@ -35,6 +38,7 @@ def micro_batched(how: Differentiate, count: int) -> Differentiate:
     Args:
       how: how each micro-batch is differentiated.
       count: how many; it must divide the batch size.
+      axis: along which the batch is divided among devices, whose micro-batches run at the same time.
 
     Raises:
       ValueError: (what it returns) if `count` does not divide the batch, or an output has no batch
@@ -57,12 +61,17 @@ def micro_batched(how: Differentiate, count: int) -> Differentiate:
         if n % count:
             raise ValueError(f"micro_batches={count} must divide the batch size {n}")
         size = n // count
+        order = _shuffled(size * device_count(axis), count)
+        order = jax.lax.dynamic_slice_in_dim(order, device_index(axis) * size, size)
 
         def rows(i: jax.Array) -> PyTree:
             """A micro-batch, picked where it is used: no second copy of the batch."""
             return jax.tree.unflatten(
-                treedef, [_pick(x, i, count) if jnp.ndim(x) else x for x in leaves]
+                treedef, [_pick(x, i, order) if jnp.ndim(x) else x for x in leaves]
             )
+
+        def join(x: jax.Array) -> jax.Array:
+            return _join(x, order)
 
         def key(i: jax.Array) -> jax.Array:
             return rng if rng is None else jax.random.fold_in(rng, i)
@@ -80,7 +89,7 @@ def micro_batched(how: Differentiate, count: int) -> Differentiate:
             return new_state, (outputs, state)
 
         new_state, (pieces, states) = jax.lax.scan(run, model_state, numbers)
-        outputs = jax.tree.map(_join, pieces)
+        outputs = jax.tree.map(join, pieces)
         whole = function_of_params(lambda *_: (outputs, new_state), model_state, rng, batch)
         f, (rest, _) = whole(params)
 
@@ -89,7 +98,7 @@ def micro_batched(how: Differentiate, count: int) -> Differentiate:
             return how(forward, params, state, key(i), rows(i), layers)
 
         def jvp(v: Part, active: Sequence[int]) -> list[jax.Array]:
-            return [_join(x) for x in jax.lax.map(lambda i: at(i).jvp(v, active), numbers)]
+            return [join(x) for x in jax.lax.map(lambda i: at(i).jvp(v, active), numbers)]
 
         def accumulate(
             product: Callable[[Linearized, list[jax.Array]], PyTree], c: list[jax.Array]
@@ -98,7 +107,7 @@ def micro_batched(how: Differentiate, count: int) -> Differentiate:
                 i, c = piece
                 return jax.tree.map(jnp.add, total, product(at(i), c)), None
 
-            pieces = (numbers, [_split(x, count) for x in c])
+            pieces = (numbers, [_split(x, order) for x in c])
             shapes = jax.eval_shape(
                 lambda piece: product(at(piece[0]), piece[1]), jax.tree.map(lambda x: x[0], pieces)
             )
@@ -112,7 +121,7 @@ def micro_batched(how: Differentiate, count: int) -> Differentiate:
                 return moved(v, active)
 
             plus, minus, eps = jax.lax.map(one, numbers)
-            return [_join(x) for x in plus], [_join(x) for x in minus], eps[0]
+            return [join(x) for x in plus], [join(x) for x in minus], eps[0]
 
         return Linearized(
             f=f,
@@ -128,17 +137,34 @@ def micro_batched(how: Differentiate, count: int) -> Differentiate:
     return differentiate
 
 
-def _pick(x: jax.Array, i: jax.Array, count: int) -> jax.Array:
+def _shuffled(size: int, count: int) -> jax.Array:
+    """Which of `count` neighbors goes to which micro-batch: int32 [size, count], a permutation in every
+    row, the same in every program."""
+    shuffle = random.Random(0).shuffle
+    rows = [list(range(count)) for _ in range(size)]
+    for row in rows:
+        shuffle(row)
+    return jnp.asarray(rows, jnp.int32)
+
+
+def _pick(x: jax.Array, i: jax.Array, order: jax.Array) -> jax.Array:
     """Micro-batch i of `_split`."""
-    rows = jnp.reshape(x, (-1, count, *jnp.shape(x)[1:]))
-    return jax.lax.dynamic_index_in_dim(rows, i, axis=1, keepdims=False)
+    return _take(_neighbors(x, order), jax.lax.dynamic_index_in_dim(order, i, 1, keepdims=False))
 
 
-def _split(x: jax.Array, count: int) -> jax.Array:
-    """[n, ...] -> [count, n / count, ...], example j in micro-batch j mod count."""
-    return jnp.reshape(x, (-1, count, *jnp.shape(x)[1:])).swapaxes(0, 1)
+def _split(x: jax.Array, order: jax.Array) -> jax.Array:
+    """[n, ...] -> [count, n / count, ...]."""
+    return _take(_neighbors(x, order), order).swapaxes(0, 1)
 
 
-def _join(x: jax.Array) -> jax.Array:
+def _join(x: jax.Array, order: jax.Array) -> jax.Array:
     """[count, size, ...] -> [count * size, ...], the inverse of `_split`."""
-    return jnp.reshape(x.swapaxes(0, 1), (-1, *jnp.shape(x)[2:]))
+    neighbors = _take(x.swapaxes(0, 1), jnp.argsort(order, axis=1))
+    return jnp.reshape(neighbors, (-1, *jnp.shape(x)[2:]))
+
+
+def _neighbors(x: jax.Array, order: jax.Array) -> jax.Array:
+    return jnp.reshape(x, (*order.shape, *jnp.shape(x)[1:]))
+
+
+_take = jax.vmap(lambda neighbors, which: neighbors[which])

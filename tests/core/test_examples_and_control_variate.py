@@ -22,15 +22,12 @@ from famus_jax import (
     random_layers,
     second_order,
 )
+from famus_jax.core.examples import heard_rows
 from famus_jax.core.programs import Program
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 
 BETA, ALPHA, N = 0.5, 0.4, 6
-ROWS = {
-    size: np.array(rows)
-    for size, rows in {1: [0], 2: [0, 3], 3: [0, 2, 4], 4: [0, 1, 3, 4], 6: range(6)}.items()
-}
 NAMES = ("layer0", "layer1", "layer2")
 EVERYTHING = dict.fromkeys(NAMES, 1.0)
 tree_map = jax.tree.map
@@ -63,10 +60,10 @@ def start(problem, estimator, point):
     return state._replace(theta=theta, opt_state=opt_state, control_variate=correction)
 
 
-def meta_loss_of(point, size=N):
-    """(theta, active, kind) -> L_val by definition, the virtual step on `size` spaced examples."""
+def meta_loss_of(point, rows=slice(None)):
+    """(theta, active, kind) -> L_val by definition, the virtual step on some examples."""
     w, state, rng, batch, meta_batch, alpha, _ = point
-    batch = tree_map(lambda x: x[ROWS[size]], batch)
+    batch = tree_map(lambda x: x[rows], batch)
     args = (ref.bn_mlp, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, state, rng, batch)
     return lambda theta, active, kind: ref.l_val(theta, *args, meta_batch, alpha, active, kind)
 
@@ -94,8 +91,8 @@ def flags(names):
     ids=lambda x: getattr(x, "label", ""),
 )
 def test_part(estimator, active, kind, size):
-    """θ' is the definition's on evenly spaced examples; weights, gradient and running statistics are
-    of the whole batch, under θ'.
+    """θ' is the definition's on the examples that are drawn; weights, gradient and running statistics
+    are of the whole batch, under θ'.
 
     Fails if other examples are taken, if the part is rounded down, if BatchNorm or the weights'
     normalisation see the whole batch in the virtual step, or only the part in the actual one.
@@ -103,7 +100,8 @@ def test_part(estimator, active, kind, size):
     problem, point = setting()
     state = start(problem, estimator, point)
     update = jax.jit(lambda s: meta_update(problem, estimator, s, point))(state)
-    value, gradient = jax.value_and_grad(meta_loss_of(point, size))(
+    rows = np.asarray(heard_rows(state.key, state.step, N, size))
+    value, gradient = jax.value_and_grad(meta_loss_of(point, rows))(
         state.theta, flags(active), kind
     )
     rtol = 1e-6 if estimator.route == "finite_difference" else 1e-9
@@ -141,12 +139,41 @@ def test_part_of_what_has_a_batch_axis():
 
     def by_definition(theta):
         w, model_state, rng, batch, meta_batch, alpha, _ = halved
-        small = {"x": batch["x"][::2], "label": batch["label"][::2], "scale": batch["scale"]}
+        rows = np.asarray(heard_rows(state.key, state.step, N, 3))
+        small = {"x": batch["x"][rows], "label": batch["label"][rows], "scale": batch["scale"]}
         args = (forward, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, model_state, rng)
         return ref.l_val(theta, *args, small, meta_batch, alpha, EVERYTHING)
 
     gradient = jax.grad(by_definition)(state.theta)
     close(update.state.theta, tree_map(lambda t, g: t - BETA * g, state.theta, gradient))
+
+
+@pytest.mark.parametrize(("n", "size"), [(64, 8), (10, 4), (5, 5), (7, 1)])
+def test_every_example_is_heard_equally_often(n, size):
+    """One of every run of neighbors, each of them as often as its run is short; the numbers by hand.
+
+    Fails if the same rows are heard in every step (a batch whose classes come in turn would have one
+    class heard for ever), or a row never.
+    """
+    steps = 4_000
+    rows = np.asarray(
+        jax.jit(jax.vmap(lambda t: heard_rows(jax.random.key(1), t, n, size)))(jnp.arange(steps))
+    )
+    bounds = [i * n // size for i in range(size + 1)]
+    run = np.searchsorted(bounds, np.arange(n), side="right") - 1
+    np.testing.assert_array_equal(run[rows], np.broadcast_to(np.arange(size), rows.shape))
+    expected = steps / np.diff(bounds)[run]
+    counts = np.bincount(rows.ravel(), minlength=n)
+    assert np.all(np.abs(counts - expected) <= 5 * np.sqrt(expected))  # five sigma and more
+
+
+def test_heard_rows_of_devices():
+    """Four devices draw together what one draws alone. Fails if each draws as if it were the first."""
+    key = jax.random.key(3)
+    together = np.concatenate(
+        [16 * d + np.asarray(heard_rows(key, 7, 16, 2, d, 4)) for d in range(4)]
+    )
+    np.testing.assert_array_equal(together, heard_rows(key, 7, 64, 8))
 
 
 # --- the control variate --------------------------------------------------------------------------
@@ -207,11 +234,11 @@ def test_correction(case, how):
     )
     oracle = jax.jit(
         jax.grad(
-            lambda theta, batch, active, kind: meta_loss_of(point._replace(batch=batch), size)(
-                theta, active, kind
-            )
+            lambda theta, batch, rows, active, kind: meta_loss_of(
+                point._replace(batch=batch), rows
+            )(theta, active, kind)
         ),
-        static_argnums=3,
+        static_argnums=4,
     )
     theta, difference = state.theta, None
     for t in range(4):
@@ -219,9 +246,10 @@ def test_correction(case, how):
         due = t % estimator.control_variate_every == 0
         variant = Program(control_variate=due) if how == "by variants" else None
         update = step(state, batch, variant)
-        cheap = oracle(theta, batch, flags(active), kind)
+        rows = heard_rows(state.key, t, N, size)
+        cheap = oracle(theta, batch, rows, flags(active), kind)
         if due:
-            right = oracle(theta, batch, EVERYTHING, "full")
+            right = oracle(theta, batch, rows, EVERYTHING, "full")
             difference = tree_map(jnp.subtract, right, cheap)
             used = right
         else:

@@ -26,7 +26,7 @@ from famus_jax.core.programs import Program
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 from famus_jax.differentiate.linearize import linearize
-from famus_jax.differentiate.micro_batches import micro_batched
+from famus_jax.differentiate.micro_batches import _shuffled, micro_batched
 
 ALPHA, BETA, N, M = 0.4, 0.5, 10, 4
 tree_map = jax.tree.map
@@ -201,12 +201,38 @@ def test_running_statistics():
     state = start(problem, all_layers(), point)
     update = jax.jit(lambda s: meta_update(problem, all_layers(), s, point))(state)
     outputs, expected = np.zeros((N, 3)), model_state
-    for half in (slice(0, N, 2), slice(1, N, 2)):
+    order = np.arange(0, N, 2)[:, None] + np.asarray(_shuffled(N // 2, 2))
+    for half in order.T:
         outputs[half], expected = ref.bn_mlp(
             params, expected, None, tree_map(lambda x, h=half: x[h], point.batch)
         )
     close(update.model_state, expected)
     close(update.outputs, outputs)
+
+
+def test_a_micro_batch_is_no_class():
+    """Eight classes in turn, in eight micro-batches: none is of one class alone, as the forward pass
+    sees it, and the outputs come back in the batch's order.
+
+    Fails if micro-batch i is every eighth example.
+    """
+    n, count = 64, 8
+    label = jnp.arange(n) % count
+    layers = layers_by({"w": jnp.ones(())}, lambda path: 0)
+
+    def forward(params, model_state, rng, batch):
+        seen = jax.nn.one_hot(batch["label"], count).sum(0)
+        row = model_state["row"]
+        state = {"seen": model_state["seen"].at[row].set(seen), "row": row + 1}
+        return params["w"] * batch["label"].astype(jnp.float32)[:, None], state
+
+    state = {"seen": jnp.zeros((count, count)), "row": jnp.int32(0)}
+    how = micro_batched(linearize, count)
+    lin = how(forward, {"w": jnp.ones(())}, state, None, {"label": label}, layers)
+    np.testing.assert_array_equal(lin.f[0][:, 0], label)
+    seen = np.asarray(lin.model_state["seen"])  # [micro-batch, class]
+    np.testing.assert_array_equal(seen.sum(0), [8] * count)
+    assert (seen > 0).sum(1).min() >= 3
 
 
 @pytest.mark.usefixtures("x64")

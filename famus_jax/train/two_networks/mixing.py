@@ -71,8 +71,6 @@ def mix_training_batch(
 ) -> dict[str, jax.Array]:
     """All views of both parts, mixed with one another; one view after the other.
 
-    Evenly spaced rows of the batch then hold all of them alike (see `Estimator.part`).
-
     Args:
       key: of `mixup`.
       labelled, unlabelled: views, each [B, ...].
