@@ -1,12 +1,12 @@
-"""What depends on what, read off traced programs: the two facts that the cheap routes rest on.
+"""What depends on what, read off traced programs: the facts that the cheap routes rest on.
 
-θ reaches L_val through the method's loss alone, and the optimizer's update of a layer depends on that
-layer's gradient alone.
+θ reaches L_val through the method's loss alone; the losses depend on the active layers; and the
+optimizer's update of a layer depends on that layer's gradient alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from famus_jax.core.checks import leading_size
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.layers.jaxprs import Traced, ancestors, constants, propagate, trace
 from famus_jax.layers.partition import Layers
+from famus_jax.layers.reach import reaching
 
 PyTree = Any
 
@@ -66,6 +67,45 @@ def check_meta_loss(
         raise ValueError(f"meta_loss must return a scalar; got shape {shape}: take its mean")
     _refuse_theta(forward, theta)
     _refuse_theta(loss, theta)
+
+
+def check_reached(
+    layers: Layers,
+    programs: Sequence[Sequence[int]],
+    forward: Traced,
+    loss: Callable[[PyTree], PyTree],
+    what: str,
+) -> None:
+    """The active layers must matter: without one that the loss depends on, the meta gradient is 0
+    whatever the numbers are, and nothing is ever learned.
+
+    Args:
+      layers: of the network.
+      programs: the layers that are heard, in each program.
+      forward: the traced forward pass.
+      loss: of its outputs.
+      what: the loss's name.
+
+    Raises:
+      ValueError: if the gradient of the loss reaches none of them in some program.
+    """
+    reached = reaching(forward, loss, len(layers.index))
+    live = sorted({layers.index[leaf] for leaf in reached})
+    deaf = [active for active in programs if set(live).isdisjoint(active)]
+    if not deaf:
+        return
+    heard = [layers.names[i] for i in deaf[0]]
+    if not live:
+        raise ValueError(
+            f"the {what} depends on no parameter: its gradient is 0 everywhere. It may read an output "
+            "that the parameters do not reach, or stop_gradient may stand in between"
+        )
+    raise ValueError(
+        f"the gradient of the {what} does not reach the layers that are heard, {heard}, so the meta "
+        "gradient would be 0 for ever (another head is what counts, or they are frozen). It reaches "
+        f"{[layers.names[i] for i in live]}: use named_layers({layers.names[live[-1]]!r}), or let the "
+        "layers be found with find_layers(..., loss=...), which puts these last"
+    )
 
 
 def _refuse_theta(traced: Traced, theta: PyTree) -> None:

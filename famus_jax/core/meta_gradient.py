@@ -30,7 +30,7 @@ import jax
 
 from famus_jax.core.active_layers import AllLayers
 from famus_jax.core.checks import check_identity, leading_size
-from famus_jax.core.dependence import check_closure, check_meta_loss
+from famus_jax.core.dependence import check_closure, check_meta_loss, check_reached
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.virtual_step import pull_back, virtual_step
@@ -210,12 +210,15 @@ def meta_loss_gradient(
     f, pull, rest = jax.vjp(outputs_of, layers.part(params, active), has_aux=True)
     mine = join_outputs(f, rest)
     f, rest = collectives.gathered_outputs(mine, leading_size(batch, "meta batch"), axis)
-    batch = collectives.gather(batch, axis)
+    mine_batch, batch = batch, collectives.gather(batch, axis)
 
     def meta_loss(f: list[jax.Array]) -> jax.Array:
         return problem.meta_loss(join_outputs(f, rest), batch)
 
     check_meta_loss(problem, theta, forward, meta_loss, f)
+    check_reached(
+        layers, [active], forward, lambda out: problem.meta_loss(out, mine_batch), "meta loss"
+    )
     value, c = jax.value_and_grad(meta_loss)(f)
     return value, collectives.psum(pull(collectives.local_rows(c, axis))[0], axis)
 

@@ -80,7 +80,8 @@ class Problem(NamedTuple):
             if self.method.in_forward:
                 theta = self.method.init(jax.random.key(0), jax.tree.leaves(batch)[0].shape[0])
             forward = self.forward_under(theta)
-        layers = find_layers(forward, params, model_state, rng, batch, by=by, axis=axis)
+        loss = self.method.example_loss
+        layers = find_layers(forward, params, model_state, rng, batch, by=by, axis=axis, loss=loss)
         return self._replace(layers=layers)
 
 

@@ -16,6 +16,7 @@ import optax
 
 from famus_jax.core import stages
 from famus_jax.core.checks import check_batches, checked
+from famus_jax.core.dependence import check_reached
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.meta_gradient import linearize_training, training_cotangent
 from famus_jax.core.problem import Inputs, Problem
@@ -117,6 +118,13 @@ def _algorithm_1(
     devices = collectives.device_count(problem.axis)
     sizes = n * devices, m * devices  # of the whole batches, as `Estimator.examples` is
     seen = stages.seen_before(problem, estimator, inputs, *sizes)
+    check_reached(
+        seen.layers,
+        kind.programs(seen.layers),
+        forward,
+        lambda outputs: method.example_loss(outputs, inputs.batch),
+        "loss",
+    )
     theta, opt_state = stages.begin(problem, state, sizes[0])
 
     training = linearize_training(problem, theta, inputs, estimator, forward)

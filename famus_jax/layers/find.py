@@ -10,6 +10,9 @@ Leaves are then grouped by the innermost module that owns them. A module that ow
 vectors (a norm's scale and bias, a free bias) joins the layer it *follows* in the forward pass; at
 the very bottom, the layer it precedes. Joining downwards keeps a program cheap: the lowest parameter
 of a layer is then its kernel, whose gradient needs no derivative with respect to the layer's input.
+
+A layer that the loss's gradient does not reach (a second head that the loss does not read, one that is
+frozen) goes to the bottom, so that the last layers are the last ones that matter.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from typing import Any
 
 import jax
 
-from famus_jax.layers.jaxprs import inner_programs, propagate, trace
+from famus_jax.layers.jaxprs import Traced, inner_programs, propagate, trace
 from famus_jax.layers.partition import Layers, PyTree, common_prefix, path_keys, unique_names
+from famus_jax.layers.reach import reaching
 
 Forward = Callable[[PyTree, PyTree, jax.Array, PyTree], tuple[PyTree, PyTree]]
 """`(params, model_state, rng, batch) -> (outputs, new_model_state)`."""
@@ -48,6 +52,7 @@ def find_layers(
     *,
     by: str = "module",
     axis: str | None = None,
+    loss: Callable[[PyTree, PyTree], PyTree] | None = None,
 ) -> Layers:
     """The layers of a network, bottom to top, found by tracing `forward` (nothing is run).
 
@@ -58,6 +63,8 @@ def find_layers(
         with the paper).
       axis: a mesh axis that the forward pass names (synchronized BatchNorm), if it is to be traced
         outside of a program that has it.
+      loss: `(outputs, batch) -> ℓ`, what the outputs are judged by, such as a method's
+        `example_loss`; by default whatever reads all of them.
 
     Returns:
       `Layers`, with each layer's share of the forward FLOPs. A parameter that the batch never meets
@@ -79,7 +86,8 @@ def find_layers(
     paths_and_leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
     if not paths_and_leaves:
         raise ValueError("there are no layers to find: params has no leaves")
-    uses = _uses(forward, params, model_state, rng, batch, axis)
+    traced = trace(forward, params, model_state, rng, batch, axis=axis)
+    uses = _uses(traced, len(paths_and_leaves), len(jax.tree.leaves(batch)))
     keys = [path_keys(path) or ("params",) for path, _ in paths_and_leaves]  # a bare array
     is_entry = [p and isinstance(p[-1], jax.tree_util.SequenceKey) for p, _ in paths_and_leaves]
     is_vector = [by == "module" and len(leaf.shape) <= 1 for _, leaf in paths_and_leaves]
@@ -91,13 +99,19 @@ def find_layers(
     positions = _positions(uses, owners)
     runs = _runs(positions, owners, is_vector, by)
 
-    index = [0] * len(keys)
-    for layer, run in enumerate(runs):
-        for leaf in run:
-            index[leaf] = layer
     names = unique_names([_name(run, owners, is_vector) for run in runs])
     costs = _costs([min(positions[leaf] for leaf in run) for run in runs], uses.flops)
-    return Layers(names, tuple(index), treedef, costs)
+    judged = (lambda outputs: outputs) if loss is None else (lambda outputs: loss(outputs, batch))
+    reached = reaching(traced, judged, len(keys))
+    order = sorted(range(len(runs)), key=lambda i: not reached.isdisjoint(runs[i]))  # stable
+
+    index = [0] * len(keys)
+    for layer, i in enumerate(order):
+        for leaf in runs[i]:
+            index[leaf] = layer
+    return Layers(
+        tuple(names[i] for i in order), tuple(index), treedef, tuple(costs[i] for i in order)
+    )
 
 
 def _positions(uses: _Uses, owners: Sequence[tuple[str, ...]]) -> list[int]:
@@ -166,10 +180,9 @@ def _costs(starts: Sequence[int], flops: dict[int, float]) -> tuple[float, ...]:
     return tuple(share / total for share in shares)
 
 
-def _uses(forward: Forward, params, model_state, rng, batch, axis) -> _Uses:
+def _uses(traced: Traced, num_params: int, num_batch: int) -> _Uses:
     """Where the batch meets each leaf, and what the equations cost that it takes part in."""
-    closed = trace(forward, params, model_state, rng, batch, axis=axis).closed
-    num_params, num_batch = len(jax.tree.leaves(params)), len(jax.tree.leaves(batch))
+    closed = traced.closed
     marks: list[_Sources | None] = [frozenset([i]) for i in range(num_params)]
     marks += [frozenset()] * (len(closed.jaxpr.invars) - num_params - num_batch)
     marks += [None] * num_batch

@@ -1,8 +1,8 @@
 """One walk through traced programs, for all questions that the core asks of them.
 
-What are the layers (`find_layers`)? Does a forward pass close over θ (`checks`)? Does an optimizer
-couple layers (`checks`)? Each is answered by following marks from a program's inputs through its
-equations to its outputs.
+What are the layers (`find`)? Which of them does a loss reach (`reach`)? Does a forward pass close over
+θ, does an optimizer couple layers (`core.dependence`)? Each is answered by following marks from a
+program's inputs through its equations to its outputs.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def propagate(
     marks: Sequence[Any],
     opaque: Callable[[Any, list[Any]], list[Any]],
     join: Callable[[Sequence[Any]], Any],
+    *,
+    closed: Callable[[Any], bool] = lambda eqn: False,
 ) -> list[Any]:
     """Follows marks through the equations of a program.
 
@@ -65,6 +67,7 @@ def propagate(
       marks: one per input. What is made of constants alone has the mark `join([])`.
       opaque: `(equation, marks of its inputs) -> marks of its outputs`.
       join: the mark of a value that is made of several.
+      closed: calls that are not to be entered, but opaque.
 
     Returns:
       The marks of the outputs.
@@ -78,9 +81,11 @@ def propagate(
         inputs = [mark(atom) for atom in eqn.invars]
         if eqn.primitive.name == "optimization_barrier":  # an identity on many values at once
             outputs = inputs
-        elif (bodies := _called(eqn)) is not None:
+        elif not closed(eqn) and (bodies := _called(eqn)) is not None:
             skip = len(eqn.invars) - len(bodies[0].invars)  # the index of a `cond`
-            results = [propagate(body, inputs[skip:], opaque, join) for body in bodies]
+            results = [
+                propagate(body, inputs[skip:], opaque, join, closed=closed) for body in bodies
+            ]
             outputs = [join([*inputs[:skip], *values]) for values in zip(*results, strict=True)]
         else:
             outputs = opaque(eqn, inputs)
