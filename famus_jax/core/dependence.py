@@ -73,7 +73,8 @@ def check_reached(
     layers: Layers,
     programs: Sequence[Sequence[int]],
     forward: Traced,
-    loss: Callable[[PyTree], PyTree],
+    loss: Callable[[PyTree, PyTree], PyTree],
+    batch: PyTree,
     what: str,
 ) -> None:
     """The active layers must matter: without one that the loss depends on, the meta gradient is 0
@@ -83,13 +84,13 @@ def check_reached(
       layers: of the network.
       programs: the layers that are heard, in each program.
       forward: the traced forward pass.
-      loss: of its outputs.
+      loss: of its outputs and `batch`.
       what: the loss's name.
 
     Raises:
       ValueError: if the gradient of the loss reaches none of them in some program.
     """
-    reached = reaching(forward, loss, len(layers.index))
+    reached = reaching(forward, loss, batch, len(layers.index))
     live = sorted({layers.index[leaf] for leaf in reached})
     deaf = [active for active in programs if set(live).isdisjoint(active)]
     if not deaf:

@@ -210,15 +210,13 @@ def meta_loss_gradient(
     f, pull, rest = jax.vjp(outputs_of, layers.part(params, active), has_aux=True)
     mine = join_outputs(f, rest)
     f, rest = collectives.gathered_outputs(mine, leading_size(batch, "meta batch"), axis)
-    mine_batch, batch = batch, collectives.gather(batch, axis)
+    batch = collectives.gather(batch, axis)
 
     def meta_loss(f: list[jax.Array]) -> jax.Array:
         return problem.meta_loss(join_outputs(f, rest), batch)
 
     check_meta_loss(problem, theta, forward, meta_loss, f)
-    check_reached(
-        layers, [active], forward, lambda out: problem.meta_loss(out, mine_batch), "meta loss"
-    )
+    check_reached(layers, [active], forward, problem.meta_loss, inputs.meta_batch, "meta loss")
     value, c = jax.value_and_grad(meta_loss)(f)
     return value, collectives.psum(pull(collectives.local_rows(c, axis))[0], axis)
 

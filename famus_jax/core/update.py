@@ -118,13 +118,8 @@ def _algorithm_1(
     devices = collectives.device_count(problem.axis)
     sizes = n * devices, m * devices  # of the whole batches, as `Estimator.examples` is
     seen = stages.seen_before(problem, estimator, inputs, *sizes)
-    check_reached(
-        seen.layers,
-        kind.programs(seen.layers),
-        forward,
-        lambda outputs: method.example_loss(outputs, inputs.batch),
-        "loss",
-    )
+    programs = kind.programs(seen.layers)
+    check_reached(seen.layers, programs, forward, method.example_loss, inputs.batch, "loss")
     theta, opt_state = stages.begin(problem, state, sizes[0])
 
     training = linearize_training(problem, theta, inputs, estimator, forward)

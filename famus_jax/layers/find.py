@@ -101,8 +101,7 @@ def find_layers(
 
     names = unique_names([_name(run, owners, is_vector) for run in runs])
     costs = _costs([min(positions[leaf] for leaf in run) for run in runs], uses.flops)
-    judged = (lambda outputs: outputs) if loss is None else (lambda outputs: loss(outputs, batch))
-    reached = reaching(traced, judged, len(keys))
+    reached = reaching(traced, loss or (lambda outputs, batch: outputs), batch, len(keys))
     order = sorted(range(len(runs)), key=lambda i: not reached.isdisjoint(runs[i]))  # stable
 
     index = [0] * len(keys)

@@ -21,12 +21,15 @@ _Leaves = frozenset[int]
 _FLAT = frozenset({"stop_gradient", "sign", "floor", "ceil", "round"})
 
 
-def reaching(forward: Traced, loss: Callable[[PyTree], PyTree], num_params: int) -> frozenset[int]:
-    """The parameter leaves that the gradient of `loss(outputs)` reaches.
+def reaching(
+    forward: Traced, loss: Callable[[PyTree, PyTree], PyTree], batch: PyTree, num_params: int
+) -> frozenset[int]:
+    """The parameter leaves that the gradient of `loss(outputs, batch)` reaches.
 
     Args:
       forward: a traced forward pass, `(params, ...) -> (outputs, new_model_state)`.
-      loss: of the outputs; traced, not run.
+      loss: what its outputs are judged by; traced, not run.
+      batch: arrays or shape structs.
       num_params: the number of leaves of params.
     """
     closed = forward.closed
@@ -36,8 +39,10 @@ def reaching(forward: Traced, loss: Callable[[PyTree], PyTree], num_params: int)
     numbers, _ = jax.tree.unflatten(forward.treedef, range(len(found)))
     aval = closed.out_avals
     outputs = jax.tree.map(lambda i: jax.ShapeDtypeStruct(aval[i].shape, aval[i].dtype), numbers)
-    program = trace(loss, outputs).closed
-    return _join(_follow(program.jaxpr, [found[i] for i in jax.tree.leaves(numbers)]))
+    program = trace(loss, outputs, batch).closed
+    marks = [found[i] for i in jax.tree.leaves(numbers)]
+    marks += [frozenset()] * (len(program.jaxpr.invars) - len(marks))
+    return _join(_follow(program.jaxpr, marks))
 
 
 def _follow(jaxpr: Any, marks: Sequence[_Leaves]) -> list[_Leaves]:

@@ -114,6 +114,20 @@ def shapes_of(
     return params, model_state, jax.random.key(0), batch
 
 
+def batch_shapes(setting: Setting, n: int = 2) -> dict[str, jax.ShapeDtypeStruct]:
+    """Whatever the training batch of any method holds, n examples of it."""
+    columns = {
+        "image": ((n, *setting.image_shape), np.float32),
+        "label": ((n,), np.int32),
+        "index": ((n,), np.int32),
+        "step": ((), np.int32),
+        "target": ((n, setting.sources.train.num_classes), np.float32),
+        "labelled": ((n,), np.float32),
+        "lambda_u": ((), np.float32),
+    }
+    return {name: jax.ShapeDtypeStruct(*column) for name, column in columns.items()}
+
+
 def check_fits(setting: Setting, problem: Problem, estimator: Estimator, batch_size: int) -> None:
     """Raises `ValueError` if an estimator does not fit the network or the method; compiles nothing.
 
@@ -122,8 +136,8 @@ def check_fits(setting: Setting, problem: Problem, estimator: Estimator, batch_s
       problem, estimator: of the run.
       batch_size: examples in a training batch, as the step takes it.
     """
-    batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
     params, model_state = jax.eval_shape(setting.init, jax.random.key(0))
+    batch = batch_shapes(setting)
     problem = problem.on(*shapes_of(params, model_state, batch), by=estimator.active.layers_by)
     n, m = batch_size, setting.config.schedule.meta_batch_size
     assert problem.layers is not None

@@ -154,6 +154,6 @@ def test_reaching(apply, reached):
     params = [jnp.float32(0.7), jnp.float32(1.3)]
     x = jnp.float32(1.9)
     forward = trace(lambda p, x: (apply(*p, x), ()), params, x)
-    assert reaching(forward, lambda out: out * 2.0, 2) == reached
+    assert reaching(forward, lambda out, _: out * 2.0, (), 2) == reached
     gradient = jax.grad(lambda p: apply(*p, x) * 2.0)(params)
     assert {i for i, g in enumerate(gradient) if g != 0} == reached

@@ -21,7 +21,7 @@ from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.one_network import numbered
-from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
+from famus_jax.train.setting import Seeded, Setting, batch_shapes, check_fits, shapes_of
 from famus_jax.train.two_networks.advance import BothSteps, Parts, TwoNetworks
 from famus_jax.train.two_networks.state import PairState, first_state, members
 from famus_jax.train.two_networks.targets import TargetMaker
@@ -183,9 +183,10 @@ class TwoNetworkRuns:
             if run is not None:
                 method, estimator = self._method(run), _estimator(run)
             mixed = run is not None and METHODS[run.method].batches == "mixed"
+            where = shapes_of(params, model_state, batch_shapes(self._setting))
             problem = problem_of(self._setting.forward, method)
             self._steps[name] = train_step(
-                problem.on(*shapes_of(params, model_state, batch), by=estimator.active.layers_by),
+                problem.on(*where, by=estimator.active.layers_by),
                 build_optimizer(config.schedule, learning_rate),
                 estimator,
                 step_size=learning_rate,
