@@ -22,13 +22,41 @@ class Damaged(ValueError):
     """A file does not hold what was written to it; the message names it."""
 
 
+class Unsealed(Damaged):
+    """A file has no checksum: it is damaged there, or it is an earlier version's."""
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """The same with its checksum in front.
+
+    >>> unsealed({**sealed({"step": 2}), "step": 3}, "line 1")
+    Traceback (most recent call last):
+    famus_jax.sealed.Damaged: line 1 is damaged: it does not fit its checksum
+    """
+    return {_CHECKSUM: _checksum(value), **value}
+
+
+def unsealed(value: Any, where: str) -> dict[str, Any]:
+    """What `sealed` was given, as JSON gives it back.
+
+    Raises:
+      Damaged: if it is anything else; `where` says what to call it.
+    """
+    if not isinstance(value, dict) or _CHECKSUM not in value:
+        raise Unsealed(f"{where} has no checksum: it is damaged, or of an earlier famus_jax")
+    content = {name: x for name, x in value.items() if name != _CHECKSUM}
+    if value[_CHECKSUM] != _checksum(content):
+        raise Damaged(f"{where} is damaged: it does not fit its checksum")
+    return content
+
+
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
-    """Writes `value` as `write_json` does, with its checksum in front.
+    """Writes `sealed(value)` as `write_json` does.
 
     Raises:
       ValueError: for a NaN or an infinity, which JSON does not know.
     """
-    write_json(path, {_CHECKSUM: _checksum(value), **value})
+    write_json(path, sealed(value))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -41,16 +69,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except ValueError as error:  # of the encoding as well
         raise Damaged(f"{path} is damaged: it is not JSON ({error})") from error
-    if not isinstance(value, dict) or _CHECKSUM not in value:
-        raise Damaged(
-            f"{path} is damaged, or of an earlier version of famus_jax: it has no checksum"
-        )
-    written = value.pop(_CHECKSUM)
-    if written != (found := _checksum(value)):
-        raise Damaged(
-            f"{path} is damaged: its checksum is {found}, and was {written} when it was written"
-        )
-    return value
+    return unsealed(value, str(path))
 
 
 def files_checksum(paths: Iterable[Path]) -> str:

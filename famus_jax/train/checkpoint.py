@@ -117,7 +117,7 @@ def contents(step: Path) -> tuple[PyTree, dict[str, Any]]:
 
 def seals_in(folder: Path) -> list[Path]:
     """The seals of all checkpoints of all runs below a folder."""
-    return sorted(folder.rglob(f"checkpoints/*/{SEAL}"))
+    return sorted(folder.rglob(SEAL))
 
 
 def _settle(folder: Path) -> str:

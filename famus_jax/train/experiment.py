@@ -67,7 +67,7 @@ def run_experiment(
     agree("max_minutes", str(max_minutes), "Start all of them with the same --max_minutes.")
     agree("the config", parsed.digest(), "Start all of them with the same --config and flags.")
     with _alone(workdir):
-        kept.refuse_kept_of_others(workdir, fingerprint.of_config(parsed))
+        kept.refuse_kept_of_others(workdir, fingerprint.of_config(dataclasses.asdict(parsed)))
         # What can't work raises here, before a file is made.
         experiment = Experiment(parsed, workdir, placement)
         kept.refuse_kept_of_others(workdir, experiment.made_from)
@@ -132,7 +132,8 @@ class Experiment:
             fingerprint.shared(data),
             "Give all of them the same data.data_dir, or the same files.",
         )
-        return json.loads(text_of_first(json.dumps({**fingerprint.of_config(self.config), **data})))
+        config = fingerprint.of_config(dataclasses.asdict(self.config))
+        return json.loads(text_of_first(json.dumps({**config, **data})))
 
     def _runs(self, run: RunConfig) -> OneNetworkRuns | TwoNetworkRuns:
         """What makes runs of this method's kind."""

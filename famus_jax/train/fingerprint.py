@@ -8,7 +8,6 @@ where that is quick; of larger sets the sizes and times of change stand for the 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -21,7 +20,6 @@ import numpy as np
 
 from famus_jax.data.types import Examples
 from famus_jax.sealed import files_checksum
-from famus_jax.train.config import ExperimentConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.lazy_images import LazyImages
 
@@ -33,9 +31,8 @@ _CONFIG = "config."
 MadeFrom = Mapping[str, str]
 
 
-def of_config(config: ExperimentConfig) -> dict[str, str]:
-    """A hash of each section of the config, by the section's name after `"config."`."""
-    sections = dataclasses.asdict(config)
+def of_config(sections: Mapping[str, Any]) -> dict[str, str]:
+    """A hash of each section of a config, by the section's name after `"config."`."""
     return {
         _CONFIG + name: _hash(json.dumps(value, sort_keys=True).encode())
         for name, value in sections.items()

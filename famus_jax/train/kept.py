@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from famus_jax.files import write_atomically
-from famus_jax.sealed import Damaged, file_checksum, read_sealed, write_sealed
+from famus_jax.sealed import Damaged, Unsealed, file_checksum, read_sealed, write_sealed
 from famus_jax.train.checkpoint import seals_in
 from famus_jax.train.fingerprint import MadeFrom, refuse_others
 
@@ -27,12 +27,17 @@ def refuse_kept_of_others(workdir: Path, made_from: MadeFrom) -> None:
     data.
 
     Also where `config.json` is lost: every result and every checkpoint says it itself. What is
-    damaged is passed over, since it is noticed where it is read.
+    damaged is passed over, since it is noticed where it is read; what an earlier version wrote,
+    which can't be told, is refused.
     """
-    results = sorted((workdir / "runs").rglob(RESULT))
-    for path in (workdir / CONFIG, *results, *seals_in(workdir / "runs")):
+    for path in (workdir / CONFIG, *sorted(workdir.rglob(RESULT)), *seals_in(workdir)):
         try:
             kept = read_sealed(path) if path.exists() else None
+        except Unsealed as error:
+            raise ValueError(
+                f"{error}: give this one another --workdir, or delete {workdir} (or this file "
+                "alone, if you know that it is damaged)"
+            ) from error
         except Damaged:
             continue
         if kept is not None:

@@ -1,6 +1,7 @@
 """A work directory goes with one config and one state of the data, and damage in it is noticed."""
 
 import contextlib
+import json
 import shutil
 from typing import Any
 
@@ -245,6 +246,17 @@ def test_what_is_damaged_is_made_again(made, root, name, how, warning, recwarn):
     assert results(root / "work") == expected
     told = [str(w.message) for w in recwarn if "famus" in str(w.filename)]
     assert [warning in text for text in told] == ([True] if warning else [])
+
+
+@pytest.mark.parametrize("name", ["config.json", f"{RUN}/result.json"])
+def test_what_an_earlier_version_wrote_is_refused(made, root, name):
+    """Fails if a finished experiment without checksums is taken for a damaged one, and trained anew."""
+    path = root / "work" / name
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"json has no checksum.*an earlier.*--workdir, or delete"):
+        again(root, made)
 
 
 def test_fine_tuning_does_not_start_from_an_earlier_step(tmp_path):
