@@ -9,11 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+_PART = ".part"
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a neighbour and renames it: no reader ever sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=_PART)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -24,6 +26,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what killed writers have left below `folder`; nobody else may be writing there."""
+    for path in folder.rglob(f".?*-*{_PART}"):
+        path.unlink(missing_ok=True)
 
 
 def write_figure(path: Path, figure: Any) -> None:
@@ -42,6 +50,6 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Raises `ValueError`, naming the file, if it is not JSON."""
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        return json.loads(path.read_bytes())
+    except ValueError as error:  # of the encoding as well
         raise ValueError(f"{path} is not valid JSON ({error}); delete it to start anew") from error

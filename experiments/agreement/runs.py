@@ -28,7 +28,7 @@ from famus_jax.gates import LearnedGates
 from famus_jax.layers.partition import Layers
 from famus_jax.models import build_model
 from famus_jax.progress import Progress
-from famus_jax.train import data_setup, streams
+from famus_jax.train import data_setup, fingerprint, streams
 from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
@@ -69,8 +69,16 @@ class Study:
             by: Comparer(problem, self.optimizer) for by, problem in self._problems.items()
         }
         self.comparer = self._comparers["module"]
+        self.made_from = self._made_from()
         self._steps: dict[str, TrainStep] = {}
         self._probes: dict[str, Callable[[Scene], dict[str, jax.Array]]] = {}
+
+    def _made_from(self) -> dict[str, str]:
+        """Hashes of config and data."""
+        config, sources = self.plan.experiment, self.setting.sources
+        seeded = {s: data_setup.seed_data(sources, config.data, s) for s in config.seeds}
+        data = fingerprint.of_data(sources, seeded, self.setting.pretrained)
+        return {**fingerprint.of_config(self.plan.as_dict()), **data}
 
     def problem_of(self, estimator: Estimator) -> Problem:
         """The problem with the layers that the estimator means (`released` gates: one per tensor)."""
@@ -180,7 +188,10 @@ def measure_run(
     if lines.has(kind="accuracy", step=steps, **names):
         progress.skip(study.amount(run))
         return
-    with study.streams(seed) as (training, meta, seeded), Checkpoints(folder) as checkpoints:
+    with (
+        study.streams(seed) as (training, meta, seeded),
+        Checkpoints(folder, study.made_from) as checkpoints,
+    ):
         key_init, key_train = jax.random.split(jax.random.key(seed))
         batch, meta_batch = training.batch(0), meta.batch(0)
         params, model_state = study.setting.init(key_init)

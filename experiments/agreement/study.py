@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from experiments.agreement import picture, report
-from experiments.agreement.config import Plan, gates_of, parse_agreement
+from experiments.agreement.config import gates_of, parse_agreement
 from experiments.agreement.gates import gate_price
 from experiments.agreement.lines import Lines
 from experiments.agreement.runs import Study, measure_run
 from famus_jax.core.estimator import all_layers
-from famus_jax.files import read_json, write_json
+from famus_jax.files import remove_parts, write_json
+from famus_jax.lock import alone_in
 from famus_jax.progress import Progress
 from famus_jax.provenance import provenance
+from famus_jax.sealed import read_sealed, write_sealed
+from famus_jax.train import fingerprint, kept
 
 
 def run_agreement(
@@ -41,15 +44,32 @@ def run_agreement(
       The content of `agreement.json`.
 
     Raises:
-      ValueError: for a config that can't work, or a work directory of another one; nothing has been
-        written then.
+      ValueError: for a config that can't work, or a work directory of another one, of other data or in
+        use; nothing has been written then.
       FloatingPointError: if a loss stops being finite.
     """
     plan, workdir = parse_agreement(config), Path(workdir)
-    _refuse_another(workdir, plan)
-    beside = report.accuracies(Path(accuracy)) if accuracy else []
-    study = Study(plan)
-    write_json(workdir / "config.json", {"digest": plan.digest(), "config": plan.as_dict()})
+    with alone_in(workdir):
+        kept.refuse_kept_of_others(workdir, fingerprint.of_config(plan.as_dict()))
+        beside = report.accuracies(Path(accuracy)) if accuracy else []
+        study = Study(plan)
+        kept.refuse_kept_of_others(workdir, study.made_from)
+        remove_parts(workdir)
+        described = {"digest": plan.digest(), "config": plan.as_dict()}
+        kept.write_config(workdir, described, study.made_from)
+        result, rows, prices = _measured(study, workdir, beside, command)
+    show(report.table(rows, prices))
+    for name, effect in result["gate_input_effect"].items():
+        show(f"{name}: mean |p(ḡ) − p(0)| = {effect:.4f}")
+    show(f"\nwritten: {workdir / 'agreement.json'}, {workdir / 'agreement.png'}")
+    return result
+
+
+def _measured(
+    study: Study, workdir: Path, beside: list[dict[str, Any]], command: Sequence[str] | None
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Everything measured and written: what `agreement.json` holds, the table's rows, the prices."""
+    plan = study.plan
     lines = Lines(workdir / "measurements.jsonl")
     runs, seeds = plan.experiment.runs, plan.experiment.seeds
     total = sum(study.amount(run) for run in runs) * len(seeds)
@@ -74,29 +94,13 @@ def run_agreement(
     }
     picture.draw(study, lines, beside, workdir / "agreement.png")
     write_json(workdir / "agreement.json", result)
-    show(report.table(rows, prices))
-    for name, effect in result["gate_input_effect"].items():
-        show(f"{name}: mean |p(ḡ) − p(0)| = {effect:.4f}")
-    show(f"\nwritten: {workdir / 'agreement.json'}, {workdir / 'agreement.png'}")
-    return result
-
-
-def _refuse_another(workdir: Path, plan: Plan) -> None:
-    """A work directory belongs to one config."""
-    path = workdir / "config.json"
-    if path.exists() and (theirs := read_json(path)).get("digest") != plan.digest():
-        mine, other = plan.as_dict(), theirs.get("config", {})
-        differ = [name for name in mine if other.get(name) != mine[name]]
-        raise ValueError(
-            f"{workdir} holds another experiment (it differs in {', '.join(differ)}): give this one "
-            "another --workdir, or delete that folder"
-        )
+    return result, rows, prices
 
 
 def _prices(study: Study, lines: Lines, workdir: Path) -> dict[str, dict[str, Any]]:
     """What the gates of every run cost, over all seeds; kept in `prices.json`, since it takes time."""
     path = workdir / "prices.json"
-    prices: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+    prices: dict[str, dict[str, Any]] = read_sealed(path) if path.exists() else {}
     agreement, seeds = study.plan.agreement, study.plan.experiment.seeds
     for run in study.plan.experiment.runs:
         if gates_of(study.estimators[run.name]) is None or run.name in prices:
@@ -110,5 +114,5 @@ def _prices(study: Study, lines: Lines, workdir: Path) -> dict[str, dict[str, An
         step = study.step(run)
         title = f"price of {run.name}"
         prices[run.name] = gate_price(step, work, kept, 0.0, agreement.rounds, title)
-        write_json(path, prices)
+        write_sealed(path, prices)
     return prices

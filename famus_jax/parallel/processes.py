@@ -50,6 +50,20 @@ def said_by_first(value: bool) -> bool:
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
 
 
+def text_of_first(text: str) -> str:
+    """The first process's text; every process must call it, and waits for the first one."""
+    if jax.process_count() == 1:
+        return text
+    from jax.experimental import multihost_utils
+
+    content = np.frombuffer(text.encode(), np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(content))))
+    padded = np.zeros(size, np.uint8)
+    if is_writer():
+        padded[:] = content
+    return np.asarray(multihost_utils.broadcast_one_to_all(padded), np.uint8).tobytes().decode()
+
+
 def agree(what: str, value: str, fix: str) -> None:
     """Returns only if all processes hold the same `value`; every process must call it.
 

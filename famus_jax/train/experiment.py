@@ -6,21 +6,21 @@ interruption and it goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
-import io
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from famus_jax.files import read_json, write_atomically, write_json
-from famus_jax.parallel.processes import agree, is_writer
+from famus_jax.files import remove_parts, write_json
+from famus_jax.lock import alone_in
+from famus_jax.parallel.processes import agree, is_writer, text_of_first
 from famus_jax.progress import Progress
 from famus_jax.provenance import made_on, provenance
-from famus_jax.train import data_setup, loop, plots, results, streams
+from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
 from famus_jax.train.label_issues import list_label_issues
@@ -55,8 +55,10 @@ def run_experiment(
       The content of `summary.json`.
 
     Raises:
-      ValueError: for a config that can't work, a work directory of another experiment, or processes
-        that disagree on the config or the data.
+      ValueError: for a config that can't work; a work directory that another process is at work in,
+      or
+        that holds another experiment or one of other data; processes that disagree on the config or
+        the data.
       FloatingPointError: if a loss stops being finite.
       TimeIsUp: after `max_minutes`; the message says how far it is. Call again to go on.
     """
@@ -64,43 +66,43 @@ def run_experiment(
     parsed, workdir = parse_config(config), Path(workdir)
     agree("max_minutes", str(max_minutes), "Start all of them with the same --max_minutes.")
     agree("the config", parsed.digest(), "Start all of them with the same --config and flags.")
-    _refuse_another(workdir, parsed)
-    # What can't work raises here, before a file is made.
-    experiment = Experiment(parsed, workdir, placement)
-    record = {"digest": parsed.digest(), "config": dataclasses.asdict(parsed)}
-    if is_writer():
-        write_json(workdir / "config.json", record)
-    rows, curves = experiment.run(clock)
-    result = {
-        "rows": rows,
-        "config": dataclasses.asdict(parsed),
-        "provenance": provenance(command),
-    }
-    if not is_writer():
-        return result
-    plots.draw(curves, workdir / "summary.png")
-    write_json(workdir / "summary.json", result)
+    with _alone(workdir):
+        kept.refuse_kept_of_others(workdir, fingerprint.of_config(dataclasses.asdict(parsed)))
+        # What can't work raises here, before a file is made.
+        experiment = Experiment(parsed, workdir, placement)
+        kept.refuse_kept_of_others(workdir, experiment.made_from)
+        record = {"digest": parsed.digest(), "config": dataclasses.asdict(parsed)}
+        if is_writer():
+            remove_parts(workdir)
+            kept.write_config(workdir, record, experiment.made_from)
+        rows, curves = experiment.run(clock)
+        result = {
+            "rows": rows,
+            "config": dataclasses.asdict(parsed),
+            "provenance": provenance(command),
+        }
+        if not is_writer():
+            return result
+        plots.draw(curves, workdir / "summary.png")
+        write_json(workdir / "summary.json", result)
     show(results.table(rows))
     show(f"\nwritten: {workdir / 'summary.json'}, {workdir / 'summary.png'}")
     return result
 
 
-def _refuse_another(workdir: Path, config: ExperimentConfig) -> None:
-    """A work directory belongs to one config."""
-    path, mine = workdir / "config.json", dataclasses.asdict(config)
-    if path.exists() and (theirs := read_json(path))["digest"] != config.digest():
-        differ = [name for name in mine if theirs["config"].get(name) != _plain(mine[name])]
-        raise ValueError(
-            f"{workdir} holds another experiment (it differs in {', '.join(differ)}): give this one "
-            "another --workdir, or delete that folder"
-        )
-
-
-def _plain(value: Any) -> Any:
-    """As JSON would give it back: tuples become lists."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
+@contextlib.contextmanager
+def _alone(workdir: Path) -> Iterator[None]:
+    """`alone_in` for the process that writes; all end with its error."""
+    with contextlib.ExitStack() as stack:
+        refused = ""
+        if is_writer():
+            try:
+                stack.enter_context(alone_in(workdir))
+            except (ValueError, OSError) as error:
+                refused = str(error)
+        if refused := text_of_first(refused):
+            raise ValueError(refused)
+        yield
 
 
 class Experiment:
@@ -115,6 +117,23 @@ class Experiment:
         self._trained = False  # whether anything was, since this object was made
         for run in config.runs:  # every estimator must fit the network, before the first run starts
             self._runs(run).check(run)
+        sources, data = self.sources, config.data
+        self.seeded = {seed: data_setup.seed_data(sources, data, seed) for seed in config.seeds}
+        for run in config.runs:  # a class may have lost its last label to the noise
+            for seeded in self.seeded.values():
+                self.one_network.check_counts(run, seeded.class_counts)
+        self.made_from = self._made_from()
+
+    def _made_from(self) -> dict[str, str]:
+        """Hashes of the config and of the data, which all processes must share."""
+        data = fingerprint.of_data(self.sources, self.seeded, self.setting.pretrained)
+        agree(
+            "the data",
+            fingerprint.shared(data),
+            "Give all of them the same data.data_dir, or the same files.",
+        )
+        config = fingerprint.of_config(dataclasses.asdict(self.config))
+        return json.loads(text_of_first(json.dumps({**config, **data})))
 
     def _runs(self, run: RunConfig) -> OneNetworkRuns | TwoNetworkRuns:
         """What makes runs of this method's kind."""
@@ -128,29 +147,20 @@ class Experiment:
         """
         config = self.config
         ordered = sorted(config.runs, key=lambda run: METHODS[run.method].needs is not None)
-        total = sum(self._length(run) for run in config.runs) * len(config.seeds)
-        seeded = {s: data_setup.seed_data(self.sources, config.data, s) for s in config.seeds}
-        agree(
-            "the data",
-            " ".join(_data_digest(d) for d in seeded.values()),
-            "Give all of them the same data.data_dir, or the same files.",
-        )
+        total, seeded = sum(map(self._length, config.runs)) * len(config.seeds), self.seeded
         place = self.setting.placement.evaluated
         evaluated = {
             s: {name: place(b) for name, b in sets.items()}
             for s, d in seeded.items()
             for sets in [streams.evaluation_sets(self.sources, d, config.data)]
         }
-        for run in config.runs:  # a class may have lost its last label to the noise
-            for data in seeded.values():
-                self.one_network.check_counts(run, data.class_counts)
         done: dict[tuple[str, int], dict[str, Any]] = {}
         clock, train = clock or Clock(), self.sources.train
         with Progress(total, "step", show=is_writer()) as progress:
             for run in ordered:  # all seeds of a method share its compiled step
                 for seed in config.seeds:
                     progress.describe(f"{run.name} seed {seed}")
-                    one = Seeded(run, seed, seeded[seed], evaluated[seed])
+                    one = Seeded(run, seed, seeded[seed], evaluated[seed], self.made_from)
                     try:
                         done[run.name, seed] = self._one(one, progress, done, clock)
                     except TimeIsUp as up:
@@ -176,26 +186,27 @@ class Experiment:
         """One run of one seed: read back if it is finished, else trained."""
         run, seed = one.run, one.seed
         folder = self.workdir / "runs" / run.name / f"seed_{seed}"
-        path = folder / "result.json"
-        if path.exists():
+        known = kept.read_result(folder, self.made_from)
+        if known is not None:
             progress.skip(self._length(run))
-            return read_json(path)
-        method = METHODS[run.method]
+            return known
+        method, arrays = METHODS[run.method], {}
         if method.early_stop:
             result = results.stopped_early(run.method, seed, done[method.needs, seed])
         else:
             if self._trained and clock.is_up():
                 raise TimeIsUp(f"{run.name} seed {seed} is not begun, or not gone on with")
-            result = self._train(one, folder, progress, clock)
+            result, arrays = self._train(one, folder, progress, clock)
             self._trained = True
         result["noise_transition"] = one.data.noise_transition.tolist()
         if is_writer():
-            write_json(path, result)
+            kept.write_result(folder, result, self.made_from, arrays)
         return result
 
     def _train(
         self, seeded: Seeded, folder: Path, progress: Progress, clock: Clock
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The run's result, and what it tells of every example."""
         run, data, steps = seeded.run, seeded.data, self._length(seeded.run)
 
         def on_progress(taken: int, newest: dict) -> None:
@@ -208,10 +219,8 @@ class Experiment:
         per_example = dict(done.per_example)
         if done.weights is not None:
             per_example["weights"] = done.weights
-        if per_example and is_writer():
-            content = io.BytesIO()
-            np.savez(content, ids=self.sources.train.ids, **per_example)  # type: ignore[arg-type]
-            write_atomically(folder / "weights.npz", content.getvalue())
+        if per_example:
+            per_example = {"ids": self.sources.train.ids, **per_example}
         row = results.make_row(
             run.method,
             run.estimator_label,
@@ -229,7 +238,7 @@ class Experiment:
             probability_auroc=results.auroc(done.per_example.get("clean_probability"), data.wrong),
         )
         weights = None if done.weights is None else _finite_list(done.weights)
-        return {"row": row, "history": done.history, "weights": weights}
+        return {"row": row, "history": done.history, "weights": weights}, per_example
 
     def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
         """The step's forward and backward passes over a plain step's, from its layers."""
@@ -261,17 +270,6 @@ class Experiment:
             clean=clean,
             wrong=wrong,
         )
-
-
-def _data_digest(seeded: data_setup.SeedData) -> str:
-    """A hash of what a process trains on: labels, splits, and images if they are in memory."""
-    digest = hashlib.blake2b(seeded.noise_digest.encode(), digest_size=16)
-    arrays = [seeded.clean, seeded.noisy, *seeded.splits]
-    arrays += [seeded.images] if isinstance(seeded.images, np.ndarray | jax.Array) else []
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
-    return digest.hexdigest()
 
 
 def _finite_list(values: np.ndarray) -> list[float | None]:

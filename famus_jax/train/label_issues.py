@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,27 +87,35 @@ def list_label_issues(
     if len({seeded[seed].noisy.tobytes() for seed in scores}) == 1:
         lists = {folder: list(scores)}
     for where, seeds in lists.items():
-        if (
-            where / "label_issues.csv"
-        ).exists():  # written last: by an earlier call, from these runs
-            continue
         found = find_label_issues([scores[seed] for seed in seeds])
         labels, images = seeded[seeds[0]].noisy, seeded[seeds[0]].images
+        path, content = where / "label_issues.csv", list_content(found, ids, labels, names)
+        if path.exists() and path.read_bytes() == content:  # written last: the picture is there too
+            continue
+        _keep_changed(path)
         if len(images.shape) == 4:  # features are nothing to look at
             draw(where / "label_issues.png", found, images, labels, names)
-        write_list(where / "label_issues.csv", found, ids, labels, names)
+        write_atomically(path, content)
 
 
-def write_list(
-    path: Path, found: LabelIssues, ids: np.ndarray, labels: np.ndarray, names: Sequence[str]
-) -> None:
+def _keep_changed(path: Path) -> None:
+    """A list that is not the one to be written is a damaged one, or has somebody's notes."""
+    if path.exists():
+        kept = path.with_suffix(".changed.csv")
+        path.replace(kept)
+        warnings.warn(f"{path} was changed: it is kept as {kept}, and written anew", stacklevel=2)
+
+
+def list_content(
+    found: LabelIssues, ids: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> bytes:
     """A CSV with a line per example: rank, id, label (its name, if there is one), score, seeds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rank, (at, score, seeds) in enumerate(zip(*found, strict=True), start=1):
         writer.writerow((rank, ids[at], name_of(int(labels[at]), names), f"{score:.6g}", seeds))
-    write_atomically(path, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def draw(

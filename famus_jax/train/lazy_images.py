@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +18,14 @@ from famus_jax import data
 from famus_jax.data.sources.load import is_path
 from famus_jax.data.sources.random_access import ImageSource
 from famus_jax.data.sources.tfds import open_builder
+
+
+class FiledImages(ImageSource, Protocol):
+    """Images by row, and where they are kept."""
+
+    def files(self, rows: np.ndarray) -> list[Path]:
+        """The files that hold these rows."""
+        ...
 
 
 class LazyImages:
@@ -28,7 +37,7 @@ class LazyImages:
       shape, dtype: as an array has them.
     """
 
-    def __init__(self, source: ImageSource, ids: np.ndarray, rows: np.ndarray | None = None):
+    def __init__(self, source: FiledImages, ids: np.ndarray, rows: np.ndarray | None = None):
         """Images `rows` (all, if None) of `source`; `ids` are the names of all of `source`."""
         self._source, self._ids = source, np.asarray(ids)
         self._rows = np.arange(len(source)) if rows is None else np.asarray(rows)
@@ -50,6 +59,10 @@ class LazyImages:
             )
         return image
 
+    def files(self, rows: np.ndarray | None = None) -> list[Path]:
+        """The files that hold these rows (all, if None); those of a tfds set hold its others too."""
+        return self._source.files(self._rows if rows is None else self._rows[rows])
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("reading images makes an array: copy=False can't be granted")
@@ -61,7 +74,7 @@ class LazyImages:
 class _Both:
     """The images of two sources, one after the other."""
 
-    def __init__(self, first: ImageSource, second: ImageSource):
+    def __init__(self, first: FiledImages, second: FiledImages):
         self._first, self._second = first, second
 
     def __len__(self) -> int:
@@ -70,6 +83,13 @@ class _Both:
     def __getitem__(self, row: int) -> np.ndarray:
         count = len(self._first)
         return self._first[row] if row < count else self._second[row - count]
+
+    def files(self, rows: np.ndarray) -> list[Path]:
+        """See `LazyImages.files`."""
+        count = len(self._first)
+        return self._first.files(rows[rows < count]) + self._second.files(
+            rows[rows >= count] - count
+        )
 
 
 def concatenate(first: Any, second: Any, ids: np.ndarray) -> Any:
@@ -90,7 +110,7 @@ def load_lazily(
     """
     if is_path(source):
         files = data.list_path(source, split)
-        images: ImageSource = data.FileSource(files, size)
+        images: FiledImages = data.FileSource(files, size)
         return _examples(
             images, files.labels, files.ids, len(files.class_names), files.name, files.class_names
         )
@@ -102,7 +122,7 @@ def load_lazily(
 
 
 def _examples(
-    images: ImageSource,
+    images: FiledImages,
     labels: np.ndarray,
     ids: Sequence[str] | np.ndarray,
     num_classes: int,

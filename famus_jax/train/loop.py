@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -15,6 +16,7 @@ from famus_jax.core.state import StepInfo
 from famus_jax.parallel.processes import is_writer
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.clock import Clock, TimeIsUp
+from famus_jax.train.fingerprint import MadeFrom
 from famus_jax.train.records import Records
 
 PyTree = Any
@@ -59,6 +61,7 @@ class Run(NamedTuple):
       learns: whether there is a meta-model, whose diagnostics are recorded.
       reweights: whether its weights tell something of the examples, and are recorded.
       steps, eval_every, checkpoint_every: counts of steps.
+      made_from: hashes of config and data, see `fingerprint`; kept with every checkpoint.
       per_example: `state -> {name: [N]}`, what else the state tells of every example.
     """
 
@@ -72,6 +75,7 @@ class Run(NamedTuple):
     steps: int
     eval_every: int
     checkpoint_every: int
+    made_from: MadeFrom = MappingProxyType({})
     per_example: Callable[[PyTree], dict[str, np.ndarray]] = lambda state: {}
 
 
@@ -114,16 +118,17 @@ def train(
       TimeIsUp: if the clock says so before the last step, after a checkpoint.
     """
     clock = clock or Clock()
-    state, first, history, seconds = run.state, 0, [], 0.0
+    state, first, history, times, seconds = run.state, 0, [], [], 0.0
     sums = np.zeros((2, len(run.wrong)))  # of weights, and of draws
-    with Checkpoints(folder / "checkpoints") as checkpoints:
+    with Checkpoints(folder / "checkpoints", run.made_from) as checkpoints:
         if checkpoints.latest_step() is not None:
             (state, sums), record = checkpoints.restore((state, sums))
             state = jax.tree.map(lambda x: x.copy(), state)  # the step donates its input
-            sums = np.array(sums)
-            first, history, seconds = record["step"], record["history"], record["seconds"]
+            sums = sums.copy()  # what is restored may be read-only
+            first, seconds = record["step"], record["seconds"]
+            history, times = record["history"], record["times"]
             on_progress(first, history[-1] if history else {})
-        with Records(folder, history, is_writer()) as records:
+        with Records(folder, history, times, is_writer()) as records:
             while first < run.steps:
                 last = min(first + run.eval_every - first % run.eval_every, run.steps)
                 state, window, spent = _steps(run, state, first, last)
@@ -133,8 +138,8 @@ def train(
                 records.append({"step": last, **measured})
                 stop = clock.is_up() and last < run.steps
                 if last % run.checkpoint_every == 0 or last == run.steps or stop:
-                    saved = {"step": last, "history": records.history, "seconds": seconds}
-                    checkpoints.save(last, (state, sums), saved)
+                    saved = {"step": last, "history": records.history, "times": records.times}
+                    checkpoints.save(last, (state, sums), {**saved, "seconds": seconds})
                 on_progress(last - first, measured)
                 if stop:
                     raise TimeIsUp(f"{run.name} is at step {last} of {run.steps}")

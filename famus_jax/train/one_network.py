@@ -107,9 +107,7 @@ class OneNetworkRuns:
             if trusted is not None:
                 meta_batch = _of_all(numbered(trusted.batch(0), 0), hosts)
             if method.needs:
-                params, model_state = self._parent(
-                    method.needs, seeded.seed, batch, params, model_state
-                )
+                params, model_state = self._parent(method.needs, seeded, batch, params, model_state)
 
             def evaluate(state: TrainState) -> dict[str, float]:
                 member = (state.params, state.model_state)
@@ -129,6 +127,7 @@ class OneNetworkRuns:
                 steps=steps,
                 eval_every=min(config.schedule.eval_every, steps),
                 checkpoint_every=config.schedule.checkpoint_every,
+                made_from=seeded.made_from,
             )
 
     def step(
@@ -180,16 +179,22 @@ class OneNetworkRuns:
         return METHODS[run.method].build(setting.config, facts)
 
     def _parent(
-        self, name: str, seed: int, batch: PyTree, params: PyTree, model_state: PyTree
+        self, name: str, seeded: Seeded, batch: PyTree, params: PyTree, model_state: PyTree
     ) -> tuple[PyTree, PyTree]:
         """The network at the end of the run that a fine-tuning starts from."""
-        setting = self._setting
+        setting, seed, steps = self._setting, seeded.seed, self._setting.config.schedule.steps
         parent = next(run for run in setting.config.runs if run.method == name)
         step = self.step(parent, False, params, model_state, batch)
         like = setting.placement.state(step.init(jax.random.key(seed), params, model_state, batch))
-        folder = setting.workdir / "runs" / name / f"seed_{seed}" / "checkpoints"
+        folder = setting.workdir / "runs" / name / f"seed_{seed}"
         size = len(setting.sources.train.labels)
-        with Checkpoints(folder) as checkpoints:
+        with Checkpoints(folder / "checkpoints", seeded.made_from) as checkpoints:
+            if (newest := checkpoints.latest_step()) != steps:
+                raise ValueError(
+                    f"{folder / 'checkpoints'} has no whole checkpoint of {name}'s last step, {steps}, "
+                    f"for fine-tuning to start from (the newest is of step {newest}): delete "
+                    f"{folder / 'result.json'}, and the same command trains the missing steps first"
+                )
             (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
         return jax.device_get(setting.placement.everywhere((state.params, state.model_state)))
 

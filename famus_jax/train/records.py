@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,20 @@ from famus_jax.files import write_atomically
 class Records:
     """One run's measurements, a dict per evaluation, in `metrics.jsonl` and event files."""
 
-    def __init__(self, folder: Path, history: list[dict[str, Any]], write: bool = True):
-        """Starts from `history` (a resumed run's): lines past the checkpoint are dropped.
+    def __init__(
+        self,
+        folder: Path,
+        history: list[dict[str, Any]],
+        times: list[float],
+        write: bool = True,
+    ):
+        """Starts from `history` (a resumed run's): both files are written anew from it.
 
+        So they lack nothing that an interruption kept from the disk, and hold nothing that is past
+        the checkpoint. `times` are those of the evaluations in `history`, in seconds since 1970.
         Without `write` (another process does) it only remembers.
         """
-        self.history, self._write = list(history), write
+        self.history, self.times, self._write = list(history), list(times), write
         if not write:
             return
         from tensorboardX import SummaryWriter
@@ -26,8 +35,13 @@ class Records:
         self._path = folder / "metrics.jsonl"
         write_atomically(self._path, "".join(map(_line, self.history)).encode())
         self._file = self._path.open("a")
-        purge = self.history[-1]["step"] + 1 if self.history else 0
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+        events = folder / "tensorboard"
+        for old in events.glob("events.out.tfevents.*"):
+            old.unlink()
+        self._events = SummaryWriter(str(events))
+        for record, at in zip(self.history, self.times, strict=True):
+            self._show(record, at)
+        self._events.flush()
 
     def __enter__(self) -> Records:
         return self
@@ -40,13 +54,18 @@ class Records:
     def append(self, record: dict[str, Any]) -> None:
         """Adds the measurements of one evaluation; `record["step"]` says when."""
         self.history.append(record)
+        self.times.append(time.time())
         if not self._write:
             return
         self._file.write(_line(record))
         self._file.flush()
+        self._show(record, self.times[-1])
+        self._events.flush()
+
+    def _show(self, record: dict[str, Any], at: float) -> None:
         for name, value in record.items():
             if name != "step" and value is not None:
-                self._events.add_scalar(name, value, record["step"])
+                self._events.add_scalar(name, value, record["step"], walltime=at)
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from famus_jax.train import data_setup
 from famus_jax.train.config import ExperimentConfig, RunConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.evaluation import Evaluator
+from famus_jax.train.fingerprint import MadeFrom
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.pretrained import from_trunk, read_pretrained
 
@@ -42,6 +43,7 @@ class Setting(NamedTuple):
       init: `key -> (params, model_state)`, compiled.
       image_shape: of one example.
       placement: the devices.
+      pretrained: the weights of a file that networks start from, or None.
     """
 
     config: ExperimentConfig
@@ -54,6 +56,7 @@ class Setting(NamedTuple):
     init: Callable[[jax.Array], tuple[PyTree, PyTree]]
     image_shape: tuple[int, ...]
     placement: Placement = ONE_DEVICE
+    pretrained: Any = None
 
 
 class Seeded(NamedTuple):
@@ -63,12 +66,14 @@ class Seeded(NamedTuple):
       run, seed: which.
       data: splits and noisy labels of that seed.
       evaluated: the test set and the noisy validation set, by name.
+      made_from: hashes of config and data, see `fingerprint`.
     """
 
     run: RunConfig
     seed: int
     data: SeedData
     evaluated: dict[str, Iterable[PyTree]]
+    made_from: MadeFrom
 
 
 def make_setting(
@@ -104,6 +109,7 @@ def make_setting(
         ),
         image_shape=shape,
         placement=placement,
+        pretrained=trunk,
     )
 
 

@@ -16,6 +16,8 @@ from experiments.agreement.measure import Compared, summarised
 from experiments.agreement.report import accuracies
 from experiments.agreement.study import run_agreement
 from famus_jax.files import write_json
+from famus_jax.sealed import Damaged
+from famus_jax.train import fingerprint, kept
 from famus_jax.train.config import default_config
 
 # ml_collections reads config files with a loader method that Python is about to remove.
@@ -98,6 +100,16 @@ def test_a_torn_line_is_dropped(tmp_path):
     assert again.records == [{"kind": "a", "step": 1, "x": 2}]
     again.append({"kind": "a", "step": 2})
     assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    """Fails if a record that is not what was measured is taken for it."""
+    path = tmp_path / "lines.jsonl"
+    for step in (1, 2):
+        Lines(path).append({"kind": "a", "step": step, "x": 25})
+    path.write_text(path.read_text().replace('"step": 2, "x": 25', '"step": 2, "x": 35'))
+    with pytest.raises(Damaged, match=r"line 2 of .*lines\.jsonl is damaged"):
+        Lines(path)
 
 
 @pytest.mark.slow
@@ -215,7 +227,7 @@ def test_pauses_and_checkpoints():
 
 def test_another_config_in_the_same_folder_is_refused(tmp_path):
     plan = parse_agreement(tiny())
-    write_json(tmp_path / "config.json", {"digest": plan.digest(), "config": plan.as_dict()})
+    kept.write_config(tmp_path, {}, fingerprint.of_config(plan.as_dict()))
     other = tiny()
     other["schedule"]["steps"] = 8
     with pytest.raises(ValueError, match="differs in schedule"):

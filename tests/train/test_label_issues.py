@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from famus_jax.train.label_issues import draw, find_label_issues, score_of, write_list
+from famus_jax.train.label_issues import draw, find_label_issues, list_content, score_of
 
 NAN = np.nan
 IDS = np.array(["a", "b", "c", "d"])
@@ -40,19 +40,17 @@ def test_what_a_run_tells(values, first):
     assert first is None if score is None else score[0] == first
 
 
-def test_the_list_is_a_table(tmp_path):
+def test_the_list_is_a_table():
     found = find_label_issues([np.array([0.25, NAN, 1.5, 0.125])])
     labels = np.array([0, 0, 1, 1])
-    write_list(tmp_path / "named.csv", found, IDS, labels, ("cat", "a, dog"))
-    write_list(tmp_path / "numbered.csv", found, IDS, labels, ())
-    with (tmp_path / "named.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    named = list_content(found, IDS, labels, ("cat", "a, dog")).decode()
+    rows = list(csv.DictReader(named.splitlines()))
     assert [(r["rank"], r["id"], r["label"], r["score"], r["seeds"]) for r in rows] == [
         ("1", "d", "a, dog", "0.125", "1"),
         ("2", "a", "cat", "0.25", "1"),
         ("3", "c", "a, dog", "1.5", "1"),
     ]
-    assert (tmp_path / "numbered.csv").read_text().splitlines()[1] == "1,d,1,0.125,1"
+    assert list_content(found, IDS, labels, ()).decode().splitlines()[1] == "1,d,1,0.125,1"
 
 
 @pytest.mark.parametrize("channels", [1, 3])

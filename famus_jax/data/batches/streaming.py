@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from famus_jax.data.batches.order import (
     local_rows,
 )
 from famus_jax.data.batches.pixels import Normalize, finish_images, make_normalizer
+from famus_jax.data.batches.workers import Workers
 from famus_jax.data.sources.random_access import ImageSource
 
 HostTransform = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -89,7 +90,8 @@ class _Read:
         return {"image": image, "index": index}
 
 
-def _grain_iterator(plan: _Plan, start: int, workers: int, threads: int):
+def _read_in_threads(plan: _Plan, start: int, threads: int, worker: int, workers: int):
+    """The batches from step `start` on; of several workers, those that are this one's."""
     try:
         import grain
     except ModuleNotFoundError as error:
@@ -98,23 +100,29 @@ def _grain_iterator(plan: _Plan, start: int, workers: int, threads: int):
             "in_memory_stream)"
         ) from error
     local = plan.rows[1] - plan.rows[0]
-    # Batched before it becomes an iterator: worker processes then share out whole batches.
     dataset = (
         grain.MapDataset.source(_Positions(start, local))
         .map(_Read(plan))
         .batch(local, drop_remainder=True)
-        .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads))
+        .slice(slice(worker, None, workers))  # whole batches are shared out
     )
-    if workers > 0:
-        from absl import flags
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    return iter(dataset.to_iter_dataset(options))
 
-        # grain 0.2.18 reads its flags in the parent and fails where nobody parsed them.
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
-        dataset = dataset.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
-        )
-    return iter(dataset)
+
+def _read_in_process(plan: _Plan, start: int, threads: int, worker: int, workers: int):
+    """As `_read_in_threads`, in a process that has not read anything yet."""
+    # Libraries import parts of themselves when first used; two threads that make tfds do so at once
+    # can wait for one another for ever.
+    _Read(plan)(0)
+    return _read_in_threads(plan, start, threads, worker, workers)
+
+
+def _reading(plan: _Plan, start: int, workers: int, threads: int) -> Iterator[dict]:
+    """The batches from step `start` on, read in the background."""
+    if not workers:
+        return _read_in_threads(plan, start, threads, 0, 1)
+    return Workers(functools.partial(_read_in_process, plan, start, threads), workers)
 
 
 class GrainStream:
@@ -131,7 +139,7 @@ class GrainStream:
 
     def _restart(self, step: int) -> None:
         self._drain()
-        self._iterator = _grain_iterator(self._plan, step, self._workers, self._threads)
+        self._iterator = _reading(self._plan, step, self._workers, self._threads)
         self._next = step
 
     def _drain(self) -> None:
@@ -141,6 +149,8 @@ class GrainStream:
             _, future = self._queue.popleft()
             if not future.cancelled():
                 future.exception()  # wait: the iterator is not shared between threads
+        if isinstance(self._iterator, Workers):
+            self._iterator.close()
         self._iterator = None
 
     def _fetch(self, iterator) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -211,7 +221,7 @@ def streaming(
         `in_memory_stream`, with the same batches.
       host_transform: `transform(image, numbers) -> image` for images of many sizes, with float64
         numbers[16] in [0, 1) that are a function of (seed, step, row); see `augment.host`.
-      workers: worker processes of grain; 0 reads in threads of this process.
+      workers: processes that read; 0 reads in threads of this process.
       threads: reading threads of each process; each reads a batch, so as many are in memory.
       ahead: batches that wait on the device.
 

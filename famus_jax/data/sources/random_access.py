@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -67,6 +68,10 @@ class FileSource:
     def __len__(self) -> int:
         return len(self._paths)
 
+    def files(self, rows: np.ndarray) -> list[Path]:
+        """The files of these rows."""
+        return [Path(self._paths[row]) for row in rows]
+
     def __getitem__(self, row: int) -> np.ndarray:
         try:
             return decode(self._paths[row], self._size, self._channels)
@@ -106,6 +111,12 @@ class TfdsSource:
 
     def __len__(self) -> int:
         return len(self._open())
+
+    def files(self, rows: np.ndarray) -> list[Path]:
+        """The files of the split, which hold these rows and the others."""
+        del rows
+        name, split, data_dir = self._where
+        return [Path(p) for p in open_builder(name, data_dir).info.splits[split].filepaths]
 
     def __getitem__(self, row: int) -> np.ndarray:
         image = self._open()[row]["image"]

@@ -140,6 +140,7 @@ class TwoNetworkRuns:
                 steps=steps,
                 eval_every=min(schedule.eval_every, steps),
                 checkpoint_every=schedule.checkpoint_every,
+                made_from=seeded.made_from,
                 per_example=lambda state: {"clean_probability": np.mean(state.probability, 0)},
             )
 

@@ -1,0 +1,1 @@
+"""A run that is killed again and again must leave the same files as one that is not."""

@@ -1,0 +1,115 @@
+"""Batches read by processes that end with the one that asked for them, however that ends.
+
+grain's own processes wait for ever once their parent is killed, and batches that they have put into
+named shared memory stay there. Here a batch travels through a pipe, which has no name and is gone
+with its ends, and every process watches its parent.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_Pipe = multiprocessing.connection.Connection
+
+
+class Workers:
+    """The batches of several processes in turn: the first one's first, the second one's first, ...
+
+    Args:
+      make: `(worker, workers) -> ` the endless batches of this worker; called in its process.
+      workers: how many processes.
+    """
+
+    def __init__(self, make: Callable[[int, int], Iterator[Any]], workers: int):
+        import cloudpickle  # grain brings it
+
+        context, pickled = multiprocessing.get_context("spawn"), cloudpickle.dumps(make)
+        self._pipes, self._processes, self._turn = [], [], 0
+        for worker in range(workers):
+            mine, theirs = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_serve, args=(theirs, pickled, worker, workers), daemon=True
+            )
+            process.start()
+            theirs.close()  # so that the pipe ends with the process
+            self._pipes.append(mine)
+            self._processes.append(process)
+        self._end = weakref.finalize(self, _end, self._pipes, self._processes)
+
+    def __iter__(self) -> Workers:
+        return self
+
+    def __next__(self) -> Any:
+        """The next batch.
+
+        Raises:
+          ChildProcessError: if the process whose turn it is has ended.
+          Exception: what reading it raised there.
+        """
+        turn, self._turn = self._turn, (self._turn + 1) % len(self._pipes)
+        try:
+            batch = pickle.loads(self._pipes[turn].recv_bytes())
+        except EOFError:
+            process = self._processes[turn]
+            process.join(1)
+            raise ChildProcessError(
+                f"process {process.pid}, which read images, has ended (exit status "
+                f"{process.exitcode}; -9 is often for want of memory). The same command goes on from "
+                "the last checkpoint; fewer data.workers take less memory"
+            ) from None
+        if isinstance(batch, Exception):
+            raise batch
+        return batch
+
+    def close(self) -> None:
+        """Ends the processes; what they have read ahead is lost."""
+        self._end()
+
+
+def _end(pipes: list[_Pipe], processes: list[Any]) -> None:
+    for process in processes:
+        process.kill()  # it keeps nothing
+    for process, pipe in zip(processes, pipes, strict=True):
+        process.join()
+        pipe.close()
+
+
+def _serve(pipe: _Pipe, pickled: bytes, worker: int, workers: int) -> None:
+    """A worker's whole life."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Whoever ends the parent decides: a signal to the group must not take the batches of its last
+    # steps.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows lacks one
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    try:
+        for batch in pickle.loads(pickled)(worker, workers):
+            pipe.send_bytes(pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))
+    except (BrokenPipeError, ConnectionResetError):  # nobody reads any more
+        return
+    except Exception as error:
+        pipe.send_bytes(_pickled_error(error))
+
+
+def _pickled_error(error: Exception) -> bytes:
+    try:
+        content = pickle.dumps(error)
+        pickle.loads(content)
+        return content
+    except Exception:  # errors of other libraries may refuse, in ways of their own
+        return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
