@@ -90,8 +90,8 @@ class TwoNetworkRuns:
             )
             batch = numbered(warm_streams[0].batch(0), 0)
             params, model_state = setting.init(jax.random.key(0))  # for shapes
-            plain = self._step(None, params, model_state, batch)
-            step = self._step(seeded.run, params, model_state, batch)
+            plain = self._step(None, params, model_state)
+            step = self._step(seeded.run, params, model_state)
             examples = jax.ShapeDtypeStruct((self._size(seeded.run),), np.float32)
             meta_examples = jax.ShapeDtypeStruct((schedule.meta_batch_size,), np.float32)
             key_networks, key_targets = jax.random.split(jax.random.key(seeded.seed))
@@ -172,9 +172,7 @@ class TwoNetworkRuns:
         factor = 4 if METHODS[run.method].batches == "mixed" else 1
         return factor * self._setting.config.schedule.batch_size
 
-    def _step(
-        self, run: RunConfig | None, params: PyTree, model_state: PyTree, batch: PyTree
-    ) -> TrainStep:
+    def _step(self, run: RunConfig | None, params: PyTree, model_state: PyTree) -> TrainStep:
         """The compiled step of a method; of the warm-up if there is none."""
         config, name = self._setting.config, "warm-up" if run is None else run.name
         if name not in self._steps:
