@@ -78,13 +78,26 @@ def _whole(
     gradient: PyTree | Part | None,
     active: Sequence[int],
 ) -> PyTree:
-    """g as a tree, 0 where it is not known."""
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    if gradient is None:
-        return zeros
-    if estimator.virtual_step == "active":
-        return layers.place(gradient, zeros, active)
-    return gradient
+    """g as a tree for the optimizer, 0 where it is not known, and nowhere exactly 0."""
+    whole = jax.tree.map(jnp.zeros_like, params)
+    if gradient is not None and estimator.virtual_step == "active":
+        whole = layers.place(gradient, whole, active)
+    elif gradient is not None:
+        whole = gradient
+    return jax.tree.map(_off_zero, whole)
+
+
+def _off_zero(g: jax.Array) -> jax.Array:
+    """g with a number that is next to nothing in place of 0.
+
+    At 0 the optimizers' formulas have a derivative, but automatic differentiation gives NaN: Adam's
+    √v of a pixel that was always black, the norm of a zero gradient that is clipped.
+    """
+    numbers = jnp.finfo(g.dtype)
+    tiny = 1e3 * float(numbers.tiny) ** 0.5  # its square, times 1 - β₂, is no underflow
+    if tiny > float(numbers.eps):  # float16 has no room for it
+        return g
+    return g + jnp.where(g == 0, jnp.asarray(tiny, g.dtype), 0)
 
 
 def _update(inputs: Inputs) -> Callable[[PyTree], PyTree]:

@@ -20,6 +20,7 @@ from famus_jax import (
     layers_by,
     layerwise_meta_gradient,
     named_layers,
+    second_order,
     second_order_meta_gradient,
     train_step,
 )
@@ -494,3 +495,75 @@ def test_missing_descend(estimator, objective):
 def test_unknown_virtual_step():
     with pytest.raises(ValueError, match=r"virtual_step must be one of.*'adam'"):
         all_layers(virtual_step="adam")
+
+
+# --- where an optimizer's formula has no derivative that automatic differentiation finds -------------
+
+
+def black_corner(forward=None, width=4):
+    """Batches whose last input is always 0, or without that input; the same network otherwise."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    x, meta_x = (jax.random.normal(k, (n, 4)).at[:, 3].set(0) for k, n in zip(keys, (8, 4)))
+    params = {
+        "a": jax.random.normal(keys[2], (4, 6))[:width],
+        "b": jax.random.normal(keys[3], (6, 3)),
+    }
+    batch = {"x": x[:, :width], "label": jnp.arange(8) % 3}
+    meta_batch = {"x": meta_x[:, :width], "label": jnp.arange(4) % 3}
+    return params, batch, meta_batch
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("route", ["jvp", "second_order"])
+def test_an_input_that_is_always_zero(name, dtype, route):
+    """Adam with ε_root = 0 at the first step: θ's gradient is that of the network without the input.
+
+    Fails if 0 · d√v/dv at v = 0 makes it NaN.
+    """
+    optimizer = getattr(optax, name)(1e-2, eps=1e-2)
+    estimator = (second_order if route == "second_order" else all_layers)(through_optimizer=True)
+    found = []
+    for width in (4, 3):
+        params, batch, meta_batch = black_corner(width=width)
+        arrays = tree_map(
+            lambda x: x.astype(dtype) if x.dtype == jnp.float64 else x, (params, batch, meta_batch)
+        )
+        params, batch, meta_batch = arrays
+        forward = famus_jax.stateless_forward(lambda p, x: jnp.tanh(x @ p["a"]) @ p["b"], input="x")
+        problem = famus_jax.problem(forward, famus_jax.mwnet(hidden=5))
+        weights_for = famus_jax.reweighter(problem, estimator, step_size=1e-2)
+        state = weights_for.init(jax.random.key(1), params, (), batch, meta_batch)
+        opt_state = optimizer.init(params)
+        inputs = Inputs(
+            params, (), None, batch, meta_batch, 1e-2,
+            lambda g, o=opt_state, p=params: optimizer.update(g, o, p)[0],
+        )  # fmt: skip
+        info = meta_update(problem, estimator, state, inputs).info
+        found.append((float(info.theta_norm), np.asarray(info.weights)))
+    (norm, weights), (norm_without, weights_without) = found
+    assert norm > 0
+    assert norm == pytest.approx(norm_without, rel=1e-3)
+    np.testing.assert_allclose(weights, weights_without, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("x64")
+def test_clipping_a_zero_gradient():
+    """L2R's virtual gradient is 0, which clipping by the global norm leaves alone: its weights are
+    those without clipping. Fails if the norm's derivative at 0 makes them NaN."""
+    params, batch, meta_batch = black_corner()
+    forward = famus_jax.stateless_forward(lambda p, x: jnp.tanh(x @ p["a"]) @ p["b"], input="x")
+    problem = famus_jax.problem(forward, famus_jax.l2r())
+    weights = []
+    for optimizer in (
+        optax.sgd(0.1),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)),
+    ):
+        train = famus_jax.train_step(
+            problem, optimizer, all_layers(through_optimizer=True), step_size=0.1
+        )
+        state = train.init(jax.random.key(1), params, (), batch, meta_batch)
+        weights.append(np.asarray(train(state, batch, meta_batch)[1].weights))
+    assert weights[0].sum() == pytest.approx(1)
+    np.testing.assert_allclose(weights[1], weights[0], rtol=1e-6)
