@@ -7,6 +7,7 @@ interruption and it goes on where it was.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +17,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.files import read_json, write_atomically, write_json
+from famus_jax.files import finite, read_json, write_atomically, write_json
 from famus_jax.parallel.processes import agree, is_writer
 from famus_jax.progress import Progress
 from famus_jax.provenance import made_on, provenance
 from famus_jax.train import data_setup, loop, plots, results, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
+from famus_jax.train.figures import drawn
 from famus_jax.train.label_issues import list_label_issues
 from famus_jax.train.methods import METHODS
 from famus_jax.train.one_network import OneNetworkRuns
@@ -78,10 +80,15 @@ def run_experiment(
     }
     if not is_writer():
         return result
-    plots.draw(curves, workdir / "summary.png")
+    result = finite(result)
     write_json(workdir / "summary.json", result)
     show(results.table(rows))
-    show(f"\nwritten: {workdir / 'summary.json'}, {workdir / 'summary.png'}")
+    picture = workdir / "summary.png"
+    trouble = experiment.trouble + drawn(picture, functools.partial(plots.draw, curves))
+    written = [workdir / "summary.json", *([picture] if picture.exists() else [])]
+    show("\nwritten: " + ", ".join(map(str, written)))
+    for message in trouble:
+        show(f"note: {message}; all other results are there")
     return result
 
 
@@ -112,6 +119,7 @@ class Experiment:
         self.sources = self.setting.sources
         self.one_network = OneNetworkRuns(self.setting)
         self.two_networks = TwoNetworkRuns(self.setting)
+        self.trouble: list[str] = []  # pictures and lists that could not be made
         self._trained = False  # whether anything was, since this object was made
         for run in config.runs:  # every estimator must fit the network, before the first run starts
             self._runs(run).check(run)
@@ -160,7 +168,7 @@ class Experiment:
                         ) from None
                 if is_writer():
                     folder = self.workdir / "runs" / run.name
-                    list_label_issues(folder, seeded, train.ids, train.class_names)
+                    self.trouble += list_label_issues(folder, seeded, train.ids, train.class_names)
         rows = [done[r.name, s]["row"] for r in config.runs for s in config.seeds]
         # A run that was stopped early is part of another's curve.
         drawn = [run for run in config.runs if not METHODS[run.method].early_stop]
@@ -190,7 +198,7 @@ class Experiment:
             self._trained = True
         result["noise_transition"] = one.data.noise_transition.tolist()
         if is_writer():
-            write_json(path, result)
+            write_json(path, finite(result))
         return result
 
     def _train(
@@ -242,25 +250,36 @@ class Experiment:
     def _curve(self, run: RunConfig, seeded, done) -> plots.Curve:
         found = {seed: done[run.name, seed] for seed in self.config.seeds}
         histories = [result["history"] for result in found.values()]
-        clean = wrong = None
+        weights: dict[str, np.ndarray] = {}
         if all(result["weights"] is not None for result in found.values()):
             parts = [
                 (np.array(result["weights"], float), seeded[seed].wrong)
                 for seed, result in found.items()
             ]
-            drawn = [(w[np.isfinite(w)], bad[np.isfinite(w)]) for w, bad in parts]
-            if any(len(w) and np.ptp(w) > 1e-6 for w, _ in drawn):  # else nothing was weighed
-                clean = np.concatenate([w[~bad] for w, bad in drawn])
-                wrong = np.concatenate([w[bad] for w, bad in drawn])
+            known = all(seeded[seed].noise_rate is not None for seed in found)
+            weights = _by_label(
+                [(w[np.isfinite(w)], bad[np.isfinite(w)]) for w, bad in parts], known
+            )
         offset = self.config.schedule.steps if METHODS[run.method].needs else 0
         return plots.Curve(
             method=run.method,
             estimator=run.estimator_label,
             histories=histories,
             offset=offset,
-            clean=clean,
-            wrong=wrong,
+            weights=weights,
         )
+
+
+def _by_label(parts: list[tuple[np.ndarray, np.ndarray]], known: bool) -> dict[str, np.ndarray]:
+    """Weights by whether the label is wrong, where that is known; {} if nothing was weighed."""
+    if not any(len(w) and np.ptp(w) > 1e-6 for w, _ in parts):
+        return {}
+    if not known:
+        return {plots.UNKNOWN: np.concatenate([w for w, _ in parts])}
+    return {
+        plots.RIGHT: np.concatenate([w[~bad] for w, bad in parts]),
+        plots.WRONG: np.concatenate([w[bad] for w, bad in parts]),
+    }
 
 
 def _data_digest(seeded: data_setup.SeedData) -> str:

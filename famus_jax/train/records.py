@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from famus_jax.files import write_atomically
+from famus_jax.files import finite, write_atomically
 
 
 class Records:
@@ -50,4 +50,4 @@ class Records:
 
 
 def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record) + "\n"
+    return json.dumps(finite(record), allow_nan=False) + "\n"
