@@ -63,6 +63,7 @@ def split_examples(
     trusted_per_class: int,
     validation_per_class: int,
     seed: int,
+    class_names: Sequence[str] = (),
 ) -> Splits:
     """Draw a class-balanced trusted set and a class-balanced validation set.
 
@@ -75,6 +76,7 @@ def split_examples(
       ids: N unique strings.
       trusted_per_class: examples of each class in the trusted set.
       validation_per_class: examples of each class in the validation set.
+      class_names: for messages.
       seed: int; give splits and noise different keys or the same, they are independent anyway.
 
     Returns:
@@ -92,8 +94,10 @@ def split_examples(
     wanted = trusted_per_class + validation_per_class
     for c, count in enumerate(counts):
         if count <= wanted:
+            name = repr(class_names[c]) if class_names else c
             raise ValueError(
-                f"class {c} has {count} examples, but trusted_per_class = {trusted_per_class} and "
+                f"class {name} has {count} examples, but "
+                f"trusted_per_class = {trusted_per_class} and "
                 f"validation_per_class = {validation_per_class} need {wanted} and at least one "
                 "must be left for training; ask for fewer"
             )

@@ -94,6 +94,10 @@ def load_sources(config: DataConfig) -> Sources:
         return read(source, split, folder, size=size, **own)
 
     train = _first(load(config.source, config.train_split, config.class_names), config.max_train)
+    if train.num_classes < 2:
+        raise ValueError(
+            f"{config.source!r} has one class only, {train.class_names}: nothing to learn"
+        )
     test = _first(load(config.source, config.test_split, config.class_names), config.max_test)
     _check_test(train, test, config)
     if not config.trusted_source:
@@ -207,6 +211,7 @@ def _split(sources: Sources, config: DataConfig, seed: int) -> data.Splits:
         trusted_per_class=trusted_per_class,
         validation_per_class=config.validation_per_class,
         seed=seed,
+        class_names=train.class_names,
     )
     if config.imbalance_factor:
         splits = _thinned(splits, labels, ids, config, trusted_per_class, seed)

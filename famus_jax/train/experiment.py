@@ -196,7 +196,8 @@ class Experiment:
                 raise TimeIsUp(f"{run.name} seed {seed} is not begun, or not gone on with")
             result = self._train(one, folder, progress, clock)
             self._trained = True
-        result["noise_transition"] = one.data.noise_transition.tolist()
+        known = one.data.noise_rate is not None
+        result["noise_transition"] = one.data.noise_transition.tolist() if known else None
         if is_writer():
             write_json(path, finite(result))
         return result

@@ -64,6 +64,19 @@ def test_no_test_example_at_all(tmp_path):
         load_sources(config(photos(tmp_path, {"a": 3, "b": 3}), path="stream"))
 
 
+def test_a_class_that_is_too_small_is_named(tmp_path):
+    settings = config(photos(tmp_path, {"a": 8, "rare": 4}), validation_per_class=3)
+    with pytest.raises(ValueError, match="class 'rare' has 3 examples, but trusted_per_class = 0"):
+        seed_data(load_sources(settings), settings, 0)
+
+
+def test_one_class_is_nothing_to_learn(tmp_path):
+    photos(tmp_path, {"a": 8})
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"a/{i}.png,a\n" for i in range(8)))
+    with pytest.raises(ValueError, match="one class only"):
+        load_sources(config(tmp_path / "t.csv"))
+
+
 def test_trusted_data_without_some_class(tmp_path):
     """Fails if the classes that there are get other numbers, or an empty folder is refused."""
     source = photos(tmp_path / "s", {"a": 8, "b": 8, "c": 8})

@@ -38,7 +38,7 @@ def from_arrays(
         them from the labels.
 
     Raises:
-      ValueError, TypeError: other shapes or dtypes (each with its fix), channels first, lengths that
+      ValueError: other shapes or dtypes (each with its fix), channels first, lengths that
         disagree, features that are not finite, labels that are none, an empty class.
 
     >>> from_arrays([[0.5, 2.0], [1.5, 0.0]], ["dog", "cat"], name="two").labels
@@ -47,8 +47,10 @@ def from_arrays(
     array = _checked_images(np.asarray(images), name)
     values, names = labels_of_array(labels, f"{name}: array 'labels'", class_names)
     if len(values) != len(array) or len(array) == 0:
+        axis = array.shape.index(len(values)) if len(values) in array.shape[1:] else 0
+        fix = f"; save numpy.moveaxis(images, {axis}, 0)" if axis else ""
         raise ValueError(
-            f"{name}: {len(values)} labels for {len(array)} images (at least 1 of each)"
+            f"{name}: {len(values)} labels for {len(array)} images (at least 1 of each){fix}"
         )
     count = len(names) or int(values.max()) + 1
     if num_classes is not None and num_classes != count:
@@ -63,7 +65,7 @@ def from_arrays(
 def _texts(ids: Sequence[str] | np.ndarray, name: str) -> list[str]:
     array = np.asarray(ids)
     if array.dtype.kind not in "US":
-        raise TypeError(f"{name}: ids are {array.dtype}; expected strings: save ids.astype(str)")
+        raise ValueError(f"{name}: ids are {array.dtype}; expected strings: save ids.astype(str)")
     return [spelled(i.decode() if isinstance(i, bytes) else i) for i in array.tolist()]
 
 
@@ -139,7 +141,7 @@ def load_npz(
       class_names: as in `from_arrays`.
 
     Raises:
-      FileNotFoundError, ValueError, TypeError: see `from_arrays`; an array that is missing, damage.
+      FileNotFoundError, ValueError: see `from_arrays`; an array that is missing, damage.
     """
     source = Path(path).expanduser()
     found = read_arrays(source, [images, labels], [ids])

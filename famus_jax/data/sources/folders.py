@@ -9,7 +9,10 @@ from pathlib import Path
 from famus_jax.data.sources.images import SUFFIXES
 
 # What file servers and systems put beside one's files: thumbnails, forks, waste.
-_NOT_ONES_OWN = ("@eadir", "__macosx", "#recycle", "#snapshot", "$recycle.bin", "lost+found")
+_NOT_ONES_OWN = frozenset({
+    "@eadir", "@tmp", "@recycle", "@transcode", "@synoresource", "#recycle", "#snapshot", "__macosx",
+    "$recycle.bin", "lost+found", "system volume information",
+})  # fmt: skip
 
 # Images all the same; that they are left out must not go unnoticed.
 _NOT_READ = frozenset({

@@ -56,6 +56,12 @@ def test_images_of_other_types_are_refused_with_the_fix(images, words):
         from_arrays(images, LABELS, name="n")
 
 
+def test_examples_on_another_axis():
+    """As some old sets are stored. By hand: 12 examples on the last of four axes."""
+    with pytest.raises(ValueError, match=r"12 labels for 4 images.*moveaxis\(images, 3, 0\)"):
+        from_arrays(np.zeros((4, 4, 3, 12), np.uint8), LABELS, name="n")
+
+
 def test_npz_with_names_and_with_given_classes(tmp_path):
     images = np.zeros((12, 4, 4, 3), np.uint8)
     np.savez(tmp_path / "a.npz", images=images, labels=np.array(["eel", "cat", "dog"])[LABELS])
@@ -64,7 +70,7 @@ def test_npz_with_names_and_with_given_classes(tmp_path):
     other = load_npz(tmp_path / "a.npz", class_names=("dog", "cat", "eel", "fox"))
     assert (other.num_classes, other.labels[:3].tolist()) == (4, [2, 1, 0])
     np.savez(tmp_path / "b.npz", images=images, labels=LABELS, ids=np.arange(12))
-    with pytest.raises(TypeError, match=r"ids are int64; .*ids.astype\(str\)"):
+    with pytest.raises(ValueError, match=r"ids are int64; .*ids.astype\(str\)"):
         load_npz(tmp_path / "b.npz")
 
 
