@@ -15,7 +15,7 @@ from typing import Any
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a neighbour and renames it: no reader ever sees half a file. Respects the umask."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{path.name}{secrets.token_hex(4)}.part"
+    temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.part"
     # What the system's own call makes has the rights that the umask leaves.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
