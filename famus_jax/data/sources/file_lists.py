@@ -86,8 +86,10 @@ def list_folder(root: str | os.PathLike, class_names: Sequence[str] = ()) -> Fil
         class_names=tuple(class_names) or _names_of_folders(spellings, base),
     )
     tree, found = Tree(base), []
-    for number in np.unique(labels):
-        mine = [folder for folder, label in zip(folders, labels, strict=True) if label == number]
+    of_class: dict[int, list[Path]] = {}
+    for label, folder in zip(labels.tolist(), folders, strict=True):
+        of_class.setdefault(label, []).append(folder)
+    for number, mine in sorted(of_class.items()):
         files = [file for folder in mine for file in tree.images(folder)]
         if not files and not class_names:
             raise ValueError(

@@ -12,7 +12,7 @@ from famus_jax.data import hashing
 from famus_jax.data.sources.arrays import load_npz
 from famus_jax.data.sources.file_lists import FileList, list_folder, list_table
 from famus_jax.data.sources.folders import visible_folders
-from famus_jax.data.sources.images import read_images
+from famus_jax.data.sources.images import checked_size, read_images, resize
 from famus_jax.data.types import Examples, take
 
 TEST_SHARE = 0.25
@@ -75,9 +75,10 @@ def held_out(labels: np.ndarray, ids: np.ndarray, part: str) -> np.ndarray:
     if part not in ("train", "test"):
         raise ValueError(f"split {part!r}; choose 'train', 'test' or 'all'")
     order = hashing.hash_order(0, "own_data_test", ids)
+    by_class = order[np.argsort(labels[order], kind="stable")]  # one sort, however many classes
+    starts = np.flatnonzero(np.diff(labels[by_class])) + 1
     rows = []
-    for c in np.unique(labels):
-        mine = order[labels[order] == c]
+    for mine in np.split(by_class, starts):
         cut = int(len(mine) * TEST_SHARE)
         rows.append(mine[:cut] if part == "test" else mine[cut:])
     return np.sort(np.concatenate(rows))
@@ -164,6 +165,19 @@ def _list_splits(
     )
 
 
+def _fitted(examples: Examples, size: int | tuple[int, int] | None) -> Examples:
+    """Images of arrays at the size that was asked for, as those of files are; features as they are."""
+    pair, shape = checked_size(size), examples.images.shape
+    if pair is None or len(shape) != 4 or shape[1:3] == pair or not len(examples.labels):
+        return examples
+    if shape[-1] not in (1, 3):
+        raise ValueError(
+            f"{examples.name}: images of {shape[-1]} channels can't be fitted to {pair}; save them at "
+            "that size, or keep theirs (famus train: --config.data.image_size=0)"
+        )
+    return examples._replace(images=np.stack([resize(image, pair) for image in examples.images]))
+
+
 def load_path(
     path: str | os.PathLike,
     split: str = "all",
@@ -178,7 +192,8 @@ def load_path(
     Args:
       path: as in `list_path`, or an `.npz` with "images" and "labels".
       split: "train", "test" or "all". Data in one piece are split by `held_out`.
-      size, channels, tolerance: for image files, see `images.read_images`.
+      size: height and width to fit images to; None keeps theirs.
+      channels, tolerance: for image files, see `images.read_images`.
       class_names: the classes there are, in their order; () takes them from the data.
 
     Raises:
@@ -187,6 +202,6 @@ def load_path(
     source = Path(path).expanduser()
     if source.suffix.lower() == ".npz" and not source.is_dir():
         examples = load_npz(source, class_names=class_names)
-        return take(examples, held_out(examples.labels, examples.ids, split))
+        return _fitted(take(examples, held_out(examples.labels, examples.ids, split)), size)
     files = list_path(source, split, class_names)
     return load_files(files, size=size, channels=channels, tolerance=tolerance)

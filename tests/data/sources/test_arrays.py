@@ -5,6 +5,7 @@ import pytest
 
 from famus_jax.data.noise.files import read_table
 from famus_jax.data.sources.arrays import from_arrays, load_features, load_npz, looks_channels_first
+from famus_jax.data.sources.own_data import load_path
 
 LABELS = np.arange(12) % 3
 
@@ -54,6 +55,18 @@ def test_channels_first(shape, first):
 def test_images_of_other_types_are_refused_with_the_fix(images, words):
     with pytest.raises(ValueError, match=f"n: .*{words}"):
         from_arrays(images, LABELS, name="n")
+
+
+def test_images_of_an_npz_are_fitted_like_files(tmp_path):
+    """Fails if the size that was asked for is ignored. Two by two pixels of one gray each, by hand."""
+    gray = np.repeat(np.repeat(np.array([[10, 200]], np.uint8), 2, 0), 2, 1)[None, :, :, None]
+    np.savez(tmp_path / "a.npz", images=np.repeat(gray, 12, 0), labels=LABELS)
+    found = load_path(tmp_path / "a.npz", size=(1, 2))
+    assert found.images.shape == (12, 1, 2, 1)
+    assert load_path(tmp_path / "a.npz").images.shape == (12, 2, 4, 1)
+    np.savez(tmp_path / "b.npz", images=np.zeros((12, 8, 8, 5), np.uint8), labels=LABELS)
+    with pytest.raises(ValueError, match=r"5 channels can't be fitted.*image_size=0"):
+        load_path(tmp_path / "b.npz", size=4)
 
 
 def test_examples_on_another_axis():

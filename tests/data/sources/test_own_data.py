@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from famus_jax.data import hashing
 from famus_jax.data.sources import arrays, own_data
 from famus_jax.data.sources.file_lists import list_folder, list_table, number_classes
 from famus_jax.data.sources.load import load_source
@@ -45,6 +46,20 @@ def test_one_piece_is_held_out_by_id(tmp_path):
     os.rename(tmp_path / "a", tmp_path / "moved")
     again = load_source(str(tmp_path / "moved"), "test")
     assert again.ids.tolist() == test.ids.tolist()
+
+
+def test_many_classes_are_held_out_at_once():
+    """A wrong column makes as many classes as rows. Fails (by minutes) if each class looks at all rows;
+    and against the definition, class by class."""
+    rng = np.random.default_rng(0)
+    ids = np.array([f"i{i}" for i in range(200_000)])
+    assert own_data.held_out(np.arange(200_000), ids, "test").size == 0
+    labels, ids = rng.integers(0, 5, 60), ids[:60]
+    order, expected = hashing.hash_order(0, "own_data_test", ids), []
+    for c in range(5):
+        mine = [row for row in order if labels[row] == c]
+        expected += mine[: len(mine) // 4]
+    assert own_data.held_out(labels, ids, "test").tolist() == sorted(expected)
 
 
 def test_folders_train_and_test(tmp_path):
