@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
-import tempfile
+import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,16 @@ _PART = ".part"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a neighbour and renames it: no reader ever sees half a file."""
+    """Writes a neighbour and renames it: no reader ever sees half a file. Respects the umask."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=_PART)
+    temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}{_PART}"
+    # What the system's own call makes has the rights that the umask leaves.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -42,9 +45,22 @@ def write_figure(path: Path, figure: Any) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON that people can read; refuses NaN, which JSON does not know."""
+    """JSON that people can read; refuses NaN, which JSON does not know (see `finite`)."""
     text = json.dumps(value, indent=1, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON with null in the place of every number that is not finite.
+
+    >>> finite({"loss": [0.5, float("inf")]})
+    {'loss': [0.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {name: finite(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> Any:

@@ -11,6 +11,16 @@ def one_of(value: Any, known: Iterable[Any], where: str) -> None:
     """Raises `ValueError` unless `value` is in `known`; names `where`, the nearest and all of them."""
     known = list(known)
     if value not in known:
-        close = difflib.get_close_matches(str(value), [str(k) for k in known], 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{where}: there is no {value!r}{hint} Known: {sorted(known)}")
+        raise ValueError(
+            f"{where}: there is no {value!r}{nearest(value, known)} Known: {sorted(known)}"
+        )
+
+
+def nearest(value: Any, known: Iterable[Any]) -> str:
+    """For a message, behind the value: the nearest of `known` as a question, or a full stop.
+
+    >>> nearest("cta", ["cat", "dog"]), nearest("horse", ["cat", "dog"])
+    ("; did you mean 'cat'?", '.')
+    """
+    close = difflib.get_close_matches(str(value), [str(k) for k in known], 1)
+    return f"; did you mean {close[0]!r}?" if close else "."

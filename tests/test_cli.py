@@ -81,6 +81,38 @@ def test_train_names_an_unknown_field(capsys, tmp_path):
     assert "stps" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("word", "messages"),
+    [
+        (
+            "--config.data.tolerence=1",
+            ["no 'data.tolerence'", "did you mean 'tolerance'?", "noise"],
+        ),
+        ("--config.dta.source=x", ["no 'dta'; did you mean 'data'?", "schedule"]),
+        ("--config.data.source.x=1", ["data.source in", "is one value"]),
+        ("--config.runs.0.method=ce", ["is written runs[0]"]),
+    ],
+)
+def test_an_unknown_override_is_answered_with_what_there_is(word, messages, capsys):
+    """Fails if ml_collections' own text comes out: one word, or a traceback."""
+    assert main(["famus", "train", *PLACE, word]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert all(message in error for message in messages), error
+
+
+def test_a_new_argument_of_the_network(capsys):
+    """`model.overrides` takes any name; the network says which there are."""
+    words = ["--config.model.overrides.widths=(8, 16)", "--config.model.overrides.norm=group"]
+    config = load_config("configs/own_data.py", words)
+    assert config["model"]["overrides"] == {"widths": (8, 16), "norm": "group"}
+    word = "--config.model.overrides.wdths=(8, 16)"
+    assert main(["famus", "train", "--config=configs/own_data.py", "--workdir=nowhere", word]) == 1
+    error = capsys.readouterr().err
+    assert "model.overrides: model 'cnn' has no attribute 'wdths'; it takes" in error
+    assert "widths" in error
+
+
 def test_train_names_a_bad_value(capsys, tmp_path):
     status = main(
         [

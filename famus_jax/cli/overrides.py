@@ -10,6 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from famus_jax.one_of import nearest
+
+# Sections that take any name: what there is depends on another value, which checks it.
+_OPEN = ("model.overrides",)
 _OVERRIDE = re.compile(r"--?(no)?config\.")
 
 
@@ -52,17 +56,47 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     from absl import flags
     from ml_collections import config_flags
 
-    values, argv = flags.FlagValues(), ["famus", f"--config={file}", *overrides]
-    config = config_flags.DEFINE_config_file(
-        "config", None, "A config file.", flag_values=values, sys_argv=argv
-    )
-    try:
+    def read(words: Sequence[str]) -> Any:
+        values, argv = flags.FlagValues(), ["famus", f"--config={file}", *words]
+        config = config_flags.DEFINE_config_file(
+            "config",
+            None,
+            "A config file.",
+            lock_config=False,
+            flag_values=values,
+            sys_argv=argv,
+            accept_new_attributes=True,  # `_refuse_unknown` has looked at them
+        )
         values(argv)
-        return config.value.to_dict()
-    except AttributeError as error:
-        cause = error.__context__ or error  # a KeyError, whose own text is quoted twice by now
-        raise UsageError(f"{file} has no {' '.join(str(cause.args[0]).split())}") from error
-    except (flags.Error, OSError, TypeError) as error:
-        last = str(error).strip().splitlines()[-1]
+        return config.value
+
+    try:
+        _refuse_unknown(read(()).to_dict(), file, overrides)
+        return read(overrides).to_dict()
+    except (flags.Error, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
+        last = " ".join(str(error).strip().splitlines()[-1:])
         # What a config file itself refuses comes with a traceback, which says no more.
         raise UsageError(last if last.startswith("ValueError: ") else str(error)) from error
+
+
+def _refuse_unknown(config: dict[str, Any], file: str, overrides: Sequence[str]) -> None:
+    """Raises `UsageError` for a field that the config does not have, with those that it has."""
+    for word in overrides:
+        path = _OVERRIDE.sub("", word, count=1).partition("=")[0]
+        names, level = path.split("."), config
+        for depth, name in enumerate(names):
+            above = ".".join(names[:depth])
+            if isinstance(level, list | tuple):
+                raise UsageError(f"{word}: a part of {above} is written {above}[{name}]")
+            if not isinstance(level, dict):
+                raise UsageError(f"{word}: {above} in {file} is one value, {level!r}")
+            if "[" in name:
+                break  # a part of a list, which ml_collections knows how to change
+            if name not in level:
+                if above in _OPEN:
+                    break
+                where = f"{file} has no {path!r}: {above or 'the config'} has"
+                raise UsageError(
+                    f"{where} no {name!r}{nearest(name, level)} Known: {', '.join(level)}"
+                )
+            level = level[name]

@@ -46,9 +46,15 @@ from famus_jax.data.noise.transition import (
 )
 from famus_jax.data.sources.arrays import from_arrays, load_features, load_npz
 from famus_jax.data.sources.file_lists import FileList, list_folder, list_table
-from famus_jax.data.sources.load import load_source
+from famus_jax.data.sources.load import load_labels, load_source
 from famus_jax.data.sources.own_data import list_path, load_files, load_path
-from famus_jax.data.sources.random_access import ArraySource, FileSource, TfdsSource, readable
+from famus_jax.data.sources.random_access import (
+    ArraySource,
+    FileSource,
+    TfdsSource,
+    present,
+    readable,
+)
 from famus_jax.data.sources.tfds import default_data_dir, load_column
 from famus_jax.data.sources.tfrecords import read_tfrecords
 from famus_jax.data.splits import Splits, split_examples
@@ -100,6 +106,7 @@ __all__ = [
     "load_column",
     "load_features",
     "load_files",
+    "load_labels",
     "load_npz",
     "load_path",
     "load_source",
@@ -108,6 +115,7 @@ __all__ = [
     "named_augment",
     "named_noise",
     "noisy_from_table",
+    "present",
     "published_noise",
     "published_rate",
     "read_table",

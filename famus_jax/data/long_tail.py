@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from famus_jax.data import hashing
+from famus_jax.data.splits import class_counts
 
 
 class LongTail(NamedTuple):
@@ -90,12 +91,10 @@ def long_tail(
       ValueError: an empty class, a class that is too small for its n_i, an unknown formula.
     """
     clean = np.asarray(labels)
-    if clean.ndim != 1 or clean.dtype.kind not in "iu" or clean.size == 0 or clean.min() < 0:
-        raise ValueError(f"labels must be integers >= 0, [N], got {clean.dtype} {clean.shape}")
+    have = class_counts(clean)
     if int(meta_per_class) != meta_per_class or meta_per_class < 0:
         raise ValueError(f"meta_per_class = {meta_per_class!r} must be a whole number >= 0")
     names = hashing.checked_ids(ids, len(clean))
-    have = np.bincount(clean)
     if formula == "cui":
         largest = len(clean) / len(have)
     elif formula == "mwnet":

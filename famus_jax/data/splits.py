@@ -33,6 +33,29 @@ def _checked_count(value: int, name: str) -> int:
     return int(value)
 
 
+def class_counts(labels: np.ndarray) -> np.ndarray:
+    """Examples of each of the classes 0 … C-1, int64[C], all above 0.
+
+    Raises:
+      ValueError: labels that are no integers >= 0 of shape [N], no examples, or a class without any
+        (found before an array is made that is as long as the highest label is high).
+    """
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
+        raise ValueError(
+            f"labels must be integers >= 0 of shape [N], got {labels.dtype} {labels.shape}"
+        )
+    if labels.size == 0:
+        raise ValueError("there are no examples to split: labels is empty")
+    present, counts = np.unique(labels, return_counts=True)
+    if int(present[-1]) != len(present) - 1:
+        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
+        raise ValueError(
+            f"class {absent} has no examples although labels go up to {present[-1]}; "
+            "remove the empty class (renumber the labels) or add examples of it"
+        )
+    return counts
+
+
 def split_examples(
     labels: np.ndarray | Sequence[int],
     ids: Sequence[str] | np.ndarray,
@@ -40,6 +63,7 @@ def split_examples(
     trusted_per_class: int,
     validation_per_class: int,
     seed: int,
+    class_names: Sequence[str] = (),
 ) -> Splits:
     """Draw a class-balanced trusted set and a class-balanced validation set.
 
@@ -52,6 +76,7 @@ def split_examples(
       ids: N unique strings.
       trusted_per_class: examples of each class in the trusted set.
       validation_per_class: examples of each class in the validation set.
+      class_names: for messages.
       seed: int; give splits and noise different keys or the same, they are independent anyway.
 
     Returns:
@@ -64,24 +89,15 @@ def split_examples(
     trusted_per_class = _checked_count(trusted_per_class, "trusted_per_class")
     validation_per_class = _checked_count(validation_per_class, "validation_per_class")
     clean = np.asarray(labels)
-    if clean.ndim != 1 or clean.dtype.kind not in "iu" or (clean.size and clean.min() < 0):
-        raise ValueError(
-            f"labels must be integers >= 0 of shape [N], got {clean.dtype} {clean.shape}"
-        )
-    if clean.size == 0:
-        raise ValueError("there are no examples to split: labels is empty")
+    counts = class_counts(clean)
     names = hashing.checked_ids(ids, len(clean))
     wanted = trusted_per_class + validation_per_class
-    counts = np.bincount(clean)
     for c, count in enumerate(counts):
-        if count == 0:
-            raise ValueError(
-                f"class {c} has no examples although labels go up to {len(counts) - 1}; "
-                "remove the empty class (renumber the labels) or add examples of it"
-            )
         if count <= wanted:
+            name = repr(class_names[c]) if class_names else c
             raise ValueError(
-                f"class {c} has {count} examples, but trusted_per_class = {trusted_per_class} and "
+                f"class {name} has {count} examples, but "
+                f"trusted_per_class = {trusted_per_class} and "
                 f"validation_per_class = {validation_per_class} need {wanted} and at least one "
                 "must be left for training; ask for fewer"
             )

@@ -13,7 +13,8 @@ class Examples(NamedTuple):
 
     Attributes:
       images: uint8[N, H, W, C], or float32[N, D] for precomputed features.
-      labels: int32[N] in [0, num_classes), as the source gives them.
+      labels: int32[N] in [0, num_classes), as the source gives them; a class may have no example in a
+        part of a set.
       ids: array of str [N], unique; an example keeps its id for ever.
       num_classes: number of classes.
       name: what was loaded, for messages and tables.

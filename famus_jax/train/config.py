@@ -139,6 +139,11 @@ def _check(config: ExperimentConfig) -> None:
             )
         if run.estimator and not method.learns:
             raise ValueError(f"method {run.method!r} has no meta-model: leave its estimator out")
+        if method.batches == "clean" and not config.data.corrupts:
+            raise ValueError(
+                f"method {run.method!r} trains on the labels that data.noise corrupts for the others; "
+                "without noise they are the same, right or wrong: leave this run out"
+            )
         _check_logits(run.method, config)
         active = build_estimator(run.estimator).active if run.estimator else None
         if active is not None and active.drawn and not active.ahead:

@@ -19,12 +19,17 @@ class DataConfig:
         with a folder of images per class, a table of paths and labels, or an `.npz`.
       data_dir: where prepared data lies; empty for tfds's default.
       train_split, test_split: the names of the source's splits (ImageNet calls its test "validation").
+      class_names: the classes of your own data, in their order: then any other label is an error, a
+        word like "NA" may be a class, and a class may lack examples. Empty takes them from the data.
+      tolerance: the share of your own image files that may be unreadable; they are then named and left
+        out. With `"stream"` every file is read once at the start to find them.
       image_size: fit images to this height and width in pixels; 0 keeps theirs.
       noise: a kind that `famus noise kinds` lists, or `"none"` for data that are noisy already.
       noise_rate: r of that noise.
-      noise_table: a file of labels to use instead, by example id (`famus noise write` makes one).
-      trusted_source: the path of trusted data, with the same classes; empty to set aside examples of
-        `source` with the labels they came with.
+      noise_table: a file of labels to use instead, by example id; names of classes or their numbers
+        (`famus noise write` makes one).
+      trusted_source: the path of trusted data, with classes of the same names, not all of which need
+        examples; empty to set aside examples of `source` with the labels they came with.
       trusted_per_class: how many to set aside for the meta batches; 0 if no method needs any.
       validation_per_class: examples with *noisy* labels, held out for model selection.
       imbalance_factor: the largest class over the smallest, to thin the training set out to a long
@@ -46,6 +51,8 @@ class DataConfig:
     data_dir: str = ""
     train_split: str = "train"
     test_split: str = "test"
+    class_names: tuple[str, ...] = ()
+    tolerance: float = 0.0
     image_size: int = 0
     noise: str = "symmetric"
     noise_rate: float = 0.4
@@ -62,6 +69,11 @@ class DataConfig:
     workers: int = 0
     threads: int = 4
 
+    @property
+    def corrupts(self) -> bool:
+        """Whether labels are changed here, so that it is known which are wrong."""
+        return bool(self.noise_table) or (self.noise != "none" and self.noise_rate > 0)
+
 
 def check_data(data: DataConfig) -> None:
     """Raises `ValueError` for a value that can't work, naming it and the way out."""
@@ -71,6 +83,9 @@ def check_data(data: DataConfig) -> None:
     one_of(data.imbalance_profile, ("mwnet", "cui"), "data.imbalance_profile")
     if not 0 <= data.noise_rate <= 1:
         raise ValueError(f"data.noise_rate must lie in [0, 1]; got {data.noise_rate}")
+    if not 0 <= data.tolerance < 1:
+        raise ValueError(f"data.tolerance must lie in [0, 1); got {data.tolerance}")
+    _check_class_names(data.class_names)
     if data.trusted_per_class < 0 or data.validation_per_class < 1:
         raise ValueError(
             "data.trusted_per_class must be at least 0 and data.validation_per_class must be at "
@@ -84,6 +99,14 @@ def check_data(data: DataConfig) -> None:
             f"data.imbalance_factor must be at least 1, or 0 for none; got {factor}{hint}"
         )
     _check_path(data)
+
+
+def _check_class_names(names: tuple[str, ...]) -> None:
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice or len(names) == 1 or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"data.class_names must be two names or more, each once, as in ('cat', 'dog'); got {names}"
+        )
 
 
 def _check_path(data: DataConfig) -> None:
@@ -101,7 +124,7 @@ def _check_path(data: DataConfig) -> None:
         return
     for name in ("source", "trusted_source"):
         value = getattr(data, name)
-        if value.endswith(".npz"):
+        if value.lower().endswith(".npz"):
             raise ValueError(
                 f"data.{name} = {value!r} is read as a whole, so data.path = 'stream' would gain "
                 "nothing: set data.path = 'memory', or give a folder or table of image files"

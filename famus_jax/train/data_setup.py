@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +12,11 @@ import numpy as np
 
 from famus_jax import data
 from famus_jax.data import hashing
-from famus_jax.data.noise.files import align, read_table
+from famus_jax.data.noise.files import noisy_from_table, read_table
 from famus_jax.data.noise.kinds import apply_noise
 from famus_jax.data.noise.presets import named_noise
 from famus_jax.data.noise.transition import summarize
+from famus_jax.data.sources.classes import names_of, shown
 from famus_jax.data.types import take
 from famus_jax.train.data_config import DataConfig
 from famus_jax.train.lazy_images import LazyImages, concatenate, load_lazily
@@ -27,7 +31,7 @@ class Sources(NamedTuple):
     Attributes:
       train: `famus_jax.data.Examples`; with a trusted source, its examples come last. With
         `data.path = "stream"`, the images of both sets are `LazyImages`.
-      test: the clean test set.
+      test: the test set, with the labels that it came with.
       num_trusted: how many of `train` come from a trusted source (0: none does).
     """
 
@@ -45,8 +49,8 @@ class SeedData(NamedTuple):
       noisy: labels int32 [N] after corruption; trusted examples keep theirs.
       splits: positions of training, validation and trusted examples, pairwise disjoint; all there
         are, except in a long tail.
-      noise_rate: the share of wrong labels among the training examples, as realised here (0 where
-        nothing was corrupted: what was wrong before is not known).
+      noise_rate: the share of the training examples whose label was changed here; None where none
+        was to be: what was wrong before is not known.
       noise_transition: float64 [C, C], row c the distribution of the labels of those training
         examples that the source gives class c.
       noise_digest: identifies the noise table.
@@ -58,7 +62,7 @@ class SeedData(NamedTuple):
     clean: np.ndarray
     noisy: np.ndarray
     splits: data.Splits
-    noise_rate: float
+    noise_rate: float | None
     noise_transition: np.ndarray
     noise_digest: str
     normalize: tuple[Any, Any] | None
@@ -79,26 +83,40 @@ class SeedData(NamedTuple):
 def load_sources(config: DataConfig) -> Sources:
     """Reads the data set once (to stream it: only labels and ids).
 
-    Raises what `famus_jax.data.load_source` raises.
+    Raises what `famus_jax.data.load_source` raises; `ValueError` for trusted data of another image
+    size, or of classes that the data do not have.
     """
     read = load_lazily if config.path == "stream" else data.load_source
 
-    def load(source: str, split: str) -> data.Examples:
-        return read(source, split, config.data_dir or None, size=config.image_size or None)
+    def load(source: str, split: str, class_names: Sequence[str]) -> data.Examples:
+        size, folder = config.image_size or None, config.data_dir or None
+        own = {"tolerance": config.tolerance, "class_names": class_names}
+        return read(source, split, folder, size=size, **own)
 
-    train = _first(load(config.source, config.train_split), config.max_train)
-    test = _first(load(config.source, config.test_split), config.max_test)
+    train = _first(load(config.source, config.train_split, config.class_names), config.max_train)
+    if train.num_classes < 2:
+        raise ValueError(
+            f"{config.source!r} has one class only, {train.class_names}: nothing to learn"
+        )
+    test = _first(load(config.source, config.test_split, config.class_names), config.max_test)
+    _check_test(train, test, config)
     if not config.trusted_source:
         return Sources(train, test, 0)
-    trusted = load(config.trusted_source, "all")
-    same = (trusted.class_names, trusted.num_classes, trusted.images.shape[1:])
-    if same != (train.class_names, train.num_classes, train.images.shape[1:]):
+    names = names_of(train.num_classes, train.class_names)
+    try:
+        trusted = load(config.trusted_source, "all", names)
+    except ValueError as error:
         raise ValueError(
-            f"the trusted data {config.trusted_source!r} must have the classes and the image size of "
-            f"{config.source!r}; it has {trusted.num_classes} classes {trusted.class_names} and "
-            f"images {trusted.images.shape[1:]}, not {train.num_classes} {train.class_names} and "
+            f"the trusted data {config.trusted_source!r} must have the classes of {config.source!r}: "
+            f"{error}"
+        ) from error
+    if trusted.images.shape[1:] != train.images.shape[1:]:
+        raise ValueError(
+            f"the trusted data {config.trusted_source!r} must have the image size of "
+            f"{config.source!r}; it has images {trusted.images.shape[1:]}, not "
             f"{train.images.shape[1:]} (data.image_size fits images to one size)"
         )
+    _warn_of_absent(trusted, names, "the trusted data have", "its labels are weighed without one")
     ids = np.concatenate([train.ids, np.char.add("trusted/", trusted.ids)])
     joined = train._replace(
         images=concatenate(train.images, trusted.images, ids),
@@ -106,6 +124,34 @@ def load_sources(config: DataConfig) -> Sources:
         ids=ids,
     )
     return Sources(joined, test, len(trusted.labels))
+
+
+def _check_test(train: data.Examples, test: data.Examples, config: DataConfig) -> None:
+    """Training and test data must be of the same kind; a class may lack test examples."""
+    if not len(test.labels):
+        raise ValueError(
+            f"{config.source!r} has no test examples: a quarter of each class (rounded down) is held "
+            "out, so that a class needs four; or bring a folder 'test' beside 'train'"
+        )
+    if test.images.shape[1:] != train.images.shape[1:]:
+        raise ValueError(
+            f"the test images of {config.source!r} have the shape {test.images.shape[1:]}, the "
+            f"training images {train.images.shape[1:]} (data.image_size fits images to one size)"
+        )
+    if test.num_classes != train.num_classes or test.class_names != train.class_names:
+        raise ValueError(
+            f"{config.source!r}: the splits {config.train_split!r} and {config.test_split!r} have "
+            f"different classes: {train.num_classes} and {test.num_classes}"
+        )
+    names = names_of(test.num_classes, test.class_names)
+    _warn_of_absent(test, names, "the test data have", "the accuracy tells nothing of it")
+
+
+def _warn_of_absent(examples: data.Examples, names: Sequence[str], who: str, so: str) -> None:
+    absent = np.setdiff1d(np.arange(len(names)), examples.labels)
+    if absent.size:
+        some = shown([names[int(c)] for c in absent])
+        warnings.warn(f"{who} no example of class {some}: {so}", stacklevel=3)
 
 
 def _first(examples: data.Examples, count: int) -> data.Examples:
@@ -139,7 +185,7 @@ def seed_data(sources: Sources, config: DataConfig, seed: int) -> SeedData:
         clean=train.labels,
         noisy=noisy,
         splits=splits,
-        noise_rate=realised.realized_rate,
+        noise_rate=realised.realized_rate if config.corrupts else None,
         noise_transition=realised.realized_transition,
         noise_digest=table.digest,
         normalize=_statistics(train.images, splits.train),
@@ -165,6 +211,7 @@ def _split(sources: Sources, config: DataConfig, seed: int) -> data.Splits:
         trusted_per_class=trusted_per_class,
         validation_per_class=config.validation_per_class,
         seed=seed,
+        class_names=train.class_names,
     )
     if config.imbalance_factor:
         splits = _thinned(splits, labels, ids, config, trusted_per_class, seed)
@@ -203,8 +250,9 @@ def _thinned(
 
 def _noise(train: data.Examples, config: DataConfig, seed: int) -> data.NoisyLabels:
     if config.noise_table:
-        labels = align(read_table(config.noise_table), train.ids)
-        return summarize(labels, train.labels, train.ids.tolist(), train.num_classes)
+        names = names_of(train.num_classes, train.class_names)
+        table = read_table(Path(config.noise_table).expanduser())
+        return noisy_from_table(table, train.labels, train.ids, train.num_classes, names)
     if config.noise == "none":
         return summarize(train.labels, train.labels, train.ids.tolist(), train.num_classes)
     spec = named_noise(config.noise, train.num_classes, config.noise_rate)

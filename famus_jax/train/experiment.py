@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from famus_jax.files import remove_parts, write_json
+from famus_jax.files import finite, remove_parts, write_json
 from famus_jax.lock import alone_in
 from famus_jax.parallel.processes import agree, is_writer, text_of_first
 from famus_jax.progress import Progress
@@ -23,6 +24,7 @@ from famus_jax.provenance import made_on, provenance
 from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
+from famus_jax.train.figures import drawn
 from famus_jax.train.label_issues import list_label_issues
 from famus_jax.train.methods import METHODS
 from famus_jax.train.one_network import OneNetworkRuns
@@ -83,10 +85,15 @@ def run_experiment(
         }
         if not is_writer():
             return result
-        plots.draw(curves, workdir / "summary.png")
+        result = finite(result)
         write_json(workdir / "summary.json", result)
     show(results.table(rows))
-    show(f"\nwritten: {workdir / 'summary.json'}, {workdir / 'summary.png'}")
+    picture = workdir / "summary.png"
+    trouble = experiment.trouble + drawn(picture, functools.partial(plots.draw, curves))
+    written = [workdir / "summary.json", *([picture] if picture.exists() else [])]
+    show("\nwritten: " + ", ".join(map(str, written)))
+    for message in trouble:
+        show(f"note: {message}; all other results are there")
     return result
 
 
@@ -114,6 +121,7 @@ class Experiment:
         self.sources = self.setting.sources
         self.one_network = OneNetworkRuns(self.setting)
         self.two_networks = TwoNetworkRuns(self.setting)
+        self.trouble: list[str] = []  # pictures and lists that could not be made
         self._trained = False  # whether anything was, since this object was made
         for run in config.runs:  # every estimator must fit the network, before the first run starts
             self._runs(run).check(run)
@@ -170,7 +178,7 @@ class Experiment:
                         ) from None
                 if is_writer():
                     folder = self.workdir / "runs" / run.name
-                    list_label_issues(folder, seeded, train.ids, train.class_names)
+                    self.trouble += list_label_issues(folder, seeded, train.ids, train.class_names)
         rows = [done[r.name, s]["row"] for r in config.runs for s in config.seeds]
         # A run that was stopped early is part of another's curve.
         drawn = [run for run in config.runs if not METHODS[run.method].early_stop]
@@ -198,9 +206,10 @@ class Experiment:
                 raise TimeIsUp(f"{run.name} seed {seed} is not begun, or not gone on with")
             result, arrays = self._train(one, folder, progress, clock)
             self._trained = True
-        result["noise_transition"] = one.data.noise_transition.tolist()
+        known = one.data.noise_rate is not None
+        result["noise_transition"] = one.data.noise_transition.tolist() if known else None
         if is_writer():
-            kept.write_result(folder, result, self.made_from, arrays)
+            kept.write_result(folder, finite(result), self.made_from, arrays)
         return result
 
     def _train(
@@ -251,25 +260,36 @@ class Experiment:
     def _curve(self, run: RunConfig, seeded, done) -> plots.Curve:
         found = {seed: done[run.name, seed] for seed in self.config.seeds}
         histories = [result["history"] for result in found.values()]
-        clean = wrong = None
+        weights: dict[str, np.ndarray] = {}
         if all(result["weights"] is not None for result in found.values()):
             parts = [
                 (np.array(result["weights"], float), seeded[seed].wrong)
                 for seed, result in found.items()
             ]
-            drawn = [(w[np.isfinite(w)], bad[np.isfinite(w)]) for w, bad in parts]
-            if any(len(w) and np.ptp(w) > 1e-6 for w, _ in drawn):  # else nothing was weighed
-                clean = np.concatenate([w[~bad] for w, bad in drawn])
-                wrong = np.concatenate([w[bad] for w, bad in drawn])
+            known = all(seeded[seed].noise_rate is not None for seed in found)
+            weights = _by_label(
+                [(w[np.isfinite(w)], bad[np.isfinite(w)]) for w, bad in parts], known
+            )
         offset = self.config.schedule.steps if METHODS[run.method].needs else 0
         return plots.Curve(
             method=run.method,
             estimator=run.estimator_label,
             histories=histories,
             offset=offset,
-            clean=clean,
-            wrong=wrong,
+            weights=weights,
         )
+
+
+def _by_label(parts: list[tuple[np.ndarray, np.ndarray]], known: bool) -> dict[str, np.ndarray]:
+    """Weights by whether the label is wrong, where that is known; {} if nothing was weighed."""
+    if not any(len(w) and np.ptp(w) > 1e-6 for w, _ in parts):
+        return {}
+    if not known:
+        return {plots.UNKNOWN: np.concatenate([w for w, _ in parts])}
+    return {
+        plots.RIGHT: np.concatenate([w[~bad] for w, bad in parts]),
+        plots.WRONG: np.concatenate([w[bad] for w, bad in parts]),
+    }
 
 
 def _finite_list(values: np.ndarray) -> list[float | None]:

@@ -7,6 +7,7 @@ probability that its label is right where there is one. The lowest comes first.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from famus_jax.data.sources.numpy_files import read_arrays
+from famus_jax.data.sources.tables import quote_formula
 from famus_jax.files import write_atomically, write_figure
 from famus_jax.train.data_setup import SeedData
+from famus_jax.train.figures import drawn, new_figure, printable
 
 COLUMNS = ("rank", "id", "label", "score", "seeds")
 SHOWN = 40  # images in the picture
@@ -66,7 +70,7 @@ def find_label_issues(scores: Sequence[np.ndarray]) -> LabelIssues:
 
 def list_label_issues(
     folder: Path, seeded: Mapping[int, SeedData], ids: np.ndarray, names: Sequence[str]
-) -> None:
+) -> list[str]:
     """Writes `label_issues.csv` and `label_issues.png` for a method whose runs are all finished.
 
     One list of all seeds together if they are of the same labels (one's own noise), else one of each.
@@ -75,13 +79,18 @@ def list_label_issues(
       folder: of the method, with a folder `seed_S` for each seed.
       seeded: each seed's labels and images.
       ids, names: of all examples; of the classes, or empty.
+
+    Returns:
+      What could not be done, a message each: a file of weights that is damaged, a picture that can't be
+      drawn. Neither may cost the results.
     """
-    scores = {}
+    scores, trouble = {}, []
     for seed in seeded:
         path = folder / f"seed_{seed}" / "weights.npz"
-        if path.exists():
-            with np.load(path) as values:
-                scores[seed] = score_of(values)
+        try:
+            scores[seed] = score_of(_values(path)) if path.exists() else None
+        except ValueError as error:
+            trouble.append(f"no label issues of seed {seed}: {error}")
     scores = {seed: score for seed, score in scores.items() if score is not None}
     lists = {folder / f"seed_{seed}": [seed] for seed in scores}
     if len({seeded[seed].noisy.tobytes() for seed in scores}) == 1:
@@ -89,13 +98,16 @@ def list_label_issues(
     for where, seeds in lists.items():
         found = find_label_issues([scores[seed] for seed in seeds])
         labels, images = seeded[seeds[0]].noisy, seeded[seeds[0]].images
-        path, content = where / "label_issues.csv", list_content(found, ids, labels, names)
-        if path.exists() and path.read_bytes() == content:  # written last: the picture is there too
-            continue
-        _keep_changed(path)
-        if len(images.shape) == 4:  # features are nothing to look at
-            draw(where / "label_issues.png", found, images, labels, names)
-        write_atomically(path, content)
+        table, content = where / "label_issues.csv", list_content(found, ids, labels, names)
+        if not table.exists() or table.read_bytes() != content:
+            _keep_changed(table)
+            write_atomically(table, content)  # first: it can't fail by what it holds
+        picture = where / "label_issues.png"
+        if len(images.shape) == 4 and not picture.exists():  # features are nothing to look at
+            trouble += drawn(picture, functools.partial(
+                draw, found=found, images=images, labels=labels, names=names
+            ))  # fmt: skip
+    return trouble
 
 
 def _keep_changed(path: Path) -> None:
@@ -106,16 +118,25 @@ def _keep_changed(path: Path) -> None:
         warnings.warn(f"{path} was changed: it is kept as {kept}, and written anew", stacklevel=2)
 
 
+def _values(path: Path) -> dict[str, np.ndarray]:
+    return read_arrays(path, [], ["clean_probability", "weights"])
+
+
 def list_content(
     found: LabelIssues, ids: np.ndarray, labels: np.ndarray, names: Sequence[str]
 ) -> bytes:
-    """A CSV with a line per example: rank, id, label (its name, if there is one), score, seeds."""
+    """A CSV with a line per example: rank, id, label (its name, if there is one), score, seeds.
+
+    A text that a spreadsheet would run as a formula is quoted (`quote_formula`); as a noise table it is
+    read back as it was.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rank, (at, score, seeds) in enumerate(zip(*found, strict=True), start=1):
-        writer.writerow((rank, ids[at], name_of(int(labels[at]), names), f"{score:.6g}", seeds))
-    return text.getvalue().encode()
+        name, label = quote_formula(str(ids[at])), quote_formula(name_of(int(labels[at]), names))
+        writer.writerow((rank, name, label, f"{score:.6g}", seeds))
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def draw(
@@ -128,23 +149,28 @@ def draw(
       found: see `find_label_issues`.
       images: uint8 [N, H, W, 1 or 3], or anything whose `images[position]` is such an image.
       labels, names: of all N.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
+    Raises:
+      ValueError: images of another number of channels.
+    """
     shown = found.positions[:SHOWN]
     across = min(10, len(shown))
     down = -(-len(shown) // across)
-    figure = Figure((1.25 * across, 1.65 * down))
-    FigureCanvasAgg(figure)
+    figure = new_figure((1.25 * across, 1.65 * down))
     axes = figure.subplots(down, across, squeeze=False)
     figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.35 / (1.65 * down), 0.08, 0.3)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, at, score in zip(axes.flat, shown, found.scores, strict=False):
         image = np.asarray(images[int(at)])
-        axis.imshow(image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None)
-        axis.set_title(f"{name_of(int(labels[at]), names)}\n{score:.3g}", fontsize=8)
+        if image.shape[-1] not in (1, 3):
+            raise ValueError(f"images of {image.shape[-1]} channels; only 1 or 3 can be shown")
+        gray = image.shape[-1] == 1
+        # The range is that of the type: else each image would be stretched to its own.
+        axis.imshow(
+            image[..., 0] if gray else image, cmap="gray" if gray else None, vmin=0, vmax=255
+        )
+        axis.set_title(f"{printable(name_of(int(labels[at]), names))}\n{score:.3g}", fontsize=8)
     write_figure(path, figure)
 
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from famus_jax import data
-from famus_jax.data.sources.load import is_path
+from famus_jax.data.sources.load import is_path, refuse_class_names
+from famus_jax.data.sources.own_data import refuse_lost_classes
 from famus_jax.data.sources.random_access import ImageSource
-from famus_jax.data.sources.tfds import open_builder
 
 
 class FiledImages(ImageSource, Protocol):
@@ -100,25 +100,38 @@ def concatenate(first: Any, second: Any, ids: np.ndarray) -> Any:
 
 
 def load_lazily(
-    source: str, split: str, data_dir: str | None = None, *, size: int | None = None
+    source: str,
+    split: str,
+    data_dir: str | None = None,
+    *,
+    size: int | None = None,
+    tolerance: float = 0.0,
+    class_names: Sequence[str] = (),
 ) -> data.Examples:
     """As `famus_jax.data.load_source`, but its `images` are `LazyImages`.
 
+    A file that does not exist is found here. One that can't be read is found when it is read, unless
+    `tolerance` is above 0: then every file is read once here.
+
     Raises:
-      FileNotFoundError, ValueError: what `load_source` raises. An image that can't be read is found
-        when it is read; `famus_jax.data.readable` finds all such files at once.
+      FileNotFoundError, ValueError: what `load_source` raises.
     """
     if is_path(source):
-        files = data.list_path(source, split)
-        images: FiledImages = data.FileSource(files, size)
+        files = data.list_path(source, split, class_names)
+        find = data.readable if tolerance else data.present
+        left = find(files, tolerance=tolerance)
+        refuse_lost_classes(files, left)
+        images: FiledImages = data.FileSource(left, size)
         return _examples(
-            images, files.labels, files.ids, len(files.class_names), files.name, files.class_names
+            images, left.labels, left.ids, len(left.class_names), left.name, left.class_names
         )
+    refuse_class_names(source, class_names)
     column = data.load_column(source, split, "label", data_dir)
     images = data.TfdsSource(source, split, data_dir, size)
-    names = open_builder(source, data_dir).info.features["label"].names
     name = column.name.removesuffix("/label")
-    return _examples(images, column.values, column.ids, column.num_classes, name, names or ())
+    return _examples(
+        images, column.values, column.ids, column.num_classes, name, column.class_names
+    )
 
 
 def _examples(

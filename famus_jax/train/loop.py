@@ -204,8 +204,9 @@ def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) ->
     index = np.concatenate([one.examples for one in taken])
     weights = np.concatenate([info.weights * len(info.weights) for info in infos])
     wrong = run.wrong[index]
-    measured["weight_clean"] = _mean(weights[~wrong])
-    measured["weight_wrong"] = _mean(weights[wrong])
+    if run.wrong.any():  # else it is not known which are right
+        measured["weight_clean"] = _mean(weights[~wrong])
+        measured["weight_wrong"] = _mean(weights[wrong])
     if last > run.steps // 2:
         np.add.at(sums[0], index, weights)
         np.add.at(sums[1], index, 1)

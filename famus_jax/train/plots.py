@@ -1,31 +1,35 @@
-"""Plots of an experiment: accuracy over time, and what weight clean and wrong labels got."""
+"""Plots of an experiment: accuracy over time, and what weight right and wrong labels got."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from famus_jax.files import write_figure
+from famus_jax.train.figures import new_figure
 from famus_jax.train.methods import METHODS
+
+RIGHT, WRONG, UNKNOWN = "right label", "wrong label", "label, right or wrong"
+_SIDES = {RIGHT: (-1, "tab:green"), WRONG: (1, "tab:red"), UNKNOWN: (-1, "tab:gray")}
 
 
 class Curve(NamedTuple):
     """One method: its estimator, every seed's history, and the weights by label quality.
 
     `offset` is where the curve starts, in steps: a run that continues another is drawn behind it.
-    `clean` and `wrong` hold the mean weights (1 = plain training) of examples with right and with
-    wrong labels, of all seeds together; None for methods without weights.
+    `weights` holds the mean weights (1 = plain training) of examples by what is known of their labels
+    (`RIGHT` and `WRONG`, or `UNKNOWN`), of all seeds together; empty for methods without weights.
     """
 
     method: str
     estimator: str
     histories: Sequence[Sequence[dict[str, Any]]]
     offset: int = 0
-    clean: np.ndarray | None = None
-    wrong: np.ndarray | None = None
+    weights: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @property
     def title(self) -> str:
@@ -36,17 +40,11 @@ class Curve(NamedTuple):
 
 def draw(curves: Sequence[Curve], path: Path) -> None:
     """Accuracy of every method over steps, beside the weights that the methods learned; a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    weighted = [c for c in curves if c.clean is not None]
-    figure, axes = plt.subplots(
+    weighted = [c for c in curves if c.weights]
+    figure = new_figure((7 + 2.2 * len(weighted), 4.6), layout="constrained")
+    axes = figure.subplots(
         1,
         1 + len(weighted),
-        figsize=(7 + 2.2 * len(weighted), 4.6),
-        layout="constrained",
         width_ratios=[7, *[2.2] * len(weighted)],
         squeeze=False,
     )
@@ -60,7 +58,6 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=3,
                   fontsize=8, frameon=False)  # fmt: skip
     write_figure(path, figure)
-    plt.close(figure)
 
 
 def _accuracies(axis, curves: Sequence[Curve], colors) -> None:
@@ -69,7 +66,7 @@ def _accuracies(axis, curves: Sequence[Curve], colors) -> None:
         values = 100 * np.array(
             [[record["test_accuracy"] for record in history] for history in curve.histories]
         )
-        style = "-" if curve.clean is not None else "--"
+        style = "-" if curve.weights else "--"
         color = colors[i % len(colors)]
         axis.plot(steps, values.mean(0), style, color=color, label=curve.title, linewidth=1.6)
         if len(values) > 1:
@@ -77,25 +74,22 @@ def _accuracies(axis, curves: Sequence[Curve], colors) -> None:
             axis.fill_between(
                 steps, mean - spread, mean + spread, color=color, alpha=0.12, linewidth=0
             )
-    axis.set(xlabel="step", ylabel="test accuracy (%)", title="Accuracy on clean test labels")
+    axis.set(xlabel="step", ylabel="test accuracy (%)", title="Accuracy on the test labels")
     axis.grid(alpha=0.25)
 
 
 def _weights(axis, curve: Curve) -> None:
-    """Two half violins of one histogram range: clean labels on the left, wrong on the right."""
-    if curve.clean is None or curve.wrong is None:
+    """Half violins of one histogram range: right labels on the left, wrong ones on the right."""
+    every = np.concatenate(list(curve.weights.values()))
+    if not len(every):
         return
-    if not len(curve.clean) + len(curve.wrong):
-        return
-    top = np.quantile(np.concatenate([curve.clean, curve.wrong]), 0.99) * 1.05 + 1e-9
+    top = np.quantile(every, 0.99) * 1.05 + 1e-9
     edges = np.linspace(0, top, 40)
     centers = (edges[1:] + edges[:-1]) / 2
-    for values, side, color, label in (
-        (curve.clean, -1, "tab:green", "right label"),
-        (curve.wrong, 1, "tab:red", "wrong label"),
-    ):
+    for label, values in curve.weights.items():
         if not len(values):  # no wrong label at all, say
             continue
+        side, color = _SIDES[label]
         counts, _ = np.histogram(np.minimum(values, top), edges)
         width = side * counts / max(counts.max(), 1)
         axis.fill_betweenx(centers, 0, width, color=color, alpha=0.7, label=label)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from famus_jax.files import write_atomically
+from famus_jax.files import finite, write_atomically
 
 
 class Records:
@@ -69,4 +69,4 @@ class Records:
 
 
 def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record) + "\n"
+    return json.dumps(finite(record), allow_nan=False) + "\n"

@@ -13,7 +13,7 @@ from famus_jax.train.methods import METHODS
 def make_row(
     method: str, estimator: str, seed: int, history: Sequence[dict[str, Any]], **more: Any
 ) -> dict[str, Any]:
-    """One run as a row of the summary; accuracies are fractions on the clean test set.
+    """One run as a row of the summary; accuracies are fractions of the test set's own labels.
 
     `acc_selected` is the test accuracy where the *noisy validation* accuracy was best (the first
     such evaluation); `acc_best` is the best of all, as most papers print it.
@@ -88,20 +88,22 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     )
     lines = [header, "-" * len(header)]
     for (method, estimator), group in grouped(rows).items():
-        noise = np.mean([row["noise_rate_realised"] for row in group])
+        rates = [row["noise_rate_realised"] for row in group]
+        noise = "-" if None in rates else f"{np.mean(rates):.1%}"
         seconds = np.mean([row["seconds"] for row in group])
         lines.append(
             f"{METHODS[method].title:32s} {estimator:{width}s} "
             + " ".join(f"{_spread(group, key):>12s}" for key in columns.values())
-            + f" {noise:6.1%} {seconds:8.2f} {np.mean([row['step_cost'] for row in group]):6.2f}"
+            + f" {noise:>6s} {seconds:8.2f} {np.mean([row['step_cost'] for row in group]):6.2f}"
         )
     seeds = len({row["seed"] for row in rows})
     lines.append(
-        f"\nTest accuracy in %, mean ± standard deviation over {seeds} seeds: best of all "
-        "evaluations, the last, and\nthe one selected on held-out noisy labels. AUROC: how well the "
-        "learned weights tell right from wrong labels\n(50: not at all); mixture: how well the "
-        "probabilities of the mixture model do. noise: realised share of wrong training\nlabels. "
-        "cost: forward and backward passes of a step in units of a plain step."
+        "\nAccuracy in % on the test labels as they came, mean ± standard deviation over "
+        f"{seeds} seeds: best of all\nevaluations, the last, and the one selected on held-out noisy "
+        "labels. AUROC: how well the learned weights tell\nright from wrong labels (50: not at all); "
+        "mixture: how well the probabilities of the mixture model do. noise: share\nof the training "
+        "labels that was changed here (-: none; what was wrong before is not known). cost: forward "
+        "and\nbackward passes of a step in units of a plain step."
     )
     return "\n".join(lines)
 

@@ -84,9 +84,10 @@ def make_setting(
     Raises what `load_sources` and `build_model` raise, and `ValueError` for an augmentation or for
     pretrained weights that do not fit the images or the network.
     """
+    build_model_of(config, 2)  # what it can't be is known before anything is read
     trunk = read_pretrained(config.model)
     sources = data_setup.load_sources(config.data)
-    model = build_model(config.model.name, sources.train.num_classes, **config.model.overrides)
+    model = build_model_of(config, sources.train.num_classes)
     shape = tuple(sources.train.images.shape[1:])
     check_augment(named_augment(config.data.augment, "data.augment"), shape, "data.augment")
 
@@ -111,6 +112,17 @@ def make_setting(
         placement=placement,
         pretrained=trunk,
     )
+
+
+def build_model_of(config: ExperimentConfig, num_classes: int) -> Any:
+    """The network that a config names.
+
+    Raises `ValueError` for a name or an override that is not known, with those that are.
+    """
+    try:
+        return build_model(config.model.name, num_classes, **config.model.overrides)
+    except TypeError as error:
+        raise ValueError(f"model.overrides: {error}") from error
 
 
 def shapes_of(

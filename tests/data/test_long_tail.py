@@ -48,7 +48,7 @@ def test_independent_of_order():
         ({"formula": "exp"}, "formula = 'exp'"),
         ({"meta_per_class": -1}, "meta_per_class = -1"),
         ({"imbalance_factor": 1e6}, "asked for"),
-        ({"labels": LABELS * 2}, "class 1 has 0 examples"),
+        ({"labels": LABELS * 2}, "class 1 has no examples"),
         ({"labels": LABELS * 0}, "at least 2 classes"),
         ({"labels": LABELS / 2}, "must be integers"),
     ],

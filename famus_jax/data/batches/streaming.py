@@ -85,6 +85,8 @@ class _Read:
         order = _rows_of(len(plan.chosen), plan.batch_size, plan.seed, step)
         index = plan.chosen[order[row]]
         image = plan.source[int(index)]
+        if image.dtype != np.uint8 and image.dtype.kind != "f":
+            raise ValueError(f"image {index} is {image.dtype}; expected uint8 (or float features)")
         if plan.transform is not None:
             image = plan.transform(image, host_numbers(plan.seed, step, row))
         return {"image": image, "index": index}

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from famus_jax.data.noise.files import align, make_table, read_table, write_table
+from famus_jax.data.noise.files import make_table, noisy_from_table, read_table, write_table
 from famus_jax.data.noise.kinds import apply_noise
 from famus_jax.data.noise.presets import all_names, named_noise
-from famus_jax.data.noise.transition import NoisyLabels, expected_rate, summarize
-from famus_jax.data.sources.load import load_source
+from famus_jax.data.noise.transition import NoisyLabels, expected_rate
+from famus_jax.data.sources.classes import names_of
+from famus_jax.data.sources.load import load_labels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +80,7 @@ def _kinds(arguments: argparse.Namespace) -> None:
 
 
 def _write(arguments: argparse.Namespace) -> None:
-    examples = load_source(arguments.source, arguments.split, arguments.data_dir)
+    examples = load_labels(arguments.source, arguments.split, arguments.data_dir)
     spec = named_noise(arguments.kind, examples.num_classes, arguments.rate, arguments.exact)
     noisy = apply_noise(spec, examples.labels, examples.ids, arguments.seed)
     about = {
@@ -91,7 +92,10 @@ def _write(arguments: argparse.Namespace) -> None:
         "realized_rate": noisy.realized_rate,
         "num_classes": examples.num_classes,
     }
-    write_table(arguments.out, make_table(examples.ids, noisy.labels, **about))
+    table = make_table(
+        examples.ids, noisy.labels, class_names=_words(examples.class_names), **about
+    )
+    write_table(arguments.out, table)
     print(f"wrote           {arguments.out}")
     _report(noisy, examples.labels, expected_rate(spec.transition, examples.labels))
 
@@ -103,15 +107,20 @@ def _inspect(arguments: argparse.Namespace) -> None:
     if arguments.source is None:
         print(f"examples        {len(table.ids)}")
         print(f"digest          {table.digest}")
-        counts = np.bincount(table.labels)
-        print("labels          " + ", ".join(f"{c}: {n}" for c, n in enumerate(counts)))
+        present, counts = np.unique(table.labels, return_counts=True)
+        names = [table.class_names[c] if table.class_names else c for c in present]
+        print("labels          " + ", ".join(f"{c}: {n}" for c, n in zip(names, counts)))
         print("(name the clean labels with --source to see the rate)")
         return
-    examples = load_source(arguments.source, arguments.split, arguments.data_dir)
-    noisy = summarize(
-        align(table, examples.ids), examples.labels, examples.ids.tolist(), examples.num_classes
-    )
+    examples = load_labels(arguments.source, arguments.split, arguments.data_dir)
+    names = names_of(examples.num_classes, examples.class_names)
+    noisy = noisy_from_table(table, examples.labels, examples.ids, examples.num_classes, names)
     _report(noisy, examples.labels, None)
+
+
+def _words(class_names: Sequence[str]) -> Sequence[str]:
+    """The names, unless they are 0, 1, 2, …: numbers say as much, and are what others write."""
+    return () if list(class_names) == [str(c) for c in range(len(class_names))] else class_names
 
 
 _COMMANDS = {"kinds": _kinds, "write": _write, "inspect": _inspect}

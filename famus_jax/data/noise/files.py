@@ -3,16 +3,17 @@
 No reader here can execute code: pickles are refused, `numpy` loads with `allow_pickle=False`.
 Positions mean nothing without an order, so a file without ids is read with `order="torchvision"`
 only: row 17 belongs to the id "train_00017", which is how tfds names CIFAR's examples.
+
+Labels are class numbers or class names; names are matched with those of the data (`align`).
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
-import tempfile
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,6 +21,11 @@ import numpy as np
 
 from famus_jax.data import hashing
 from famus_jax.data.noise.transition import NoisyLabels, checked_labels, summarize
+from famus_jax.data.sources.classes import number_classes, numbers_or_names, spelled
+from famus_jax.data.sources.labels_in_arrays import one_label_each
+from famus_jax.data.sources.numpy_files import array_names, read_array, read_arrays
+from famus_jax.data.sources.tables import quote_formula, read_columns, read_text
+from famus_jax.files import write_atomically
 
 FORMAT = "famus_noise_table/1"
 Order = Literal["ids", "torchvision"]
@@ -33,39 +39,77 @@ class LabelTable(NamedTuple):
       labels: int32[N].
       digest: fingerprint of the table, independent of order.
       about: what the file says of itself (seed, rate, …), strings and numbers.
+      class_names: of labels that are given by name, the names that they number; () for numbers.
     """
 
     ids: list[str]
     labels: np.ndarray
     digest: str
     about: dict[str, object]
+    class_names: tuple[str, ...] = ()
+
+    def written_labels(self) -> list[int] | list[str]:
+        """The labels as a file holds them: names where there are names."""
+        if not self.class_names:
+            return self.labels.tolist()
+        return [self.class_names[label] for label in self.labels]
 
 
 def make_table(
-    ids: Sequence[str] | np.ndarray, labels: Sequence[int] | np.ndarray, **about: object
+    ids: Sequence[str] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    *,
+    class_names: Sequence[str] = (),
+    **about: object,
 ) -> LabelTable:
-    """A checked table: unique ids, whole labels >= 0."""
-    values = checked_labels(labels, np.iinfo(np.int32).max)
-    names = hashing.checked_ids(ids, len(values))
-    return LabelTable(names, values, hashing.table_digest(names, values), about)
+    """A checked table: unique ids, whole labels >= 0 (below the number of `class_names`, if given)."""
+    names = tuple(spelled(name) for name in class_names)
+    values = checked_labels(labels, len(names) or np.iinfo(np.int32).max)
+    rows = hashing.checked_ids([spelled(i) if isinstance(i, str) else i for i in ids], len(values))
+    return LabelTable(rows, values, hashing.table_digest(rows, values), about, names)
 
 
-def align(table: LabelTable, ids: Sequence[str] | np.ndarray) -> np.ndarray:
+def align(
+    table: LabelTable, ids: Sequence[str] | np.ndarray, class_names: Sequence[str] = ()
+) -> np.ndarray:
     """The table's labels in the order of `ids`, int32[M].
 
+    Args:
+      table: labels by id.
+      ids: M of the data.
+      class_names: of the data, in their order. A table with names is matched by name. So are numbers
+        where the classes are themselves named by numbers (folders 1 … 10); else a number is the class
+        at that place. () takes numbers as they are.
+
     Raises:
-      ValueError: an id is not in the table (rows for other ids are ignored).
+      ValueError: an id is not in the table (rows for other ids are ignored), a label is no class.
     """
     names = hashing.checked_ids(ids)
-    by_id = dict(zip(table.ids, table.labels.tolist(), strict=True))
-    missing = [name for name in names if name not in by_id]
+    place = {name: row for row, name in enumerate(table.ids)}
+    missing = [name for name in names if name not in place]
     if missing:
         raise ValueError(
             f"the noise table has no label for {len(missing)} of {len(names)} examples, e.g. "
             f"{missing[0]!r}; its own ids look like {table.ids[0] if table.ids else '(none)'!r}. "
             "Is it a table for another set or split?"
         )
-    return np.asarray([by_id[name] for name in names], np.int32)
+    rows = np.asarray([place[name] for name in names], np.int64)
+    if not class_names:
+        if table.class_names:
+            raise ValueError(
+                f"the noise table has names of classes ({table.class_names[0]!r}, …), but the data "
+                "have none: use class numbers"
+            )
+        return table.labels[rows]
+    written = table.written_labels()
+    labels, _ = number_classes(
+        [written[row] for row in rows],
+        "the noise table",
+        at=lambda row: f"the noise table {table.about.get('source', '')}, id {names[row]!r}",
+        class_names=class_names,
+        by_number=True,
+    )
+    return labels
 
 
 def noisy_from_table(
@@ -73,44 +117,39 @@ def noisy_from_table(
     labels: np.ndarray | Sequence[int],
     ids: Sequence[str] | np.ndarray,
     num_classes: int,
+    class_names: Sequence[str] = (),
 ) -> NoisyLabels:
     """The table as `NoisyLabels` of these examples, with the realized rate against `labels`."""
-    return summarize(align(table, ids), np.asarray(labels), hashing.checked_ids(ids), num_classes)
+    noisy = align(table, ids, class_names)
+    return summarize(noisy, np.asarray(labels), hashing.checked_ids(ids), num_classes)
 
 
 def write_table(path: str | os.PathLike, table: LabelTable) -> None:
     """Write a table as `.json` (with `about`) or `.csv` (id, label), atomically.
 
-    Rows are sorted by id, so that equal tables are equal files.
+    Rows are sorted by id, so that equal tables are equal files. Labels with names are written by name.
 
     Raises:
-      ValueError: another suffix.
+      ValueError: another suffix, or no such folder.
     """
     target = Path(path)
-    rows = sorted(zip(table.ids, table.labels.tolist(), strict=True))
+    rows = sorted(zip(table.ids, table.written_labels(), strict=True))
     if target.suffix not in (".json", ".csv"):
         raise ValueError(f"can't write a noise table to {target.name!r}; use .json or .csv")
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            if target.suffix == ".json":
-                head = {"format": FORMAT, "digest": table.digest, "about": table.about}
-                json.dump({**head, "labels": dict(rows)}, file, indent=0, ensure_ascii=False)
-            else:
-                writer = csv.writer(file)
-                writer.writerow(["id", "label"])
-                writer.writerows(rows)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    if not target.parent.is_dir():
+        raise ValueError(f"can't write {target}: there is no folder {target.parent}")
+    if target.suffix == ".json":
+        head: dict[str, object] = {"format": FORMAT, "digest": table.digest, "about": table.about}
+        if table.class_names:
+            head["classes"] = list(table.class_names)
+        text = json.dumps({**head, "labels": dict(rows)}, indent=0, ensure_ascii=False)
+    else:
+        file = io.StringIO()
+        writer = csv.writer(file)
+        writer.writerow(["id", "label"])
+        writer.writerows((quote_formula(i), quote_formula(str(y))) for i, y in rows)
+        text = file.getvalue()
+    write_atomically(target, text.encode())
 
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
@@ -126,86 +165,112 @@ def _refuse_pickle(path: Path) -> None:
     )
 
 
-def _by_position(values: object, path: Path, order: Order, prefix: str) -> LabelTable:
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"{path}: expected a list of whole numbers, got {array.dtype} {array.shape}"
-        )
+def _by_position(
+    values: Sequence | np.ndarray, path: Path, order: Order, prefix: str, at: Callable | None = None
+) -> LabelTable:
     if order != "torchvision":
         raise ValueError(
-            f"{path} holds {len(array)} labels without ids. If row i is the example i of the "
+            f"{path} holds {len(values)} labels without ids. If row i is the example i of the "
             "original files (torchvision's order, which tfds does not keep), say "
-            "order='torchvision'."
+            "order='torchvision' (famus noise inspect --order=torchvision); for your own data add "
+            "the ids, the paths below the root, as a column or array 'id'."
         )
-    ids = [f"{prefix}{row:05d}" for row in range(len(array))]
-    return make_table(ids, array, source=path.name, order=order)
+    ids = [f"{prefix}{row:05d}" for row in range(len(values))]
+    return _table(ids, values, path, at, order=order)
+
+
+def _table(
+    ids: Sequence[str], values: Sequence | np.ndarray, path: Path, at: Callable | None, **about
+) -> LabelTable:
+    """Labels as a file holds them: all class numbers, or names."""
+    cells = values.tolist() if isinstance(values, np.ndarray) else values
+    numbers, names = numbers_or_names(cells, str(path), at=at)
+    try:
+        return make_table(ids, numbers, class_names=names, source=path.name, **about)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _from_json(path: Path, order: Order, prefix: str) -> LabelTable:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        value = json.loads(read_text(path), object_pairs_hook=_unique)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
+    except _Twice as error:
+        raise ValueError(f"{path}: {error.args[0]!r} occurs more than once") from None
     if isinstance(value, list):  # DivideMix, and others: one label per row
         return _by_position(value, path, order, prefix)
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected a list of labels or an object id -> label")
-    labels = value["labels"] if value.get("format") == FORMAT else value
-    about = value.get("about", {}) if value.get("format") == FORMAT else {"source": path.name}
-    if not isinstance(labels, dict) or not all(
-        isinstance(y, int) and not isinstance(y, bool) for y in labels.values()
-    ):
-        raise ValueError(f"{path}: every label must be a whole number, as in {{'train_00017': 3}}")
-    table = make_table(list(labels), np.asarray(list(labels.values()), np.int64), **about)
-    if value.get("format") == FORMAT and value.get("digest") != table.digest:
+    ours = value.get("format") == FORMAT
+    labels = value.get("labels") if ours else value
+    about = value.get("about", {}) if ours else {}
+    if not isinstance(labels, dict) or not isinstance(about, dict):
+        raise ValueError(f"{path}: expected an object id -> label, as in {{'train_00017': 3}}")
+    odd = next((i for i, y in labels.items() if not isinstance(y, int | float | str)), None)
+    odd = next((i for i, y in labels.items() if isinstance(y, bool)), odd)
+    if odd is not None:
+        raise ValueError(
+            f"{path}: label {labels[odd]!r} of {odd!r} is neither a whole number nor a name"
+        )
+    classes = value.get("classes", []) if ours else []
+    cells, at = list(labels.values()), lambda row: f"{path}, id {list(labels)[row]!r}"
+    if classes:
+        numbers, names = number_classes(cells, str(path), at=at, class_names=classes)
+        table = make_table(list(labels), numbers, class_names=names)
+    else:
+        table = _table(list(labels), cells, path, at)
+    if ours and value.get("digest") != table.digest:
         raise ValueError(
             f"{path} says its digest is {value.get('digest')}, but its labels have {table.digest}: "
             "the file was changed or damaged; get it again, or write a new table"
         )
-    return table
+    return table._replace(about={**({} if ours else {"source": path.name}), **about})
+
+
+class _Twice(Exception):
+    """A name that an object in JSON has twice; Python would keep the last."""
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(name)
+        found[name] = value
+    return found
 
 
 def _from_csv(path: Path, order: Order, prefix: str, key: str | None) -> LabelTable:
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        column = key or "label"
-        names = reader.fieldnames or []
-        if column not in names:
-            raise ValueError(f"{path} has no column {column!r} (it has {names}); name it with key=")
-        rows = list(reader)
+    column = key or "label"
     try:
-        labels = np.asarray([int(row[column]) for row in rows], np.int64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: column {column!r} is not all whole numbers: {error}") from None
-    if "id" in names:
-        return make_table([row["id"] for row in rows], labels, source=path.name)
-    return _by_position(labels, path, order, prefix)
+        table = read_columns(path, [column], ["id"])
+    except ValueError as error:
+        name_it = "; name it with key=" if "has no column" in str(error) else ""
+        raise ValueError(f"{error}{name_it}") from None
+    labels = table.columns[column]
+    if "id" in table.columns:
+        ids = ["" if cell is None else str(cell) for cell in table.columns["id"]]
+        if "" in ids:
+            raise ValueError(f"{table.at(ids.index(''))}: there is no id")
+        return _table(ids, labels, path, table.at)
+    return _by_position(labels, path, order, prefix, table.at)
 
 
 def _from_numpy(path: Path, order: Order, prefix: str, key: str | None) -> LabelTable:
-    names: list[str] = []
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return _by_position(loaded, path, order, prefix)
-        with loaded:
-            names = loaded.files
-            column = key or "labels"
-            if column not in names:
-                raise KeyError(column)
-            labels = loaded[column]
-            ids = loaded["ids"] if "ids" in names else None
-    except KeyError as error:
-        raise ValueError(
-            f"{path} has no array {error} (it has {names}); name it with key="
-        ) from None
-    except (ValueError, zipfile.BadZipFile) as error:
+        if array_names(path) is None:
+            return _by_position(one_label_each(read_array(path), str(path)), path, order, prefix)
+        column = key or "labels"
+        found = read_arrays(path, [column], ["ids"])
+    except ValueError as error:
         if "pickle" in str(error):
             _refuse_pickle(path)
-        raise
-    if ids is not None:
-        return make_table(ids, labels, source=path.name)
+        name_it = "; name it with key=" if "has no array" in str(error) else ""
+        raise ValueError(f"{error}{name_it}") from None
+    labels = one_label_each(found[column], str(path))
+    if "ids" in found:
+        return _table(found["ids"].tolist(), labels, path, None)
     return _by_position(labels, path, order, prefix)
 
 
@@ -220,8 +285,8 @@ def read_table(
 
     Args:
       path: `.json` (ours; an object id -> label; or a list, as DivideMix and its relatives
-        write), `.csv` (columns "id", "label"), `.npy` (integers [N]), `.npz` (arrays "ids",
-        "labels").
+        write), `.csv` or `.parquet` (columns "id", "label"), `.npy` (integers [N]), `.npz` (arrays
+        "ids", "labels"). Labels are class numbers, or names.
       order: "ids", or "torchvision" for files without ids: row i is example i of the original
         files. Never guessed.
       key: the column or array of the labels, e.g. "worse_label" of CIFAR-N.
@@ -230,8 +295,8 @@ def read_table(
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: a pickle or torch file (refused, with the reason), no ids and no order, labels
-        that are no whole numbers, a digest that does not fit.
+      ValueError: a pickle or torch file (refused, with the reason), no ids and no order, a label
+        that is missing, negative or a fraction (its row is named), a digest that does not fit.
     """
     if order not in ("ids", "torchvision"):
         raise ValueError(f"order = {order!r}; choose 'ids' or 'torchvision'")
@@ -242,8 +307,8 @@ def read_table(
         _refuse_pickle(source)
     if source.suffix == ".json":
         return _from_json(source, order, prefix)
-    if source.suffix == ".csv":
+    if source.suffix in (".csv", ".parquet"):
         return _from_csv(source, order, prefix, key)
     if source.suffix in (".npy", ".npz"):
         return _from_numpy(source, order, prefix, key)
-    raise ValueError(f"{source.name!r}: noise tables are .json, .csv, .npy or .npz")
+    raise ValueError(f"{source.name!r}: noise tables are .json, .csv, .parquet, .npy or .npz")

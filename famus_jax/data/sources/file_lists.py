@@ -6,15 +6,26 @@ folder moves.
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterable
+import unicodedata
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from famus_jax.data.sources.classes import (
+    is_missing,
+    natural,
+    number_classes,
+    spelled,
+    warn_of_capitals,
+    written,
+)
+from famus_jax.data.sources.folders import Tree, visible_folders
 from famus_jax.data.sources.images import SUFFIXES
+from famus_jax.data.sources.tables import Table, read_columns
 
 
 class FileList(NamedTuple):
@@ -34,123 +45,77 @@ class FileList(NamedTuple):
     class_names: tuple[str, ...]
     name: str
 
+    def take(self, rows: Sequence[int] | np.ndarray) -> FileList:
+        """The files `rows`, in that order."""
+        return self._replace(
+            paths=[self.paths[row] for row in rows],
+            labels=self.labels[np.asarray(rows, np.int64)],
+            ids=[self.ids[row] for row in rows],
+        )
 
-def _image_files(folder: Path) -> list[Path]:
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.parts[-2:]))
 
-
-def list_folder(root: str | os.PathLike) -> FileList:
+def list_folder(root: str | os.PathLike, class_names: Sequence[str] = ()) -> FileList:
     """A folder with one folder of images per class.
 
     Args:
-      root: classes are its sub-folders, numbered in alphabetical order; images may lie deeper in
-        them. Files of other types and hidden ones are ignored.
+      root: classes are its sub-folders, numbered in natural order (2 before 10); images may lie deeper
+        in them. Files of other types are ignored, and so are hidden files and folders at any depth.
+        Links to files and folders are followed.
+      class_names: the classes there are, in their order; not all need a folder, or images. () takes
+        the sub-folders, each of which then needs images.
 
     Raises:
       FileNotFoundError: no such folder.
-      ValueError: no class folders, a class folder without images.
+      ValueError: no class folders, a class folder without images, or of no class in `class_names`; a
+        folder that two classes link to.
     """
     base = Path(root).expanduser()
     if not base.is_dir():
         raise FileNotFoundError(f"no folder at {base.absolute()}")
-    classes = sorted(p for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if len(classes) < 2:
+    folders = visible_folders(base)
+    if len(folders) < (1 if class_names else 2):
         raise ValueError(
-            f"{base.absolute()} has {len(classes)} class folders; expected at least two folders of "
+            f"{base.absolute()} has {len(folders)} class folders; expected at least two folders of "
             f"images, one for each class, e.g. {base.name}/cat/1.png and {base.name}/dog/1.png"
         )
-    paths, labels = [], []
-    for number, folder in enumerate(classes):
-        files = _image_files(folder)
-        if not files:
+    spellings = [written(folder.name) for folder in folders]
+    labels, names = number_classes(
+        spellings,
+        str(base),
+        at=lambda row: f"class folder {folders[row]}",
+        class_names=tuple(class_names) or _names_of_folders(spellings, base),
+    )
+    tree, found = Tree(base), []
+    of_class: dict[int, list[Path]] = {}
+    for label, folder in zip(labels.tolist(), folders, strict=True):
+        of_class.setdefault(label, []).append(folder)
+    for number, mine in sorted(of_class.items()):
+        files = [file for folder in mine for file in tree.images(folder)]
+        if not files and not class_names:
             raise ValueError(
-                f"class folder {folder} has no images ({', '.join(SUFFIXES)}); add some or remove "
+                f"class folder {mine[0]} has no images ({', '.join(SUFFIXES)}); add some or remove "
                 "the folder"
             )
-        paths += files
-        labels += [number] * len(files)
-    return FileList(
-        paths=paths,
-        labels=np.asarray(labels, np.int32),
-        ids=[path.relative_to(base).as_posix() for path in paths],
-        class_names=tuple(folder.name for folder in classes),
-        name=base.name,
-    )
+        named = [(spelled(file.relative_to(base).as_posix()), file) for file in files]
+        found += [(number, *pair) for pair in sorted(named, key=lambda pair: pair[0].split("/"))]
+    tree.warn()
+    if not found:
+        raise ValueError(f"{base.absolute()}: none of the class folders has images")
+    numbers, ids, paths = map(list, zip(*found, strict=True))
+    _refuse_twice(ids, lambda row: ascii(str(paths[row])))
+    return FileList(paths, np.asarray(numbers, np.int32), ids, names, base.name)
 
 
-def read_columns(path: Path, columns: Iterable[str]) -> dict[str, list]:
-    """Columns of a `.csv` (text) or `.parquet` file as lists.
-
-    Raises:
-      FileNotFoundError: no such file.
-      ModuleNotFoundError: Parquet without pyarrow; says what to install.
-      ValueError: a missing column (the present ones are listed), no rows, another suffix.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no table at {path.absolute()}")
-    wanted = list(columns)
-    if path.suffix == ".csv":
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            present = list(reader.fieldnames or [])
-            rows = list(reader)
-        table = {c: [row[c] for row in rows] for c in present}
-    elif path.suffix == ".parquet":
-        try:
-            import pyarrow.parquet
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "reading Parquet needs pyarrow: pip install pyarrow (or save the table as .csv)"
-            ) from error
-        if int(pyarrow.__version__.partition(".")[0]) < 15:
-            raise ModuleNotFoundError(
-                f"pyarrow {pyarrow.__version__} can be made to run code by a Parquet file "
-                "(CVE-2023-47248): pip install 'pyarrow>=15'"
-            )
-        present = list(pyarrow.parquet.read_schema(path).names)
-        kept = [c for c in wanted if c in present]
-        table = pyarrow.parquet.read_table(path, columns=kept).to_pydict()
-    else:
-        raise ValueError(f"{path.name!r}: tables are .csv or .parquet")
-    missing = [c for c in wanted if c not in present]
-    if missing:
-        raise ValueError(f"{path} has no column {missing[0]!r}; it has {present}")
-    lengths = {len(table[c]) for c in wanted}
-    if lengths == {0}:
-        raise ValueError(f"{path} has no rows")
-    return {c: table[c] for c in wanted}
-
-
-def number_classes(values: list, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels as numbers, and the names of the classes.
-
-    Whole numbers (also as text) stay what they are; anything else is a name, numbered in
-    alphabetical order.
-
-    Raises:
-      ValueError: an empty label (its row is named), a negative one, or a class number without
-        examples below the highest one.
-    """
-    empty = [row for row, v in enumerate(values) if v is None or str(v).strip() == ""]
-    if empty:
-        raise ValueError(f"{where}: row {empty[0]} has no label ({len(empty)} such rows)")
-    texts = [str(v).strip() for v in values]
-    if all(t.lstrip("-").isdecimal() for t in texts):
-        numbers = np.asarray([int(t) for t in texts], np.int64)
-        if numbers.min() < 0:
-            raise ValueError(f"{where}: label {numbers.min()} is negative; count classes from 0")
-        present = np.unique(numbers)
-        if len(present) != present[-1] + 1:
-            absent = int(np.setdiff1d(np.arange(min(present[-1], len(present) + 1)), present)[0])
-            raise ValueError(
-                f"{where}: class {absent} has no examples although labels go up to {present[-1]}; "
-                "number the classes 0, 1, 2, … without gaps"
-            )
-        return numbers.astype(np.int32), tuple(str(c) for c in range(len(present)))
-    names = sorted(set(texts))
-    number = {name: c for c, name in enumerate(names)}
-    return np.asarray([number[t] for t in texts], np.int32), tuple(names)
+def _names_of_folders(spellings: list[str], base: Path) -> tuple[str, ...]:
+    """A folder is made on purpose, so that it may be called NA; but a script may have made it."""
+    names = tuple(sorted(set(spellings), key=natural))
+    warn_of_capitals(names, str(base))
+    for name in filter(is_missing, names):
+        warnings.warn(
+            f"{base}: the folder {name!r} is a class here; if it holds what has no label, move it away",
+            stacklevel=3,
+        )
+    return names
 
 
 def list_table(
@@ -159,6 +124,7 @@ def list_table(
     path_column: str = "path",
     label_column: str = "label",
     root: str | os.PathLike | None = None,
+    class_names: Sequence[str] = (),
 ) -> FileList:
     """A table of image paths and labels.
 
@@ -166,19 +132,46 @@ def list_table(
       path: `.csv` with a header line, or `.parquet`.
       path_column, label_column: their names; labels are class numbers or names.
       root: folder that relative paths start from; the table's own folder by default.
+      class_names: the classes there are, in their order; () takes them from the labels.
 
     Raises:
-      FileNotFoundError, ValueError, ModuleNotFoundError: see `read_columns`, `number_classes`; a
-        path that occurs twice.
+      FileNotFoundError, ValueError, ModuleNotFoundError: see `read_columns`, `number_classes`; a row
+        without a path, a path that occurs twice.
     """
     source = Path(path).expanduser()
-    columns = read_columns(source, [path_column, label_column])
-    labels, names = number_classes(columns[label_column], str(source))
-    base = Path(root).expanduser() if root is not None else source.parent
-    ids = [str(p) for p in columns[path_column]]
-    if len(set(ids)) != len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise ValueError(f"{source}: path {twice!r} occurs more than once; one row per image")
-    return FileList(
-        paths=[base / i for i in ids], labels=labels, ids=ids, class_names=names, name=source.name
+    table = read_columns(source, [path_column, label_column])
+    labels, names = number_classes(
+        table.columns[label_column], str(source), at=table.at, class_names=class_names
     )
+    base = Path(root).expanduser() if root is not None else source.parent
+    texts = _paths(table, path_column)
+    paths = [_on_disk(base / text) for text in texts]
+    _refuse_twice([spelled(os.path.normpath(path)) for path in paths], table.at)
+    return FileList(paths, labels, [spelled(text) for text in texts], names, source.name)
+
+
+def _paths(table: Table, column: str) -> list[str]:
+    for row, value in enumerate(table.columns[column]):
+        if is_missing(written(value)):
+            raise ValueError(
+                f"{table.at(row)}: there is no {column}; fill it in or leave the row out"
+            )
+    return [str(value) for value in table.columns[column]]
+
+
+def _on_disk(path: Path) -> Path:
+    """The file as the file system spells it, which may write "é" as one letter or as two."""
+    if str(path).isascii() or path.exists():
+        return path
+    others = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
+    return next((other for other in others if other.exists()), path)
+
+
+def _refuse_twice(keys: Sequence[str], at) -> None:
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        if first.setdefault(key, row) != row:
+            raise ValueError(
+                f"{at(row)}: {key!r} occurs more than once, first at {at(first[key])}; one image "
+                "needs one name, in one spelling"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,10 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
+from famus_jax.data.sources.pixel_modes import in_eight_bits, upright
+
 # By content, whatever the name says. Not among them: EPS, which Pillow hands to Ghostscript, a
 # program that runs what the file says.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+# 8192 x 8192, at most 256 MB while it is decoded; cameras make less.
+MAX_PIXELS = 2**26
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+)
 
 
 def checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -54,7 +71,10 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.ndarray:
-    """One image as uint8[H, W, channels].
+    """One image as uint8[H, W, channels], as a viewer shows it.
+
+    Turned as its EXIF orientation says; 16-bit gray scaled to 8 bits; transparency laid on white; of
+    several frames or pages the first.
 
     Args:
       file: a path or a binary file object.
@@ -62,24 +82,38 @@ def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.n
       channels: 3 (color) or 1 (gray).
 
     Raises:
-      OSError, ValueError, SyntaxError, Image.DecompressionBombError: Pillow's, if it can't be read.
+      OSError, ValueError, SyntaxError: what Pillow raises, if it can't be read; a pipe or device; more
+        than `MAX_PIXELS`; pixels that are floats or 32-bit integers, whose range nobody knows.
     """
     from PIL import Image
 
+    if isinstance(file, str | os.PathLike) and not os.path.isfile(file):
+        if os.path.exists(file):  # opening a pipe would wait for ever
+            raise ValueError("is a folder, a pipe or a device, not a file")
+        raise FileNotFoundError("there is no such file")
     with Image.open(file, formats=FORMATS) as image:
-        image = image.convert("RGB" if channels == 3 else "L")
+        _refuse_bomb(image.size)
+        image = in_eight_bits(upright(image), "RGB" if channels == 3 else "L")
         if size is not None:
             image = fit(image, size)
         return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
 
 
-def _try_decode(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray | str:
-    from PIL import Image
+def _refuse_bomb(size: tuple[int, int]) -> None:
+    """A file of some kilobytes may hold gigabytes of pixels."""
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(
+            f"{size[0]}x{size[1]} pixels are more than the {MAX_PIXELS // 10**6} million that are "
+            "decoded; shrink the file"
+        )
 
+
+def try_decode(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray | str:
+    """As `decode`, but what can't be read gives the reason."""
     try:
         return decode(path, size, channels)
     # Pillow's decoders raise many kinds for damaged files (struct.error, EOFError, …).
-    except (Exception, Image.DecompressionBombError) as error:
+    except Exception as error:
         return f"{type(error).__name__}: {error}"
 
 
@@ -109,10 +143,30 @@ def report_unreadable(reasons: dict[str, str], count: int, tolerance: float, nou
     text = f"{len(reasons)} of {count} {noun} can't be read:\n{some}{more}"
     if len(reasons) > tolerance * count:
         raise ValueError(
-            f"{text}\nThe tolerance is {tolerance:g} of them. Mend or remove these, or allow more "
-            f"with tolerance={np.ceil(100 * len(reasons) / count) / 100:g}."
+            f"{text}\nThe tolerance is {tolerance:g} of them. Mend or remove these, or allow more: "
+            f"tolerance={_enough(len(reasons), count)} (famus train: --config.data.tolerance)."
         )
     warnings.warn(f"{text}\nThey are left out (tolerance={tolerance:g}).", stacklevel=3)
+
+
+def _enough(bad: int, count: int) -> str:
+    """The smallest tolerance of few digits that allows so many."""
+    for digits in range(2, 9):
+        share = math.ceil(10**digits * bad / count) / 10**digits
+        if share < 1:
+            return f"{share:.{digits}g}"
+    return "0.99999999"
+
+
+def _room(shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.empty(shape, np.uint8)
+    except MemoryError as error:
+        raise ValueError(
+            f"{shape[0]} images of {shape[1]}x{shape[2]} don't fit into memory "
+            f"({math.prod(shape) / 2**30:.0f} GiB): give a smaller size, e.g. size=32 "
+            "(famus train: --config.data.image_size=32), or stream them (--config.data.path=stream)"
+        ) from error
 
 
 def read_images(
@@ -149,22 +203,20 @@ def read_images(
     kept: list[int] = []
     array: np.ndarray | None = None
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for row, image in enumerate(
-            pool.map(lambda path: _try_decode(path, pair, channels), paths)
-        ):
+        for row, image in enumerate(pool.map(lambda path: try_decode(path, pair, channels), paths)):
             if progress is not None and row % 1000 == 0:
                 progress(row)
             if isinstance(image, str):
                 reasons[names[row]] = image
                 continue
             if array is None:
-                array = np.empty((len(paths), *image.shape), np.uint8)
+                array = _room((len(paths), *image.shape))
             if image.shape != array.shape[1:]:
                 first = names[kept[0]]
                 raise ValueError(
                     f"{names[row]} is {image.shape[0]}x{image.shape[1]} but {first} is "
                     f"{array.shape[1]}x{array.shape[2]} (height x width); give a common size, "
-                    "e.g. size=32"
+                    "e.g. size=32 (famus train: --config.data.image_size=32)"
                 )
             array[len(kept)] = image
             kept.append(row)

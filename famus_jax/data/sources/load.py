@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from famus_jax.data.sources.own_data import load_path
-from famus_jax.data.sources.tfds import load_tfds
+import numpy as np
+
+from famus_jax.data.sources.own_data import list_path, load_path
+from famus_jax.data.sources.tfds import load_column, load_tfds
 from famus_jax.data.types import Examples
 
 
@@ -14,9 +19,53 @@ def is_path(name: str) -> bool:
     starts = (".", "/", "~", "\\")
     return (
         name.startswith(starts)
-        or name.endswith((".csv", ".parquet", ".npz"))
+        or name.lower().endswith((".csv", ".parquet", ".npz"))
         or os.path.isabs(name)
     )
+
+
+class Labels(NamedTuple):
+    """`Examples` without images.
+
+    Attributes:
+      labels: int32[N] in [0, num_classes).
+      ids: array of str [N].
+      num_classes: C.
+      name: what was loaded.
+      class_names: C names, or ().
+    """
+
+    labels: np.ndarray
+    ids: np.ndarray
+    num_classes: int
+    name: str
+    class_names: tuple[str, ...]
+
+
+def load_labels(
+    name: str, split: str, data_dir: str | os.PathLike | None = None, label_key: str = "label"
+) -> Labels:
+    """As `load_source`, but decodes no image: for noise tables.
+
+    Raises:
+      FileNotFoundError, ValueError: as `load_source`, but for images.
+    """
+    if not is_path(name):
+        found = load_column(name, split, label_key, data_dir)
+        title = found.name.removesuffix(f"/{label_key}")
+        return Labels(found.values, found.ids, found.num_classes, title, found.class_names)
+    if Path(name).suffix.lower() == ".npz":
+        e = load_path(name, split)
+        return Labels(e.labels, e.ids, e.num_classes, e.name, e.class_names)
+    files = list_path(name, split)
+    ids = np.asarray(files.ids, dtype=np.str_)
+    return Labels(files.labels, ids, len(files.class_names), files.name, files.class_names)
+
+
+def refuse_class_names(name: str, class_names: Sequence[str]) -> None:
+    """Raises `ValueError` if a prepared set, which knows its classes, is given some."""
+    if class_names:
+        raise ValueError(f"{name!r} has classes of its own; data.class_names is for one's own data")
 
 
 def load_source(
@@ -27,6 +76,7 @@ def load_source(
     size: int | tuple[int, int] | None = None,
     tolerance: float = 0.0,
     label_key: str = "label",
+    class_names: Sequence[str] = (),
 ) -> Examples:
     """Load one split of an image-classification set into memory, without TensorFlow.
 
@@ -43,6 +93,8 @@ def load_source(
         Mini-ImageNet; None keeps the images' own, which then must be one.
       tolerance: share of the user's own image files that may be unreadable.
       label_key: the feature that is the label, e.g. "worse_label" of cifar10_n.
+      class_names: the classes of the user's own data, in their order, of which not all need examples;
+        () takes them from the data.
 
     Returns:
       `Examples`, in the order of the files (which for tfds is *not* torchvision's: align by id).
@@ -51,5 +103,6 @@ def load_source(
       FileNotFoundError, ValueError: see `open_builder`; an unknown split; images of several sizes.
     """
     if is_path(name):
-        return load_path(name, split, size=size, tolerance=tolerance)
+        return load_path(name, split, size=size, tolerance=tolerance, class_names=class_names)
+    refuse_class_names(name, class_names)
     return load_tfds(name, split, data_dir, size=size, label_key=label_key)

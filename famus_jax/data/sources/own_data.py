@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,13 @@ import numpy as np
 from famus_jax.data import hashing
 from famus_jax.data.sources.arrays import load_npz
 from famus_jax.data.sources.file_lists import FileList, list_folder, list_table
-from famus_jax.data.sources.images import read_images
+from famus_jax.data.sources.folders import visible_folders
+from famus_jax.data.sources.images import checked_size, read_images, resize
 from famus_jax.data.types import Examples, take
 
 TEST_SHARE = 0.25
+# What people call the folders of a set that is split already.
+_SPLITS = ("train", "test", "val", "valid", "validation", "dev", "eval")
 
 
 def load_files(
@@ -28,7 +31,7 @@ def load_files(
     """Read a list of image files into memory (arguments and errors: `images.read_images`).
 
     Raises:
-      ValueError: also if a class has no readable image left.
+      ValueError: also if a class loses its last image because none can be read.
     """
     images, kept = read_images(
         files.paths,
@@ -38,20 +41,27 @@ def load_files(
         tolerance=tolerance,
         progress=progress,
     )
-    labels = files.labels[kept]
-    counts = np.bincount(labels, minlength=len(files.class_names))
-    if counts.min() == 0:
-        name = files.class_names[int(counts.argmin())]
-        raise ValueError(f"{files.name}: class {name!r} has no readable image left")
-    ids = np.asarray([files.ids[row] for row in kept], dtype=np.str_)
+    left = files.take(kept)
+    refuse_lost_classes(files, left)
     return Examples(
         images=images,
-        labels=labels,
-        ids=ids,
+        labels=left.labels,
+        ids=np.asarray(left.ids, dtype=np.str_),
         num_classes=len(files.class_names),
         name=files.name,
         class_names=files.class_names,
     )
+
+
+def refuse_lost_classes(files: FileList, readable: FileList) -> None:
+    """Raises `ValueError` if a class has files, but none that can be read.
+
+    A class without files is none of this: a small class may have none in the test part.
+    """
+    lost = np.setdiff1d(files.labels, readable.labels)
+    if lost.size:
+        name = files.class_names[int(lost[0])]
+        raise ValueError(f"{files.name}: class {name!r} has no readable image left")
 
 
 def held_out(labels: np.ndarray, ids: np.ndarray, part: str) -> np.ndarray:
@@ -65,39 +75,40 @@ def held_out(labels: np.ndarray, ids: np.ndarray, part: str) -> np.ndarray:
     if part not in ("train", "test"):
         raise ValueError(f"split {part!r}; choose 'train', 'test' or 'all'")
     order = hashing.hash_order(0, "own_data_test", ids)
+    by_class = order[np.argsort(labels[order], kind="stable")]  # one sort, however many classes
+    starts = np.flatnonzero(np.diff(labels[by_class])) + 1
     rows = []
-    for c in np.unique(labels):
-        mine = order[labels[order] == c]
+    for mine in np.split(by_class, starts):
         cut = int(len(mine) * TEST_SHARE)
         rows.append(mine[:cut] if part == "test" else mine[cut:])
     return np.sort(np.concatenate(rows))
 
 
-def list_path(path: str | os.PathLike, split: str = "all") -> FileList:
+def list_path(
+    path: str | os.PathLike, split: str = "all", class_names: Sequence[str] = ()
+) -> FileList:
     """The image files that a path of the user's means, with their labels; nothing is read yet.
 
     Args:
-      path: a folder of class folders; or with folders "train" and "test" of class folders; or a
-        `.csv`/`.parquet` of paths and labels (columns "path", "label").
-      split: "train", "test" or "all". Data in one piece are split by `held_out`.
+      path: a folder of class folders; or with folders "train" and "test" (or others named as splits)
+        of class folders; or a `.csv`/`.parquet` of paths and labels (columns "path", "label").
+      split: "train", "test" (or another of the folders) or "all". Data in one piece are split by
+        `held_out`. A small class may then have nothing in "test".
+      class_names: the classes there are, in their order; () takes them from the folders or the table
+        (of split data, from "train").
 
     Raises:
-      FileNotFoundError, ValueError: see `list_folder`, `list_table`; classes that differ between
-        the folders "train" and "test".
+      FileNotFoundError, ValueError: see `list_folder`, `list_table`; a class in another split that
+        "train" does not have.
     """
     source = Path(path).expanduser()
-    if source.is_dir() and split != "all" and (source / "train").is_dir():
-        files = list_folder(source / split)
-        expected = list_folder(source / "train").class_names
-        if files.class_names != expected:
-            odd = sorted(set(files.class_names) ^ set(expected))
-            raise ValueError(f"{source}: {split!r} and 'train' have different class folders: {odd}")
-        ids = [f"{split}/{i}" for i in files.ids]
-        return files._replace(ids=ids, name=f"{source.name}/{split}")
     if source.is_dir():
-        files = list_folder(source)
-    elif source.suffix in (".csv", ".parquet"):
-        files = list_table(source)
+        splits = split_folders(source, split)
+        if splits:
+            return _list_splits(source, split, splits, class_names)
+        files = list_folder(source, class_names)
+    elif source.suffix.lower() in (".csv", ".parquet"):
+        files = list_table(source, class_names=class_names)
     elif not source.exists():
         raise FileNotFoundError(f"no data at {source.absolute()}")
     else:
@@ -105,12 +116,66 @@ def list_path(path: str | os.PathLike, split: str = "all") -> FileList:
             f"{source.name!r}: expected a folder, .csv, .parquet or .npz (features in .npy: "
             "load_features)"
         )
-    rows = held_out(files.labels, np.asarray(files.ids), split)
-    return files._replace(
-        paths=[files.paths[row] for row in rows],
-        labels=files.labels[rows],
-        ids=[files.ids[row] for row in rows],
+    return files.take(held_out(files.labels, np.asarray(files.ids), split))
+
+
+def split_folders(source: Path, split: str = "all") -> list[str]:
+    """The folders of a set that is split already, or [] if its folders are classes.
+
+    "train" may be a class, beside "bus" and "car". It is a split if it holds folders, and the others
+    are named as splits too (or "train" and another such folder hold folders of the same names).
+    """
+    inside = {folder.name: folder for folder in visible_folders(source)}
+    named = [name for name in inside if name in (*_SPLITS, split)]
+    if "train" not in named:
+        return []
+    classes = {name: {f.name for f in visible_folders(inside[name])} for name in named}
+    twin = any(classes[name] & classes["train"] for name in named if name != "train")
+    if classes["train"] and (twin or len(named) == len(inside)):
+        return sorted(named)
+    if len(named) == len(inside):
+        raise ValueError(
+            f"{source}: the folders {sorted(named)} are named as splits but hold no class folders; "
+            f"expected {source.name}/train/cat/1.png. If these are the classes, rename one"
+        )
+    return []
+
+
+def _list_splits(
+    source: Path, split: str, splits: list[str], class_names: Sequence[str]
+) -> FileList:
+    wanted = splits if split == "all" else [split]
+    if split not in ("all", *splits):
+        raise FileNotFoundError(
+            f"{source} has the splits {splits}, but no folder {split!r}: name another with "
+            f"data.train_split or data.test_split, or give {source / 'train'} as the source, of which "
+            "a part is then held out"
+        )
+    names = class_names or list_folder(source / "train").class_names
+    try:
+        parts = [list_folder(source / name, names) for name in wanted]
+    except ValueError as error:
+        raise ValueError(f"{error} (the class folders of 'train' say which there are)") from error
+    return FileList(
+        paths=[path for part in parts for path in part.paths],
+        labels=np.concatenate([part.labels for part in parts]),
+        ids=[f"{name}/{i}" for name, part in zip(wanted, parts, strict=True) for i in part.ids],
+        class_names=parts[0].class_names,
+        name=f"{source.name}/{split}",
     )
+
+
+def _fitted(examples: Examples, size: int | tuple[int, int] | None) -> Examples:
+    """Images of arrays at the size that was asked for, as those of files are; features as they are."""
+    pair, shape = checked_size(size), examples.images.shape
+    if pair is None or len(shape) != 4 or shape[1:3] == pair or not len(examples.labels):
+        return examples
+    if shape[-1] not in (1, 3):
+        raise ValueError(
+            f"{examples.name}: images of {shape[-1]} channels can't be fitted to {pair}; save them at "
+            "that size, or keep theirs (famus train: --config.data.image_size=0)"
+        )
+    return examples._replace(images=np.stack([resize(image, pair) for image in examples.images]))
 
 
 def load_path(
@@ -120,20 +185,23 @@ def load_path(
     size: int | tuple[int, int] | None = None,
     channels: int = 3,
     tolerance: float = 0.0,
+    class_names: Sequence[str] = (),
 ) -> Examples:
     """Load the user's data from one path, whatever they are.
 
     Args:
       path: as in `list_path`, or an `.npz` with "images" and "labels".
       split: "train", "test" or "all". Data in one piece are split by `held_out`.
-      size, channels, tolerance: for image files, see `images.read_images`.
+      size: height and width to fit images to; None keeps theirs.
+      channels, tolerance: for image files, see `images.read_images`.
+      class_names: the classes there are, in their order; () takes them from the data.
 
     Raises:
       FileNotFoundError, ValueError: see `list_path`, `load_files`, `load_npz`.
     """
     source = Path(path).expanduser()
-    if source.suffix == ".npz" and not source.is_dir():
-        examples = load_npz(source)
-        return take(examples, held_out(examples.labels, examples.ids, split))
-    files = list_path(source, split)
+    if source.suffix.lower() == ".npz" and not source.is_dir():
+        examples = load_npz(source, class_names=class_names)
+        return _fitted(take(examples, held_out(examples.labels, examples.ids, split)), size)
+    files = list_path(source, split, class_names)
     return load_files(files, size=size, channels=channels, tolerance=tolerance)

@@ -21,8 +21,9 @@ from famus_jax.data.sources.images import (
     decode,
     report_unreadable,
     resize,
+    try_decode,
 )
-from famus_jax.data.sources.tfds import open_builder
+from famus_jax.data.sources.tfds import eight_bits, open_builder
 
 
 class ImageSource(Protocol):
@@ -77,8 +78,10 @@ class FileSource:
             return decode(self._paths[row], self._size, self._channels)
         except Exception as error:
             raise ValueError(
-                f"image {self._ids[row]} can't be read ({type(error).__name__}: {error}). Find all "
-                "such files first: files = readable(files, tolerance=...)"
+                f"image {self._ids[row]} can't be read ({type(error).__name__}: {error}). Mend or "
+                "remove it, or leave a share of such out: famus train --config.data.tolerance=0.01 "
+                "(from Python: readable(files, tolerance=0.01)) reads every image once at the start "
+                "and names all such"
             ) from error
 
 
@@ -119,7 +122,7 @@ class TfdsSource:
         return [Path(p) for p in open_builder(name, data_dir).info.splits[split].filepaths]
 
     def __getitem__(self, row: int) -> np.ndarray:
-        image = self._open()[row]["image"]
+        image = eight_bits(self._open()[row]["image"], f"{self._where[0]!r}: image {row}")
         return image if self._size is None else resize(image, self._size)
 
 
@@ -143,17 +146,31 @@ def readable(
     """
     check_tolerance(tolerance)
 
-    def why(row: int) -> str | None:
-        try:
-            decode(files.paths[row])
-        except Exception as error:  # Pillow raises many kinds for damaged files
-            return f"{type(error).__name__}: {error}"
-        return None
+    def why(path: Path) -> str | None:
+        read = try_decode(path, None, 3)
+        return read if isinstance(read, str) else None
 
+    return _without(files, why, tolerance, progress)
+
+
+def present(files: FileList, *, tolerance: float = 0.0) -> FileList:
+    """The files that exist, without opening any; the others are named and counted, as in `readable`."""
+    check_tolerance(tolerance)
+    missing = "no such file (or a folder, a pipe or a device)"
+    return _without(files, lambda path: None if path.is_file() else missing, tolerance)
+
+
+def _without(
+    files: FileList,
+    why: Callable[[Path], str | None],
+    tolerance: float,
+    progress: Callable[[int], None] | None = None,
+) -> FileList:
+    """The files for which `why` gives no reason against them."""
     reasons: dict[str, str] = {}
     kept = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for row, reason in enumerate(pool.map(why, range(len(files.paths)))):
+        for row, reason in enumerate(pool.map(why, files.paths)):
             if progress is not None and row % 1000 == 0:
                 progress(row)
             if reason is None:
@@ -161,8 +178,4 @@ def readable(
             else:
                 reasons[files.ids[row]] = reason
     report_unreadable(reasons, len(files.paths), tolerance, "images")
-    return files._replace(
-        paths=[files.paths[row] for row in kept],
-        labels=files.labels[kept],
-        ids=[files.ids[row] for row in kept],
-    )
+    return files.take(kept)

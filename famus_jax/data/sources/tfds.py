@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from famus_jax.data.sources.images import checked_size, resize
+from famus_jax.data.sources.labels_in_arrays import labels_of_array
+from famus_jax.data.sources.tfds_features import refuse_foreign_features
 from famus_jax.data.types import Examples
 
 OURS = {
@@ -51,6 +53,9 @@ def _prepare_ours(name: str, root: Path) -> Path:
         data_dir=str(root), file_format="array_record"
     )
     target = Path(str(builder.data_path))
+    wanted = name.partition(":")[2]
+    if wanted and wanted != str(builder.version):
+        raise FileNotFoundError(f"{name!r}: there is only version {builder.version}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         builder.download_and_prepare()  # into a temporary folder, renamed when complete
@@ -76,8 +81,8 @@ def _how_to_prepare(name: str, root: Path) -> str:
         "    pip install 'famus_jax[prepare]'\n"
         f'    python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, '
         f"data_dir={str(root)!r}, file_format='array_record').download_and_prepare()\"\n"
-        "or say where it is: data_dir=... or the environment variable TFDS_DATA_DIR. "
-        "A set that needs no preparation: famus_digits."
+        "or say where it is: data_dir=... (data.data_dir in a config) or the environment variable "
+        "TFDS_DATA_DIR. A set that needs no preparation: famus_digits."
     )
 
 
@@ -92,7 +97,8 @@ def open_builder(name: str, data_dir: str | os.PathLike | None = None) -> Any:
 
     Raises:
       FileNotFoundError: not prepared; the message says where it looked and how to get it.
-      ValueError: prepared in a format without random access (TFRecord); says how to convert.
+      ValueError: prepared in a format without random access (TFRecord); says how to convert; features
+        that are not tfds's own (see `refuse_foreign_features`).
     """
     root = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
     folder = _prepared_dir(name, root)
@@ -102,6 +108,7 @@ def open_builder(name: str, data_dir: str | os.PathLike | None = None) -> Any:
         raise FileNotFoundError(_how_to_prepare(name, root))
     import tensorflow_datasets as tfds
 
+    refuse_foreign_features(folder)
     builder = tfds.builder_from_directory(str(folder))
     if not any(folder.glob("*.array_record*")):
         raise ValueError(
@@ -127,13 +134,15 @@ def load_tfds(
     labels, ids = [], []
     count = builder.info.splits[split].num_examples
     for row, record in enumerate(_records(builder.as_data_source(split=split), count)):
-        image = record["image"] if pair is None else resize(record["image"], pair)
+        image = eight_bits(record["image"], f"{name!r}: image {row} of {split!r}")
+        image = image if pair is None else resize(image, pair)
         if images is None:
             images = np.empty((count, *image.shape), np.uint8)
         if image.shape != images.shape[1:]:
             raise ValueError(
                 f"{name!r}: image {row} of {split!r} is {image.shape}, the first is "
-                f"{images.shape[1:]}; an array needs one size: give size=..., or stream the set"
+                f"{images.shape[1:]}; an array needs one size: give size=... (data.image_size in a "
+                "config)"
             )
         images[row] = image
         labels.append(record[label_key])
@@ -141,12 +150,16 @@ def load_tfds(
     if images is None:
         raise ValueError(f"{name!r}: split {split!r} is empty")
     feature = builder.info.features[label_key]
+    count = int(getattr(feature, "num_classes", None) or 0)
+    if not count:
+        raise ValueError(f"{name!r}: the feature {label_key!r} has no classes: {feature}")
+    title = f"{name.partition(':')[0]}:{builder.info.version}/{split}"
     return Examples(
         images=images,
-        labels=np.asarray(labels, np.int32),
+        labels=_checked(labels, f"{title}/{label_key}", count),
         ids=np.asarray(ids, dtype=np.str_),
-        num_classes=int(feature.num_classes),
-        name=f"{name.partition(':')[0]}:{builder.info.version}/{split}",
+        num_classes=count,
+        name=title,
         class_names=tuple(feature.names or ()),
     )
 
@@ -155,16 +168,18 @@ class Column(NamedTuple):
     """One feature of every example of a split.
 
     Attributes:
-      values: [N], whole numbers or booleans or numbers, as stored.
+      values: [N], whole numbers or booleans or numbers, as stored; of a label int32, in [0, C).
       ids: array of str [N].
       num_classes: number of classes of a label, else 0.
       name: what was read.
+      class_names: of a label, its names if it has some, else ().
     """
 
     values: np.ndarray
     ids: np.ndarray
     num_classes: int
     name: str
+    class_names: tuple[str, ...] = ()
 
 
 def load_column(
@@ -192,12 +207,20 @@ def load_column(
     for row, record in enumerate(_records(source, builder.info.splits[split].num_examples)):
         values.append(record[key])
         ids.append(_record_id(record, split, row))
+    count = int(getattr(features[key], "num_classes", None) or 0)
+    title = f"{name.partition(':')[0]}:{builder.info.version}/{split}/{key}"
     return Column(
-        np.asarray(values),
+        _checked(values, title, count) if count else np.asarray(values),
         np.asarray(ids, dtype=np.str_),
-        int(getattr(features[key], "num_classes", None) or 0),
-        f"{name.partition(':')[0]}:{builder.info.version}/{split}/{key}",
+        count,
+        title,
+        tuple(getattr(features[key], "names", None) or ()),
     )
+
+
+def _checked(values: list, where: str, num_classes: int) -> np.ndarray:
+    """Labels in [0, C); tfds itself writes -1 where a split comes without labels."""
+    return labels_of_array(values, where, [str(c) for c in range(num_classes)])[0]
 
 
 def _builder_with(name: str, split: str, data_dir, keys: tuple[str, ...]) -> Any:
@@ -212,11 +235,25 @@ def _builder_with(name: str, split: str, data_dir, keys: tuple[str, ...]) -> Any
     return builder
 
 
+def eight_bits(image: np.ndarray, where: str) -> np.ndarray:
+    """Return it; raise `ValueError` unless it is uint8 (a set may hold 16 bits, or floats)."""
+    if image.dtype != np.uint8 or image.ndim != 3:
+        raise ValueError(
+            f"{where} is {image.dtype}{list(image.shape)}; expected uint8 [H, W, C]: prepare the set "
+            "with images of 8 bits"
+        )
+    return image
+
+
 def _record_id(record: dict, split: str, row: int) -> str:
     for key in ID_FEATURES:
         if key in record:
             value = record[key]
-            return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+            return (
+                value.decode("utf-8", "backslashreplace")
+                if isinstance(value, bytes)
+                else str(value)
+            )
     return f"{split}_{row:07d}"
 
 

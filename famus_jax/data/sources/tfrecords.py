@@ -166,7 +166,13 @@ def read_tfrecords(
                         f"{len(example.get(key, []))} values, expected 1; the record has "
                         f"{sorted(example)}"
                     )
-            image = decode(io.BytesIO(example[image_key][0]), pair, channels)
+            try:
+                image = decode(io.BytesIO(example[image_key][0]), pair, channels)
+            except Exception as error:  # Pillow raises many kinds for damaged images
+                raise ValueError(
+                    f"{file}, record {number}: the image can't be read "
+                    f"({type(error).__name__}: {error})"
+                ) from error
             if images and image.shape != images[0].shape:
                 raise ValueError(
                     f"{file}, record {number}: image is {image.shape}, the first is "
@@ -175,7 +181,7 @@ def read_tfrecords(
             images.append(image)
             labels.append(example[label_key][0])
             if id_key:
-                ids.append(example[id_key][0].decode("utf-8"))
+                ids.append(example[id_key][0].decode("utf-8", "backslashreplace"))
     if not images:
         raise ValueError(f"{files[0]} and the others hold no records")
     return from_arrays(

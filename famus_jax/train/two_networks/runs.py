@@ -155,13 +155,14 @@ class TwoNetworkRuns:
             return measured
         where, right = seeded.data.splits.train, ~seeded.data.wrong
         clean = np.asarray(state.clean)[:, where]
-        return {
-            **measured,
+        measured |= {
             "split_step": float(state.split_at),
             "split_share": float(clean.mean()),
-            "split_right": float(right[where][None].repeat(2, 0)[clean].mean()),
             "split_clamped": float(np.asarray(state.clamped).mean()),
         }
+        if seeded.data.noise_rate is not None:  # else it is not known which are right
+            measured["split_right"] = float(right[where][None].repeat(2, 0)[clean].mean())
+        return measured
 
     def _method(self, run: RunConfig) -> Method:
         facts = Facts(self._setting.sources.train.num_classes)

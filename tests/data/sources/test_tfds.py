@@ -1,6 +1,7 @@
 """Sources: the digits prepare without TensorFlow, twice at once, and missing sets are explained."""
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from famus_jax.data import hashing
+from famus_jax.data.sources import tfds as tfds_module
 from famus_jax.data.sources.load import load_source
 from famus_jax.data.sources.tfds import _prepared_dir
 from famus_jax.data.types import first_classes
@@ -165,3 +167,44 @@ def test_first_classes(data_dir):
     assert len(found.ids) == len(found.images) == len(found.labels)
     with pytest.raises(ValueError, match=r"num_classes = 11 must be in \[1, 10\]"):
         first_classes(load_source("famus_digits", "test", data_dir), 11)
+
+
+@pytest.mark.parametrize("key", ["pythonClassName", "python_class_name", "type"])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_prepared_folder_imports_nothing(unnamed, tmp_path, monkeypatch, key, as_text):
+    """Fails if tfds is left to import the module that a set names as a feature, however it is spelled
+    or nested: the module would run."""
+    shutil.copytree(unnamed, tmp_path / "copy")
+    path = next((tmp_path / "copy").rglob("features.json"))
+    features = json.loads(path.read_text())
+    foreign = {key: "foreign_module.Feature", "content": {}}
+    inner = {"json": json.dumps(foreign)} if as_text else foreign
+    features["featuresDict"]["features"]["label"] = inner
+    path.write_text(json.dumps(features))
+    (tmp_path / "foreign_module.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"features\.json names the feature 'foreign_module"):
+        load_source("dummy_unnamed", "train", tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"label": -1}, r"train/label: label -1 at row 0 names no class"),
+        ({"label": 3}, r"label 3 at row 0 is outside the 3 classes"),
+        ({"image": np.full((4, 4, 1), 300, np.uint16)}, r"image 0 of 'train' is uint16\[4, 4, 1\]"),
+    ],
+    ids=["no label", "too high", "16 bits"],
+)
+def test_records_mean_something(unnamed, monkeypatch, change, words):
+    """Fails if -1, which tfds writes for no label, becomes the last class, or 300 becomes 44."""
+    read = tfds_module._records
+    changed = lambda *args: ({**record, **change} for record in read(*args))  # noqa: E731
+    monkeypatch.setattr(tfds_module, "_records", changed)
+    with pytest.raises(ValueError, match=words):
+        load_source("dummy_unnamed", "train", unnamed)
+
+
+def test_a_version_that_does_not_exist(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is only version 1\.0\.0"):
+        load_source("famus_digits:9.9.9", "train", tmp_path)

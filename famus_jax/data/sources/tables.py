@@ -1,0 +1,167 @@
+"""Tables in files, `.csv` and `.parquet`, as columns whose rows can be named in a message."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from famus_jax.one_of import nearest
+
+SUFFIXES = (".csv", ".parquet")
+# A spreadsheet takes a cell that begins so for a formula, and runs it.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+_OTHER_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
+
+
+class Table(NamedTuple):
+    """Some columns of a table.
+
+    Attributes:
+      path: the file.
+      columns: name -> N cells, text in a `.csv`.
+      lines: of a text file, the line that each row ends on (the header's is 1); None of others.
+      present: the names of all columns that the file has.
+    """
+
+    path: Path
+    columns: dict[str, list[Any]]
+    lines: list[int] | None
+    present: list[str]
+
+    def at(self, row: int) -> str:
+        """A row's place for a message: its line where it has one, else its number from 0."""
+        return f"{self.path}, " + (f"line {self.lines[row]}" if self.lines else f"row {row}")
+
+
+def quote_formula(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: one that begins like it is quoted.
+
+    >>> quote_formula("=1+1"), quote_formula("cat/1.png")
+    ("'=1+1", 'cat/1.png')
+    """
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def unquote_formula(text: str) -> str:
+    """What `quote_formula` was given."""
+    quoted = text.startswith("'") and text[1:].lstrip(" ").startswith(_FORMULA)
+    return text[1:] if quoted else text
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with a byte order mark or without.
+
+    Raises:
+      ValueError: another encoding; names the file, the byte and the way out.
+    """
+    content = path.read_bytes()
+    fix = (
+        "save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'), or convert it: "
+        "iconv -f {} -t UTF-8 OLD > NEW"
+    )
+    for mark, name in _OTHER_BOMS.items():
+        if content.startswith(mark):
+            raise ValueError(f"{path} is {name}, not UTF-8: {fix.format(name)}")
+    if b"\0" in content:
+        at = content.index(b"\0")
+        raise ValueError(f"{path}: byte 0x00 at position {at} is not text: {fix.format('UTF-16')}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte, line = content[error.start], content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}: byte 0x{byte:02x} at position {error.start} (line {line}) is not UTF-8: "
+            + fix.format("WINDOWS-1252")
+        ) from None
+
+
+def read_columns(path: Path, wanted: Iterable[str], optional: Iterable[str] = ()) -> Table:
+    """Columns of a `.csv` or `.parquet` file.
+
+    Args:
+      path: the file; a `.csv` is UTF-8, with commas and a header line.
+      wanted: names of columns.
+      optional: of such as may be missing.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ModuleNotFoundError: Parquet without pyarrow; says what to install.
+      ValueError: a missing column (the present ones are listed), no rows, another suffix or
+        encoding, a row of another length than the header.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no table at {path.absolute()}")
+    wanted, optional = list(wanted), list(optional)
+    if path.suffix.lower() == ".csv":
+        table = _read_csv(path)
+    elif path.suffix.lower() == ".parquet":
+        table = _read_parquet(path, [*wanted, *optional])
+    else:
+        raise ValueError(f"{path.name!r}: tables are .csv or .parquet")
+    for name in wanted:
+        if name not in table.present:
+            raise ValueError(f"{path} has no column {name!r}; {_what_it_has(table.present, name)}")
+    kept = [name for name in [*wanted, *optional] if name in table.present]
+    columns = {name: table.columns[name] for name in kept}
+    if not columns[wanted[0]]:
+        raise ValueError(f"{path} has no rows")
+    return table._replace(columns=columns)
+
+
+def _what_it_has(present: list[str], name: str) -> str:
+    if len(present) == 1:
+        for separator, words in ((";", "semicolons"), ("\t", "tabs")):
+            if separator in present[0]:
+                return f"its columns are separated by {words}: save it with commas"
+    return f"it has {present}{nearest(name, present)}"
+
+
+def _read_csv(path: Path) -> Table:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows, lines = [], []
+    try:
+        present = [name.strip() for name in next(reader, [])]
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(present):
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: {len(cells)} cells, but the header has "
+                    f"{len(present)}; put a cell that holds a comma in double quotes"
+                )
+            rows.append(cells)
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+    twice = [name for name in present if present.count(name) > 1]
+    if twice:
+        raise ValueError(f"{path} has {present.count(twice[0])} columns {twice[0]!r}; rename one")
+    columns = {
+        name: [unquote_formula(cells[i]) for cells in rows] for i, name in enumerate(present)
+    }
+    return Table(path, columns, lines, present)
+
+
+def _read_parquet(path: Path, wanted: list[str]) -> Table:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "reading Parquet needs pyarrow: pip install pyarrow (or save the table as .csv)"
+        ) from error
+    if int(pyarrow.__version__.partition(".")[0]) < 15:
+        raise ModuleNotFoundError(
+            f"pyarrow {pyarrow.__version__} can be made to run code by a Parquet file "
+            "(CVE-2023-47248): pip install 'pyarrow>=15'"
+        )
+    try:
+        present = list(pyarrow.parquet.read_schema(path).names)
+        kept = [name for name in wanted if name in present]
+        columns = pyarrow.parquet.read_table(path, columns=kept).to_pydict()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} can't be read as Parquet: {error}") from error
+    return Table(path, columns, None, present)
