@@ -60,9 +60,16 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         values(argv)
         return config.value.to_dict()
     except AttributeError as error:
-        cause = error.__context__ or error  # a KeyError, whose own text is quoted twice by now
+        cause = error.__context__  # a KeyError, whose own text is quoted twice by now
+        if not isinstance(cause, KeyError):
+            raise UsageError(
+                f"{file} is no config file, which has a function get_config() that returns a "
+                f"ConfigDict ({error})"
+            ) from error
         raise UsageError(f"{file} has no {' '.join(str(cause.args[0]).split())}") from error
     except (flags.Error, OSError, TypeError) as error:
         last = str(error).strip().splitlines()[-1]
         # What a config file itself refuses comes with a traceback, which says no more.
         raise UsageError(last if last.startswith("ValueError: ") else str(error)) from error
+    except (Exception, SystemExit) as error:  # a config file is a program: it may fail in any way
+        raise UsageError(f"{file} failed with {type(error).__name__}: {error}") from error

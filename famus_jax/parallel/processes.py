@@ -7,6 +7,8 @@ devices of all. Checkpoints are written by all together (orbax), everything else
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 
 import jax
 import numpy as np
@@ -48,6 +50,29 @@ def said_by_first(value: bool) -> bool:
     from jax.experimental import multihost_utils
 
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
+def all_end_here(asked: bool, place: int) -> bool:
+    """Whether all processes end at this place, because one of them was asked to.
+
+    They are not in step: one may be some places ahead. jax's coordinator finds a place that none has
+    reached yet; it listens for SIGTERM, so that another wish has to be made one.
+
+    Args:
+      asked: whether this process was asked; alone, that decides.
+      place: a count that rises by one at every call, the same in all processes.
+    """
+    if jax.process_count() == 1:
+        return asked
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(place)
+
+
+def tell_all(number: int) -> None:
+    """Passes a signal that this process got on to what `all_end_here` listens to."""
+    if number != signal.SIGTERM:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def agree(what: str, value: str, fix: str) -> None:

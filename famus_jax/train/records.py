@@ -45,7 +45,7 @@ class Records:
         self._file.write(_line(record))
         self._file.flush()
         for name, value in record.items():
-            if name != "step" and value is not None:
+            if name != "step" and isinstance(value, int | float):
                 self._events.add_scalar(name, value, record["step"])
 
 

@@ -95,6 +95,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             + " ".join(f"{_spread(group, key):>12s}" for key in columns.values())
             + f" {noise:6.1%} {seconds:8.2f} {np.mean([row['step_cost'] for row in group]):6.2f}"
         )
+    for row in rows:
+        for text in row.get("warnings", ()):
+            lines.append(f"warning: {row['method']} {row['estimator']} seed {row['seed']}: {text}")
     seeds = len({row["seed"] for row in rows})
     lines.append(
         f"\nTest accuracy in %, mean ± standard deviation over {seeds} seeds: best of all "
