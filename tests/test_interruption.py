@@ -14,11 +14,15 @@ from famus_jax.interruption import SIGNALS, Interrupted, Interruption
 def test_a_signal_ends_what_can_be_ended(number):
     """Fails if it is only noted where nobody asks; if the status is not the shell's; and if an
     `except Exception` on the way could swallow it."""
-    with Interruption(), pytest.raises(Interrupted) as ended:
+
+    def swallow():
         try:
             signal.raise_signal(number)
         except Exception:
             pytest.fail("taken for a failure")
+
+    with Interruption(), pytest.raises(Interrupted) as ended:
+        swallow()
     assert ended.value.exit_status == 128 + number
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

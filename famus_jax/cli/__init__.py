@@ -94,7 +94,8 @@ def _command(name: str, words: list[str], interruption: Interruption) -> int:
     parser.add_argument("--traceback", action="store_true", help="show where a failure comes from")
     if overrides and name != "train":
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
-    arguments = parser.parse_args(others)
+    # Looked at where failures are told; here it is left out, to be welcome after a sub-command too.
+    arguments = parser.parse_args([word for word in others if word != "--traceback"])
     arguments.overrides, arguments.command_line = overrides, [f"famus {name}", *words]
     arguments.interruption = interruption
     if missing := missing_packages():

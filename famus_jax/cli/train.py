@@ -11,8 +11,10 @@ time, exit status 0.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from famus_jax.cli.overrides import UsageError, load_config
+from famus_jax.files import check_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,9 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Flags that would be without effect, or without sense."""
+    """Flags that would be without effect, a folder that can't be: before anything else is done."""
     if not arguments.workdir.strip():
         raise UsageError("--workdir is empty: name a folder")
+    check_folder(Path(arguments.workdir))
     for flag in ("coordinator", "processes", "process"):
         if getattr(arguments, flag) is not None and not arguments.distributed:
             raise UsageError(

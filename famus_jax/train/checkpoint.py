@@ -66,8 +66,8 @@ class Checkpoints:
 
 
 def _placed(like: Any, x: Any) -> Any:
-    """Over a mesh where `like` is; of numpy where `like` is, since JAX would round it to 32 bits; else by
-    JAX's default rule again: an array tied to a device would compile a second program."""
+    """Over a mesh where `like` is; of numpy where `like` is, since JAX would round it to 32 bits; else
+    by JAX's default rule again: an array tied to a device would compile a second program."""
     if isinstance(like, np.ndarray | np.generic):
         return np.asarray(x, like.dtype)
     spread = isinstance(getattr(like, "sharding", None), jax.sharding.NamedSharding)
