@@ -11,10 +11,13 @@ time, exit status 0.
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
+from famus_jax.cli.failures import one_line
 from famus_jax.cli.overrides import UsageError, load_config
 from famus_jax.files import check_folder
+from famus_jax.interruption import Interrupted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,17 +66,21 @@ def run(arguments: argparse.Namespace) -> int:
     """
     _check(arguments)
     settings = load_config(arguments.config, arguments.overrides)
+    import jax
+
     from famus_jax import parallel
     from famus_jax.parallel.processes import is_writer, start, tell_all
     from famus_jax.train.clock import TimeIsUp
     from famus_jax.train.experiment import run_experiment
     from famus_jax.train.placement import Placement
 
+    watch = None
     if arguments.distributed:
-        start(arguments.coordinator, arguments.processes, arguments.process)
+        watch = start(arguments.coordinator, arguments.processes, arguments.process)
         arguments.interruption.forward = tell_all
     many = arguments.distributed or arguments.devices == "all"
     try:
+        check_folder(Path(arguments.workdir))
         run_experiment(
             settings,
             arguments.workdir,
@@ -85,14 +92,20 @@ def run(arguments: argparse.Namespace) -> int:
     except TimeIsUp as up:
         if is_writer():
             print(f"famus train: {up}")
+    except (Exception, Interrupted) as error:
+        together = isinstance(error, Interrupted) and str(error)  # then all have saved, and end
+        if watch is not None and not together:
+            if isinstance(error, jax.errors.JaxRuntimeError):
+                time.sleep(2)  # maybe another's end broke the connection: the watch then says whose
+            watch.leave(f"has ended: {one_line(error)}")
+        raise
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Flags that would be without effect, a folder that can't be: before anything else is done."""
+    """Flags that would be without effect, or without sense."""
     if not arguments.workdir.strip():
         raise UsageError("--workdir is empty: name a folder")
-    check_folder(Path(arguments.workdir))
     for flag in ("coordinator", "processes", "process"):
         if getattr(arguments, flag) is not None and not arguments.distributed:
             raise UsageError(

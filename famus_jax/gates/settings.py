@@ -110,7 +110,7 @@ class GateSettings(ActiveLayers):
     preset: str = "paper"
     penalty: Penalty = "count"
     target: NotNegative = 4.0
-    layers_by: Literal["module", "tensor"] = "module"
+    layers_by: Literal["module", "tensor"] = "module"  # type: ignore[assignment]
     pooling: Pooling = "mean"
     matching: Matching = "mean"
     hidden: Units = 128

@@ -20,7 +20,7 @@ class Checkpoints:
 
         self._ocp = ocp
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        self._manager = _manager_class(ocp)(folder.absolute(), options=options)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -63,6 +63,18 @@ class Checkpoints:
             ) from error
         placed = jax.tree.map(_placed, plain, restored["state"])
         return jax.tree.map(_like_key, like, placed), restored["record"]
+
+
+def _manager_class(ocp: Any) -> Any:
+    """orbax's manager, but for one thing: whether all processes are to stop is asked at every step, by
+    a count of its own (`parallel.processes.all_end_here`) that orbax's asking would disturb."""
+
+    class Manager(ocp.CheckpointManager):
+        def reached_preemption(self, step: int) -> bool:
+            del step
+            return False
+
+    return Manager
 
 
 def _placed(like: Any, x: Any) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 
 from famus_jax.files import read_json, write_atomically, write_json
 from famus_jax.interruption import Interrupted, Interruption
-from famus_jax.parallel.processes import agree, is_writer
+from famus_jax.parallel.processes import agree, check_shared, is_writer
 from famus_jax.progress import Progress
 from famus_jax.provenance import made_on, provenance
 from famus_jax.train import data_setup, loop, plots, results, streams
@@ -75,6 +75,7 @@ def run_experiment(
     record = {"digest": parsed.digest(), "config": dataclasses.asdict(parsed)}
     if is_writer():
         write_json(workdir / "config.json", record)
+    check_shared(workdir)
     rows, curves = experiment.run(clock)
     result = {
         "rows": rows,

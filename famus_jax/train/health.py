@@ -209,4 +209,4 @@ def _expected(window: Window, history: Sequence[Mapping[str, Any]], guessing: fl
     """A loss that a run may well have: that of guessing, or what it began with if that is more (losses
     that scale the logits begin higher)."""
     begun = [record["loss"] for record in history if record["loss"] is not None]
-    return max(guessing, min(begun) if begun else np.mean([one.loss for one in window[0]]))
+    return max(guessing, min(begun) if begun else float(np.mean([one.loss for one in window[0]])))
