@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from famus_jax.cli.extras import EXTRA, missing_packages
-from famus_jax.cli.failures import one_line
+from famus_jax.cli.failures import one_line, printable
 from famus_jax.cli.overrides import UsageError, split_overrides
 from famus_jax.interruption import Interrupted, Interruption
 from famus_jax.version import __version__
@@ -112,7 +112,7 @@ def _command(name: str, words: list[str], interruption: Interruption) -> int:
 
 
 def _failed(name: str, why: str, status: int = 1) -> int:
-    print(f"famus {name}: {' '.join(why.split())}", file=sys.stderr)
+    print(f"famus {name}: {printable(why)}", file=sys.stderr)
     return status
 
 
@@ -124,7 +124,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, where argparse would print all flags."""
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help shows the flags)\n")
+        self.exit(2, f"{self.prog}: {printable(message)} ({self.prog} --help shows the flags)\n")
 
 
 def _parser(name: str, description: str, usage: str | None = None) -> argparse.ArgumentParser:

@@ -9,6 +9,16 @@ _LONGEST = 1000
 _TOLD = (ValueError, TypeError, FloatingPointError, ImportError)
 
 
+def printable(text: str) -> str:
+    r"""Without line breaks, and without characters that would do something to a terminal.
+
+    >>> printable("a\n  b\x1b[2J")
+    'a b\\x1b[2J'
+    """
+    joined = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+
+
 def one_line(error: BaseException) -> str:
     """The error's message without line breaks; with its type, where the message is none by itself.
 
