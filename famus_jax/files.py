@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import json
 import math
@@ -12,6 +14,22 @@ from pathlib import Path
 from typing import Any
 
 _PART = ".part"
+
+
+def check_folder(path: Path) -> None:
+    """Looks whether a folder is there that can be written to, or can be made; makes nothing.
+
+    Raises:
+      OSError: if not, before any work was done for what would be written there.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(path)  # a name that is too long, links in a circle, a file among the parents
+    above = (path.absolute(), *path.absolute().parents)
+    existing = next(place for place in above if os.path.lexists(place))  # maybe a link to nothing
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(existing))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "no permission to write", str(existing))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

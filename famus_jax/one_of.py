@@ -10,7 +10,7 @@ from typing import Any
 def one_of(value: Any, known: Iterable[Any], where: str) -> None:
     """Raises `ValueError` unless `value` is in `known`; names `where`, the nearest and all of them."""
     known = list(known)
-    if value not in known:
+    if not any(type(value) is type(k) and value == k for k in known):
         raise ValueError(
             f"{where}: there is no {value!r}{nearest(value, known)} Known: {sorted(known)}"
         )

@@ -76,6 +76,13 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 
+    def say(self, text: str) -> None:
+        """A line of its own, whether there is a bar or not."""
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        elif self._show:
+            print(text, file=self._stream, flush=True)
+
     def update(self, count: int = 1) -> None:
         """So much has been done."""
         self.done += count

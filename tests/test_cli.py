@@ -1,6 +1,8 @@
 """The command line: what it prints, and its exit status."""
 
 import json
+import signal
+import sys
 
 import pytest
 
@@ -43,6 +45,11 @@ def test_every_command_has_a_help(command, capsys):
         (["train", *PLACE, "--config.schedule.steps=ten"], "steps=ten"),
         (["train", *PLACE, "--max_min=3"], "--max_min"),
         (["train", "--config=configs/cifar10.py:80", "--workdir=nowhere"], "choose one of 40, 60"),
+        (["train", *PLACE, "config.schedule.steps=9"], "config.schedule.steps=9"),
+        (["train", *PLACE, "--workdir="], "--workdir is empty"),
+        (["train", *PLACE, "--coordinator=127.0.0.1:1234"], "--coordinator is for several"),
+        (["train", *PLACE, "--process=0"], "add --distributed"),
+        (["train", *PLACE, "--fsdp"], "add --devices=all"),
         (["noise", "kinds", "stray"], "stray"),
         (["noise", "kinds", "--config.seeds=1"], "--config.seeds"),
         (["benchmark", "stray"], "stray"),
@@ -155,3 +162,109 @@ def test_benchmark_writes_its_rows(tmp_path, capsys):
 def test_benchmark_names_a_bad_value(flag, word, capsys):
     assert main(["famus", "benchmark", "--image_size=8", "--model=mlp", flag]) == 1
     assert word in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise NameError('no such name')", "failed with NameError: no such name"),
+        ("import sys; sys.exit(3)", "failed with SystemExit: 3"),
+        ("def get_config(:", "failed with SyntaxError"),
+        ("get_configs = 1", "is no config file"),
+        ("def get_config(): return 5", "is no config file"),
+        ("def get_config(): return {}['a']", "failed with KeyError: 'a'"),
+    ],
+)
+def test_a_config_file_that_fails_is_named(code, words, tmp_path, capsys, monkeypatch):
+    """It is a program, so anything may happen in it. Fails if a traceback or its own exit came out."""
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # of the file read before
+    path = tmp_path / "config.py"
+    path.write_text(code)
+    assert main(["famus", "train", f"--config={path}", f"--workdir={tmp_path / 'x'}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"famus train: {path} {words}")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("file", "not a folder: "),
+        ("file/below", "Not a directory: "),
+        ("dangling", "not a folder: "),
+        ("dangling/below", "not a folder: "),
+        ("loop/below", "symbolic links"),
+        ("x" * 300, "File name too long: "),
+        ("/".join(["x" * 200] * 30), "File name too long: "),
+    ],
+)
+def test_a_folder_that_cannot_be_is_said_in_a_line(place, words, tmp_path, capsys):
+    """What the system refuses, before data are read. Fails if it came out as a traceback, or without
+    the folder's name."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    arguments = [PLACE[0], f"--workdir={tmp_path / place}"]
+    assert main(["famus", "train", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.startswith("famus train: ")
+    assert len(said.splitlines()) == 1
+    assert len(said) < 1100
+
+
+def test_a_damaged_file_is_said_in_a_line(tmp_path, capsys):
+    """A zip archive that is none. Fails if zipfile's error came out as a traceback."""
+    (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and nothing else")
+    arguments = [
+        PLACE[0],
+        f"--workdir={tmp_path / 'x'}",
+        f"--config.data.source={tmp_path / 'a.npz'}",
+    ]
+    assert main(["famus", "train", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "zip file" in said
+    assert not (tmp_path / "x").exists()
+
+
+class Strange(Exception):
+    """What nobody has thought of."""
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (Strange("a\nb"), "Strange: a b (--traceback shows where)"),
+        (KeyError("x"), "KeyError: 'x' (--traceback shows where)"),
+        (TypeError("no int"), "no int"),
+        (ModuleNotFoundError("pip install grain"), "pip install grain"),
+        (PermissionError(13, "Permission denied", "/a"), "Permission denied: /a"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), "out of memory: take smaller batches"),
+        (MemoryError(), "out of memory: take smaller batches"),
+    ],
+)
+def test_whatever_is_raised_becomes_one_line(error, line, capsys, monkeypatch):
+    """Fails if some type of error is forgotten; `--traceback` still shows where it comes from."""
+
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr("famus_jax.data.noise.cli.run", fail)
+    assert main(["famus", "noise", "kinds"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"famus noise: {line}")
+    assert len(said.splitlines()) == 1
+    assert main(["famus", "noise", "kinds", "--traceback"]) == 1
+    assert "in fail" in capsys.readouterr().err
+
+
+def test_a_signal_before_training_ends_the_command(capsys, monkeypatch):
+    """Nothing is to be saved while data are read. Fails with a traceback, or if it is waited for."""
+    monkeypatch.setattr(
+        "famus_jax.data.noise.cli.run", lambda arguments: signal.raise_signal(signal.SIGINT)
+    )
+    assert main(["famus", "noise", "kinds"]) == 130
+    assert capsys.readouterr().err.startswith("famus noise: ended by SIGINT")

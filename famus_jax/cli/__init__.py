@@ -1,8 +1,9 @@
 """The command `famus`: train, benchmark, noise. `famus COMMAND --help` shows a command's flags.
 
 A command is a module with `add_arguments(parser)` and `run(arguments) -> exit status`; its docstring
-is its help. Exit statuses: 0, it is done; 1, it failed, and a message on standard error names the value
-and the fix; 2, the command line was not understood.
+is its help. Exit statuses: 0, it is done; 1, it failed, and a line on standard error names the value
+and the fix; 2, the command line was not understood; 128 + n, signal n ended it. What a command raises
+becomes such a line here, and nowhere else.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from famus_jax.cli.extras import EXTRA, missing_packages
+from famus_jax.cli.failures import one_line, printable
 from famus_jax.cli.overrides import UsageError, split_overrides
+from famus_jax.interruption import Interrupted, Interruption
 from famus_jax.version import __version__
 
 COMMANDS = {
@@ -33,9 +39,8 @@ commands:
 
 famus COMMAND --help lists a command's flags."""
 
-_EXIT = (
-    "exit status: 0 done; 1 failed, standard error says why; 2 the command line was not understood"
-)
+_EXIT = """exit status: 0 done; 1 failed, standard error says why; 2 the command line was not
+understood; 130, 143, 129 ended by SIGINT (Ctrl-C), SIGTERM, SIGHUP"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,26 +68,52 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, words: list[str]) -> int:
-    """Runs one command."""
+    """Runs one command; whatever it raises, and a signal, is told in a line."""
+    status = _status_of(name, words)
+    if status and "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+        sys.stdout.flush()
+        os._exit(status)  # jax would wait for the others, whom our watch has told
+    return status
+
+
+def _status_of(name: str, words: list[str]) -> int:
+    with Interruption(f"famus {name}") as interruption:
+        try:
+            return _command(name, words, interruption)
+        except UsageError as error:
+            return _failed(name, str(error), 2)
+        except Interrupted as ended:
+            said = str(ended) or f"ended by {ended.signal.name}; nothing was under way to be saved"
+            return _failed(name, said, ended.exit_status)
+        except BrokenPipeError:  # who reads our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+        except Exception as error:
+            if "--traceback" in words:
+                traceback.print_exc()
+            return _failed(name, one_line(error))
+
+
+def _command(name: str, words: list[str], interruption: Interruption) -> int:
     others, overrides = split_overrides(words)
     command = importlib.import_module(COMMANDS[name])
     parser = _parser(f"famus {name}", command.__doc__ or "")
     command.add_arguments(parser)
+    parser.add_argument("--traceback", action="store_true", help="show where a failure comes from")
     if overrides and name != "train":
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
-    arguments = parser.parse_args(others)
+    # Looked at where failures are told; here it is left out, to be welcome after a sub-command too.
+    arguments = parser.parse_args([word for word in others if word != "--traceback"])
     arguments.overrides, arguments.command_line = overrides, [f"famus {name}", *words]
+    arguments.interruption = interruption
     if missing := missing_packages():
-        print(
-            f"famus {name} needs {', '.join(missing)}: pip install 'famus_jax[{EXTRA}]'",
-            file=sys.stderr,
-        )
-        return 1
-    try:
-        return command.run(arguments)
-    except UsageError as error:
-        print(f"famus {name}: {error}", file=sys.stderr)
-        return 2
+        return _failed(name, f"needs {', '.join(missing)}: pip install 'famus_jax[{EXTRA}]'")
+    return command.run(arguments)
+
+
+def _failed(name: str, why: str, status: int = 1) -> int:
+    print(f"famus {name}: {printable(why)}", file=sys.stderr)
+    return status
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,7 +124,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, where argparse would print all flags."""
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help shows the flags)\n")
+        self.exit(2, f"{self.prog}: {printable(message)} ({self.prog} --help shows the flags)\n")
 
 
 def _parser(name: str, description: str, usage: str | None = None) -> argparse.ArgumentParser:

@@ -71,12 +71,30 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         return config.value
 
     try:
-        _refuse_unknown(read(()).to_dict(), file, overrides)
+        config = read(()).to_dict()
+    except AttributeError as error:
+        cause = error.__context__  # a KeyError, whose own text is quoted twice by now
+        if not isinstance(cause, KeyError):
+            raise UsageError(
+                f"{file} is no config file, which has a function get_config() that returns a "
+                f"ConfigDict ({error})"
+            ) from error
+        raise UsageError(f"{file} has no {' '.join(str(cause.args[0]).split())}") from error
+    except (flags.Error, OSError, TypeError) as error:
+        raise UsageError(_last_line(error)) from error
+    except (Exception, SystemExit) as error:  # a config file is a program: it may fail in any way
+        raise UsageError(f"{file} failed with {type(error).__name__}: {error}") from error
+    _refuse_unknown(config, file, overrides)
+    try:
         return read(overrides).to_dict()
     except (flags.Error, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
-        last = " ".join(str(error).strip().splitlines()[-1:])
-        # What a config file itself refuses comes with a traceback, which says no more.
-        raise UsageError(last if last.startswith("ValueError: ") else str(error)) from error
+        raise UsageError(_last_line(error)) from error
+
+
+def _last_line(error: BaseException) -> str:
+    """What a config file itself refuses comes with a traceback, which says no more."""
+    last = " ".join(str(error).strip().splitlines()[-1:])
+    return last if last.startswith("ValueError: ") else str(error)
 
 
 def _refuse_unknown(config: dict[str, Any], file: str, overrides: Sequence[str]) -> None:

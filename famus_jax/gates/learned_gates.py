@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from famus_jax.bounds import typed_values
 from famus_jax.core.active_layers import Draw, Seen
 from famus_jax.core.estimator import Estimator, How
 from famus_jax.gates.budget import CostOf, budget_shift, check_budget, open_probability
@@ -195,7 +196,7 @@ def gate_preset(name: str, **changes: Any) -> LearnedGates:
       **changes: fields of `GateSettings`.
 
     Raises:
-      ValueError: for an unknown preset or field.
+      ValueError: for an unknown preset or field, or a value that the field can't take.
 
     Example:
       >>> gates = gate_preset("released", lag=2)
@@ -204,10 +205,7 @@ def gate_preset(name: str, **changes: Any) -> LearnedGates:
     """
     if name not in PRESETS:
         raise ValueError(f"no gate preset {name!r}; there are {sorted(PRESETS)}")
-    fields = [field.name for field in dataclasses.fields(LearnedGates)]
-    unknown = [field for field in changes if field not in fields]
-    if unknown:
-        raise ValueError(f"learned gates have no {unknown[0]!r}; their fields are {fields}")
+    typed_values(LearnedGates, changes, "learned_gates")  # as given they go into the label
     return LearnedGates(**{"preset": name, **PRESETS[name], **changes})
 
 

@@ -10,12 +10,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from famus_jax.bounds import (
+    Bounds,
+    Count,
+    CountOrNone,
+    LearningRate,
+    Momentum,
+    NotNegative,
+    Positive,
+    Units,
+)
 from famus_jax.core.active_layers import (
     ActiveLayers,
     Programs,
@@ -99,27 +109,27 @@ class GateSettings(ActiveLayers):
 
     preset: str = "paper"
     penalty: Penalty = "count"
-    target: float = 4.0
-    layers_by: str = "module"
+    target: NotNegative = 4.0
+    layers_by: Literal["module", "tensor"] = "module"  # type: ignore[assignment]
     pooling: Pooling = "mean"
     matching: Matching = "mean"
-    hidden: int = 128
-    sampler_layers: int = 2
-    temperature: float = 1.0
-    head_layers: int = 1
+    hidden: Units = 128
+    sampler_layers: Annotated[int, Bounds(1, 64)] = 2
+    temperature: Positive = 1.0
+    head_layers: Count = 1
     head_open: bool = False
-    candidates: int | None = None
-    closed_sign: int = 1
-    lambda_r: float = 0.1
-    lambda_g: float = 0.1
+    candidates: CountOrNone | None = None
+    closed_sign: Literal[1, -1] = 1
+    lambda_r: NotNegative = 0.1
+    lambda_g: NotNegative = 0.1
     scale_with_alpha: bool = False
-    learning_rate: float = 0.1
-    momentum: float = 0.9
+    learning_rate: LearningRate = 0.1
+    momentum: Momentum = 0.9
     nesterov: bool = False
-    lag: int = 0
-    max_programs: int = 6
-    explore_every: int = 0
-    out_axis: int = -1
+    lag: Annotated[int, Bounds(0, 1000)] = 0
+    max_programs: Annotated[int, Bounds(2, 1000)] = 6
+    explore_every: CountOrNone = 0
+    out_axis: Annotated[int, Bounds(-8, 8)] = -1
 
     @property
     def ahead(self) -> int:  # type: ignore[override]

@@ -48,7 +48,7 @@ class Checkpoints:
         if said.startswith("!"):
             raise ValueError(said[1:])
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._manager = _manager_class(ocp)(self._folder, options=options)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -185,6 +185,18 @@ def _described(tree: PyTree) -> dict[str, str]:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         found[name] = f"{getattr(x, 'dtype', type(x).__name__)} {list(np.shape(x))}"
     return found
+
+
+def _manager_class(ocp: Any) -> Any:
+    """orbax's manager, but for one thing: whether all processes are to stop is asked at every step, by
+    a count of its own (`parallel.processes.all_end_here`) that orbax's asking would disturb."""
+
+    class Manager(ocp.CheckpointManager):
+        def reached_preemption(self, step: int) -> bool:
+            del step
+            return False
+
+    return Manager
 
 
 def _placed(like: Any, x: Any) -> Any:

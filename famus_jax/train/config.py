@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
+from famus_jax.bounds import Seed, typed
 from famus_jax.one_of import one_of
 from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.estimator_spec import build_estimator
@@ -49,10 +50,10 @@ class RunConfig:
 class ExperimentConfig(MethodValues):
     """A whole experiment: every run for every seed. The sections of methods are inherited."""
 
-    data: DataConfig
-    model: ModelConfig
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     runs: tuple[RunConfig, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...] = (0,)
 
     def digest(self) -> str:
         """A hash of every value: two equal digests are one experiment."""
@@ -85,44 +86,27 @@ def parse_config(config: Mapping[str, Any]) -> ExperimentConfig:
 
     Raises:
       ValueError: for an unknown key, method, estimator, noise, decay, ..., naming it and what there
-        is; for counts or rates that make no sense.
+        is; for a value that its field can't take, and for values that don't go together.
     """
-    known = [field.name for field in dataclasses.fields(ExperimentConfig)]
-    _refuse_unknown(config, known, "config")
-    runs = tuple(_build(RunConfig, run, f"runs[{i}]") for i, run in enumerate(config["runs"]))
-    parsed = ExperimentConfig(
-        **{name: _build(cls, config.get(name, {}), name) for name, cls in _SECTIONS.items()},
-        runs=runs,
-        seeds=tuple(config.get("seeds", (0,))),
-    )
+    parsed: ExperimentConfig = typed(ExperimentConfig, config, "")
     _check(parsed)
     return parsed
-
-
-def _build(cls: type, values: Mapping[str, Any], where: str) -> Any:
-    _refuse_unknown(values, [field.name for field in dataclasses.fields(cls)], where)
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _refuse_unknown(values: Mapping[str, Any], known: list[str], where: str) -> None:
-    for key in values:
-        one_of(key, known, where)
 
 
 def _check(config: ExperimentConfig) -> None:
     schedule = config.schedule
     check_data(config.data)
-    one_of(config.model.dtype, ("float32", "bfloat16"), "model.dtype")
     check_pretrained(config.model)
     check_schedule(schedule)
     if any(run.method in METHODS and METHODS[run.method].networks == 2 for run in config.runs):
         check_pseudo_clean(config.pseudo_clean, schedule.steps)
     if not config.runs or not config.seeds:
         raise ValueError("an experiment needs at least one run and one seed")
+    if twice := sorted({seed for seed in config.seeds if config.seeds.count(seed) > 1}):
+        raise ValueError(
+            f"seeds = {config.seeds}: {twice[0]} is there twice, and would be one and the same run; "
+            "give different ones"
+        )
     for run in config.runs:
         one_of(run.method, METHODS, "runs.method")
         method = METHODS[run.method]

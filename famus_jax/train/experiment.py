@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from famus_jax.files import finite, remove_parts, write_json
+from famus_jax.interruption import Interrupted, Interruption
 from famus_jax.lock import alone_in
-from famus_jax.parallel.processes import agree, is_writer, text_of_first
+from famus_jax.parallel.processes import agree, check_shared, is_writer, text_of_first
 from famus_jax.progress import Progress
 from famus_jax.provenance import made_on, provenance
 from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, streams
@@ -41,6 +43,7 @@ def run_experiment(
     max_minutes: float | None = None,
     show: Callable[[str], None] = print,
     placement: Placement = ONE_DEVICE,
+    interruption: Interruption | None = None,
 ) -> dict[str, Any]:
     """Runs (or resumes) the experiment that `config` describes.
 
@@ -52,6 +55,7 @@ def run_experiment(
       show: prints the table.
       placement: the devices; the results do not depend on it, but for rounding. With several processes
         each must call this; the first one writes.
+      interruption: signals that end it after the step under way; None: Python's own way with them.
 
     Returns:
       The content of `summary.json`.
@@ -63,8 +67,9 @@ def run_experiment(
         the data.
       FloatingPointError: if a loss stops being finite.
       TimeIsUp: after `max_minutes`; the message says how far it is. Call again to go on.
+      Interrupted: after a signal, alike.
     """
-    clock = Clock(max_minutes)
+    clock = Clock(max_minutes, interruption=interruption)
     parsed, workdir = parse_config(config), Path(workdir)
     agree("max_minutes", str(max_minutes), "Start all of them with the same --max_minutes.")
     agree("the config", parsed.digest(), "Start all of them with the same --config and flags.")
@@ -77,6 +82,7 @@ def run_experiment(
         if is_writer():
             remove_parts(workdir)
             kept.write_config(workdir, record, experiment.made_from)
+        check_shared(workdir)
         rows, curves = experiment.run(clock)
         result = {
             "rows": rows,
@@ -169,13 +175,20 @@ class Experiment:
                 for seed in config.seeds:
                     progress.describe(f"{run.name} seed {seed}")
                     one = Seeded(run, seed, seeded[seed], evaluated[seed], self.made_from)
+
+                    def so_far(what: object) -> str:
+                        return (
+                            f"{what}, all is saved, and {progress.done} of {total} steps of the "
+                            "experiment are done; the same command goes on from there"
+                        )
+
                     try:
                         done[run.name, seed] = self._one(one, progress, done, clock)
                     except TimeIsUp as up:
-                        raise TimeIsUp(
-                            f"the time is up: {up}, all is saved, and {progress.done} of {total} "
-                            "steps of the experiment are done; the same command goes on from there"
-                        ) from None
+                        raise TimeIsUp(so_far(f"the time is up: {up}")) from None
+                    except Interrupted as ended:
+                        said = so_far(f"ended by {ended.signal.name}: {ended}")
+                        raise Interrupted(ended.signal, said if str(ended) else "") from None
                 if is_writer():
                     folder = self.workdir / "runs" / run.name
                     self.trouble += list_label_issues(folder, seeded, train.ids, train.class_names)
@@ -222,6 +235,10 @@ class Experiment:
             if "test_accuracy" in newest:
                 progress.note(f"test {newest['test_accuracy']:.1%}")
             progress.update(taken)
+            for text in newest.get("warnings", ()):
+                progress.say(
+                    f"warning: {run.name} seed {seeded.seed}, step {newest['step']}: {text}"
+                )
 
         with self._runs(run).open(seeded, steps) as prepared:
             done = loop.train(prepared, folder, on_progress, clock)
@@ -242,6 +259,7 @@ class Experiment:
             dtype=self.config.model.dtype,
             steps=steps,
             seconds=round(done.seconds, 3),
+            warnings=_warnings(done.history),
             step_cost=round(self._cost(run, done.history), 4),
             weight_auroc=results.auroc(done.weights, data.wrong),
             probability_auroc=results.auroc(done.per_example.get("clean_probability"), data.wrong),
@@ -290,6 +308,15 @@ def _by_label(parts: list[tuple[np.ndarray, np.ndarray]], known: bool) -> dict[s
         plots.RIGHT: np.concatenate([w[~bad] for w, bad in parts]),
         plots.WRONG: np.concatenate([w[bad] for w, bad in parts]),
     }
+
+
+def _warnings(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What looked wrong, and at how many evaluations; texts that differ in numbers only are one."""
+    said: dict[str, list[str]] = {}
+    for record in history:
+        for text in record.get("warnings", ()):
+            said.setdefault(re.sub(r"[\d.]+(e[+-]?\d+)?", "", text), []).append(text)
+    return [f"{texts[-1]} ({len(texts)} of {len(history)} evaluations)" for texts in said.values()]
 
 
 def _finite_list(values: np.ndarray) -> list[float | None]:

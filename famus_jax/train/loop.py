@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -12,28 +12,19 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from famus_jax.core.state import StepInfo
+from famus_jax.interruption import Interrupted
 from famus_jax.parallel.processes import is_writer
+from famus_jax.train import health, measure
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.fingerprint import MadeFrom
+from famus_jax.train.measure import Taken, Window
 from famus_jax.train.records import Records
 
 PyTree = Any
-# Recorded as means over the steps with a meta update, like what the active layers report.
-_INFO_SCALARS = ("loss", "meta_loss", "theta_norm", "open_layers")
-
-
-class Taken(NamedTuple):
-    """What one network's part of one step leaves, still on the device.
-
-    Attributes:
-      examples: int32 [n], the positions of the examples that the batch held.
-      info: diagnostics and metrics; its `cost` in steps of plain training.
-    """
-
-    examples: jax.Array
-    info: StepInfo
+# How many steps the host may be ahead of the device: enough to keep it busy, few to wait for when a
+# signal asks to stop.
+_AHEAD = 8
 
 
 class Advance(Protocol):
@@ -60,7 +51,11 @@ class Run(NamedTuple):
       wrong: bool [N], which labels were corrupted (for the record of weights; never trained on).
       learns: whether there is a meta-model, whose diagnostics are recorded.
       reweights: whether its weights tell something of the examples, and are recorded.
+      weighs: whether the loss is the examples' losses by these weights; False where they only tell
+        how far a label is believed.
       steps, eval_every, checkpoint_every: counts of steps.
+      guessing: the loss of a guess, log C, beside which a loss can be called large.
+      suspect: `positions of a batch -> which of its examples stands out`, or "".
       made_from: hashes of config and data, see `fingerprint`; kept with every checkpoint.
       per_example: `state -> {name: [N]}`, what else the state tells of every example.
     """
@@ -72,9 +67,12 @@ class Run(NamedTuple):
     wrong: np.ndarray
     learns: bool
     reweights: bool
+    weighs: bool
     steps: int
     eval_every: int
     checkpoint_every: int
+    guessing: float = float("inf")
+    suspect: Callable[[np.ndarray], str] = lambda examples: ""
     made_from: MadeFrom = MappingProxyType({})
     per_example: Callable[[PyTree], dict[str, np.ndarray]] = lambda state: {}
 
@@ -110,37 +108,67 @@ def train(
     Args:
       run: see `Run`.
       folder: where checkpoints and records go.
-      on_progress: called with (steps just taken, newest measurements) after every evaluation.
-      clock: looked at after every evaluation; at least one is reached, whatever it says.
+      on_progress: called with (steps just taken, newest measurements) after every evaluation; what
+        `health` finds wrong is among these, as `"warnings"`.
+      clock: looked at after every evaluation; at least one is reached, whatever it says. Its
+        interruption is looked at after every step.
 
     Raises:
-      FloatingPointError: if the loss is not finite, before anything of it is saved.
+      FloatingPointError: if numbers stop being finite, or nothing can come of the run any more; before
+        anything of it is saved.
       TimeIsUp: if the clock says so before the last step, after a checkpoint.
+      Interrupted: if a signal has asked for it, after a checkpoint.
     """
     clock = clock or Clock()
     state, first, history, times, seconds = run.state, 0, [], [], 0.0
     sums = np.zeros((2, len(run.wrong)))  # of weights, and of draws
-    with Checkpoints(folder / "checkpoints", run.made_from) as checkpoints:
+    window: Window = []  # the steps since the last evaluation
+    made_from = run.made_from
+    with (
+        clock.deferred(),
+        _named(run),
+        Checkpoints(folder / "checkpoints", made_from) as checkpoints,
+    ):
         if checkpoints.latest_step() is not None:
             (state, sums), record = checkpoints.restore((state, sums))
             state = jax.tree.map(lambda x: x.copy(), state)  # the step donates its input
             sums = sums.copy()  # what is restored may be read-only
             first, seconds = record["step"], record["seconds"]
             history, times = record["history"], record["times"]
+            window = measure.from_json(record.get("window", []))
             on_progress(first, history[-1] if history else {})
         with Records(folder, history, times, is_writer()) as records:
+
+            def save(step: int, window: Window) -> None:
+                kept = {"history": records.history, "times": records.times}
+                saved = {"step": step, **kept, "seconds": seconds}
+                checkpoints.save(step, (state, sums), {**saved, "window": measure.as_json(window)})
+
             while first < run.steps:
                 last = min(first + run.eval_every - first % run.eval_every, run.steps)
-                state, window, spent = _steps(run, state, first, last)
+                state, taken, spent = _steps(run, state, first, last, clock)
                 seconds += spent
-                measured = _measure(run, window, first, last, sums)
+                reached = first + len(taken)
+                window += _told(run, taken, first, last, sums)
+                begun = reached - len(window)
+                health.refuse_nonfinite_state(state, begun, reached)
+                if reached < last:
+                    save(reached, window)
+                    on_progress(reached - first, {})
+                    raise _interrupted(run, clock, reached)
+                health.refuse_hopeless(window, records.history, run.guessing, last, run.steps)
+                known = bool(run.wrong.any())  # else it is not known which labels are right
+                measured = measure.means(window, run.learns, run.reweights, known)
                 measured.update(run.evaluate(state))
-                records.append({"step": last, **measured})
-                stop = clock.is_up() and last < run.steps
-                if last % run.checkpoint_every == 0 or last == run.steps or stop:
-                    saved = {"step": last, "history": records.history, "times": records.times}
-                    checkpoints.save(last, (state, sums), {**saved, "seconds": seconds})
-                on_progress(last - first, measured)
+                said = health.warnings_of(window, records.history, run.guessing, run.weighs)
+                records.append({"step": last, **measured, **({"warnings": said} if said else {})})
+                window = []
+                stop, asked = clock.is_up() and last < run.steps, clock.interrupted()
+                if last % run.checkpoint_every == 0 or last == run.steps or stop or asked:
+                    save(last, window)
+                on_progress(last - first, records.history[-1])
+                if asked:
+                    raise _interrupted(run, clock, last)
                 if stop:
                     raise TimeIsUp(f"{run.name} is at step {last} of {run.steps}")
                 first = last
@@ -158,61 +186,54 @@ def train(
     )
 
 
-def _steps(run: Run, state: PyTree, first: int, last: int):
-    """Dispatches steps without reading anything back, then waits for them."""
-    window, spent, timed, untimed = [], 0.0, 0, 0.0
+@contextlib.contextmanager
+def _named(run: Run) -> Iterator[None]:
+    """What went wrong, with the run in which it did."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{run.name}: {error}") from error
+
+
+def _interrupted(run: Run, clock: Clock, step: int) -> Interrupted:
+    return Interrupted(clock.signal(), f"{run.name} is at step {step} of {run.steps}")
+
+
+def _steps(
+    run: Run, state: PyTree, first: int, last: int, clock: Clock
+) -> tuple[PyTree, list[Sequence[Taken]], float]:
+    """Dispatches steps ahead of the device, then waits for them; fewer if a signal asks to stop."""
+    taken, spent, timed, untimed = [], 0.0, 0, 0.0
     for t in range(first, last):
         known, start = run.advance.compilations, time.perf_counter()
-        state, taken = run.advance(state, t)
-        window.append(taken)
+        state, one = run.advance(state, t)
+        taken.append(one)
         if t == first or run.advance.compilations > known:  # this one may have compiled
             jax.block_until_ready(state)
             untimed += time.perf_counter() - start
         else:
+            if len(taken) > _AHEAD:
+                jax.block_until_ready(taken[-_AHEAD])
             spent, timed = spent + time.perf_counter() - start, timed + 1
+        if t + 1 < last and clock.interrupted():
+            break
     start = time.perf_counter()
     jax.block_until_ready(state)
     spent += time.perf_counter() - start
-    return state, window, spent * (last - first) / timed if timed else untimed
+    return state, taken, spent * len(taken) / timed if timed else untimed
 
 
-def _measure(run: Run, window: list, first: int, last: int, sums: np.ndarray) -> dict[str, Any]:
-    """Means over the window; adds its weights to `sums`."""
-    by_step = jax.device_get(window)
-    taken = [one for step in by_step for one in step]
-    infos = [one.info for one in taken]
-    losses = np.array([[one.info.loss for one in step] for step in by_step])
-    if not np.isfinite(losses).all():
-        bad = int(np.argmax(~np.isfinite(losses).all(1)))
-        raise FloatingPointError(
-            f"{run.name}: the loss is {losses[bad].sum()} at step {first + bad}. Lower "
-            "schedule.learning_rate (or the meta-model's meta.learning_rate); the last checkpoint "
-            "is from before this step"
-        )
-    measured: dict[str, float | None] = {
-        k: float(np.mean([info.metrics[k] for info in infos])) for k in infos[0].metrics
-    }
-    measured["cost"] = float(np.mean([sum(one.info.cost for one in step) for step in by_step]))
-    if not run.learns:
-        return {"loss": float(losses.mean()), **measured}
-    told = [{name: getattr(info, name) for name in _INFO_SCALARS} | info.active for info in infos]
-    for name in told[0]:
-        values = [one[name] for one, info in zip(told, infos, strict=True) if info.updated]
-        measured[name] = float(np.mean(values)) if values else None
-    if not run.reweights:
-        return measured
-    index = np.concatenate([one.examples for one in taken])
-    weights = np.concatenate([info.weights * len(info.weights) for info in infos])
-    wrong = run.wrong[index]
-    if run.wrong.any():  # else it is not known which are right
-        measured["weight_clean"] = _mean(weights[~wrong])
-        measured["weight_wrong"] = _mean(weights[wrong])
-    if last > run.steps // 2:
-        np.add.at(sums[0], index, weights)
-        np.add.at(sums[1], index, 1)
-    return measured
-
-
-def _mean(values: np.ndarray) -> float | None:
-    mean = float(values.mean()) if len(values) else math.nan
-    return mean if math.isfinite(mean) else None
+def _told(
+    run: Run, taken: list[Sequence[Taken]], first: int, last: int, sums: np.ndarray
+) -> Window:
+    """The steps' numbers, all of them finite losses; adds their weights to `sums`."""
+    steps = jax.device_get(taken)
+    window = measure.told(steps, run.wrong, run.reweights)
+    bad = health.first_bad_step(window)
+    suspect = "" if bad is None else run.suspect(np.concatenate([x.examples for x in steps[bad]]))
+    health.refuse_nonfinite_loss(window, first, suspect)
+    if run.reweights and last > run.steps // 2:
+        for one in (part for step in steps for part in step):
+            np.add.at(sums[0], one.examples, measure.scaled_weights(one.info))
+            np.add.at(sums[1], one.examples, 1)
+    return window

@@ -8,39 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import optax
 
 from famus_jax import losses, methods
+from famus_jax.bounds import Bounds, LearningRate, Momentum, Positive, Share, Units
 from famus_jax.core.method import ExampleLoss, Method, mean_of
 from famus_jax.losses import softmax_cross_entropy
-from famus_jax.one_of import one_of
 from famus_jax.train.schema import ScheduleConfig
 from famus_jax.train.two_networks.config import PseudoCleanConfig
 
 # --- values -------------------------------------------------------------------------------------
 
 
-def _check_positive(section: str, **values: float) -> None:
-    for name, value in values.items():
-        if value <= 0:
-            raise ValueError(f"{section}.{name} must be positive; got {value}")
-
-
 @dataclasses.dataclass(frozen=True)
 class MetaConfig:
     """The meta-model of MW-Net: hidden units, learning rate β, momentum, optimizer, normalization."""
 
-    hidden: int = 100
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    optimizer: str = "sgd"
-    normalize: str = "sum"
-
-    def __post_init__(self):
-        one_of(self.optimizer, ("sgd", "adam"), "meta.optimizer")
-        one_of(self.normalize, ("sum", "n"), "meta.normalize")
+    hidden: Units = 100
+    learning_rate: LearningRate = 1e-3
+    momentum: Momentum = 0.9
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    normalize: Literal["sum", "n"] = "sum"
 
     def build_optimizer(self) -> optax.GradientTransformation:
         """What moves the meta-model."""
@@ -53,11 +43,8 @@ class MetaConfig:
 class TransitionConfig:
     """The transition matrix of MLC: its step β, and whether it is kept from batch to batch."""
 
-    step: float = 70.0
+    step: Positive = 70.0
     carry: bool = False
-
-    def __post_init__(self):
-        _check_positive("transition", step=self.step)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +52,9 @@ class LabelCorrectionConfig:
     """The meta-net of meta label correction: units of its layers, size of the labels' embedding,
     learning rate (of Adam with AMSGrad)."""
 
-    hidden: int = 128
-    embedding: int = 128
-    learning_rate: float = 3e-4
-
-    def __post_init__(self):
-        _check_positive("label_correction", **dataclasses.asdict(self))
+    hidden: Units = 128
+    embedding: Units = 128
+    learning_rate: LearningRate = 3e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,30 +69,18 @@ class LongTailConfig:
       defer: the share of the steps after which deferred re-weighting starts (160 of 200 epochs).
     """
 
-    gamma: float = 1.0
-    beta: float = 0.9999
-    max_margin: float = 0.5
-    scale: float = 30.0
-    defer: float = 0.8
-
-    def __post_init__(self):
-        _check_positive("long_tail", scale=self.scale)
-        for name in ("gamma", "max_margin"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"long_tail.{name} must be 0 or more; got {getattr(self, name)}")
-        if not 0 <= self.beta < 1:
-            raise ValueError(f"long_tail.beta must lie in [0, 1); got {self.beta}")
-        if not 0 <= self.defer <= 1:
-            raise ValueError(
-                f"long_tail.defer, a share of the steps, must lie in [0, 1]; got {self.defer}"
-            )
+    gamma: Annotated[float, Bounds(0, 100)] = 1.0
+    beta: Annotated[float, Bounds(0, 1, below=True)] = 0.9999
+    max_margin: Annotated[float, Bounds(0, 100)] = 0.5
+    scale: Annotated[float, Bounds(0, 1e4, above=True)] = 30.0
+    defer: Share = 0.8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodValues:
     """The sections of a config that builders read; each field is a section of that name."""
 
-    schedule: ScheduleConfig
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
     transition: TransitionConfig = dataclasses.field(default_factory=TransitionConfig)
     label_correction: LabelCorrectionConfig = dataclasses.field(
@@ -181,7 +153,7 @@ def _mwnet(name: str, loss: Loss, *, scaled: bool = False) -> Builder:
         return methods.mwnet(
             loss(values, facts),
             hidden=values.meta.hidden,
-            normalize=values.meta.normalize,  # type: ignore[arg-type]
+            normalize=values.meta.normalize,
             meta_optimizer=values.meta.build_optimizer(),
             meta_loss=mean_of(losses.scaled_cross_entropy(scale)) if scaled else None,
         )._replace(name=name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +25,7 @@ from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
+from famus_jax.train.suspect import suspect_of
 from famus_jax.uses.train_step import TrainState, TrainStep, train_step
 
 PyTree = Any
@@ -124,10 +127,15 @@ class OneNetworkRuns:
                 wrong=seeded.data.wrong,
                 learns=trusted is not None,
                 reweights=trusted is not None,
+                weighs=trusted is not None and step.problem.method.reweights,
                 steps=steps,
                 eval_every=min(config.schedule.eval_every, steps),
                 checkpoint_every=config.schedule.checkpoint_every,
                 made_from=seeded.made_from,
+                guessing=math.log(seeded.data.num_classes),
+                suspect=functools.partial(
+                    suspect_of, seeded.data.images, setting.sources.train.ids
+                ),
             )
 
     def step(

@@ -18,8 +18,6 @@ def check_pretrained(model: ModelConfig) -> None:
     """Raises `ValueError` for a network whose weights can't be read, or a file that isn't there."""
     if not model.pretrained:
         return
-    if not isinstance(model.pretrained, str):
-        raise ValueError(f"model.pretrained = {model.pretrained!r} must be the path of a file")
     if model.name not in PRETRAINED:
         raise ValueError(
             f"model.pretrained = {model.pretrained!r}: weights can be read for "

@@ -64,7 +64,7 @@ class Records:
 
     def _show(self, record: dict[str, Any], at: float) -> None:
         for name, value in record.items():
-            if name != "step" and value is not None:
+            if name != "step" and isinstance(value, int | float):
                 self._events.add_scalar(name, value, record["step"], walltime=at)
 
 

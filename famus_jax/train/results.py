@@ -96,6 +96,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             + " ".join(f"{_spread(group, key):>12s}" for key in columns.values())
             + f" {noise:>6s} {seconds:8.2f} {np.mean([row['step_cost'] for row in group]):6.2f}"
         )
+    for row in rows:
+        for text in row.get("warnings", ()):
+            lines.append(f"warning: {row['method']} {row['estimator']} seed {row['seed']}: {text}")
     seeds = len({row["seed"] for row in rows})
     lines.append(
         "\nAccuracy in % on the test labels as they came, mean ± standard deviation over "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from famus_jax.one_of import one_of
+from famus_jax.bounds import BatchSize, Bounds, Count, LearningRate, Momentum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ModelConfig:
 
     name: str = "cnn"
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     pretrained: str = ""
 
 
@@ -43,29 +43,27 @@ class ScheduleConfig:
       checkpoint_every: save every so many steps, a multiple of `eval_every` (and at the end).
     """
 
-    steps: int = 1000
-    batch_size: int = 64
-    meta_batch_size: int = 20
-    learning_rate: float = 0.1
-    decay: str = "cosine"
-    milestones: tuple[int, ...] = ()
-    momentum: float = 0.9
+    steps: Count = 1000
+    batch_size: BatchSize = 64
+    meta_batch_size: BatchSize = 20
+    learning_rate: LearningRate = 0.1
+    decay: Literal["cosine", "step", "constant"] = "cosine"
+    milestones: tuple[Count, ...] = ()
+    momentum: Momentum = 0.9
     nesterov: bool = False
-    weight_decay: float = 5e-4
-    finetune_steps: int = 100
-    finetune_learning_rate: float = 0.01
-    eval_every: int = 100
-    checkpoint_every: int = 500
+    weight_decay: Annotated[float, Bounds(0, 1e3)] = 5e-4
+    finetune_steps: Count = 100
+    finetune_learning_rate: LearningRate = 0.01
+    eval_every: Count = 100
+    checkpoint_every: Count = 500
 
 
 def check_schedule(schedule: ScheduleConfig) -> None:
-    """Raises `ValueError` for a value that can't work, naming it."""
-    one_of(schedule.decay, ("cosine", "step", "constant"), "schedule.decay")
-    for name in ("steps", "batch_size", "meta_batch_size", "finetune_steps", "eval_every"):
-        if getattr(schedule, name) < 1:
-            raise ValueError(f"schedule.{name} must be at least 1; got {getattr(schedule, name)}")
+    """Raises `ValueError` for values that don't go together, naming them."""
     if schedule.checkpoint_every % schedule.eval_every:
         raise ValueError(
             f"schedule.checkpoint_every = {schedule.checkpoint_every} must be a multiple of "
             f"schedule.eval_every = {schedule.eval_every}: checkpoints are taken at evaluations"
         )
+    if list(schedule.milestones) != sorted(set(schedule.milestones)):
+        raise ValueError(f"schedule.milestones must rise; got {schedule.milestones}")

@@ -2,13 +2,14 @@
 
 import copy
 import importlib.util
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from famus_jax.train.build import build_schedule
-from famus_jax.train.config import parse_config
+from famus_jax.train.config import default_config, parse_config
 
 GOOD = {
     "data": {"noise": "pair_flip", "noise_rate": 0.4},
@@ -33,7 +34,7 @@ def changed(path, value):
     [
         (("data", "noise"), "pairflip", ["data.noise", "'pairflip'", "pair_flip"]),
         (("data", "noise_rate"), 40, ["data.noise_rate", "[0, 1]", "40"]),
-        (("data", "trusted_per_class"), -1, ["trusted_per_class", "at least 0"]),
+        (("data", "trusted_per_class"), -1, ["data.trusted_per_class", "[0, 2147483647]; got -1"]),
         (("data", "trusted_per_class"), 0, ["'l2r'", "needs trusted", "data.trusted_per_class"]),
         (("data", "path"), "stream_", ["data.path", "did you mean 'stream'", "memory"]),
         (("data", "workers"), 2, ["data.workers = 2", "data.path = 'stream'"]),
@@ -73,17 +74,30 @@ def changed(path, value):
             [{"method": "mwnet", "estimator": {"kind": "learned_gates"}}],
             ["gates_paper", "before it is dispatched", '"lag": 2'],
         ),
-        (("transition",), {"step": 0}, ["transition.step", "positive; got 0"]),
+        (("transition",), {"step": 0}, ["transition.step", "(0, 1e+06]; got 0"]),
         (("transition",), {"stp": 1}, ["transition", "did you mean 'step'"]),
-        (("label_correction",), {"hidden": 0}, ["label_correction.hidden", "positive; got 0"]),
+        (("label_correction",), {"hidden": 0}, ["label_correction.hidden", "[1, 65536]; got 0"]),
         (("long_tail",), {"beta": 1.0}, ["long_tail.beta", "[0, 1)", "1.0"]),
         (("long_tail",), {"gamma": -1.0}, ["long_tail.gamma", "-1.0"]),
-        (("long_tail",), {"defer": 160}, ["long_tail.defer", "share of the steps", "160"]),
+        (("long_tail",), {"defer": 160}, ["long_tail.defer", "[0, 1]; got 160"]),
         (("runs",), [{"method": "mlc"}], ["'mlc'", "estimator", "all_layers"]),
         (("runs",), [{"method": "ldam"}], ["'ldam'", "scale = 30", "cosine_head = True"]),
         (("model",), {"overrides": {"cosine_head": True}}, ["'ce'", "leave cosine_head out"]),
         (("model",), {"dtype": "float16"}, ["model.dtype", "'float16'", "bfloat16"]),
         (("seeds",), [], ["at least one run and one seed"]),
+        (("seeds",), [3, 0, 3], ["seeds", "3 is there twice"]),
+        (("seeds",), [0, -1], ["seeds[1]", "got -1"]),
+        (("seeds",), 0, ["seeds must be a list; got 0"]),
+        (("runs",), [{"estimator": {"kind": "all_layers"}}], ["runs[0] needs 'method'"]),
+        (("runs",), ["ce"], ["runs[0] must be a section", "'ce'"]),
+        (("data",), 5, ["data must be a section", "got 5"]),
+        (("data", "source"), "a\0b", ["data.source", "control characters"]),
+        (("data", "augment"), {"kind": float("nan")}, ["data.augment.kind must be finite"]),
+        (("model",), {"overrides": {"widths": object()}}, ["model.overrides.widths must be text"]),
+        (("schedule", "milestones"), [80, 50], ["schedule.milestones must rise", "(80, 50)"]),
+        (("schedule", "milestones"), [50, 80.5], ["schedule.milestones[1]", "80.5"]),
+        (("schedule", "learning_rate"), 0, ["schedule.learning_rate", "(0, 1e+06]; got 0"]),
+        (("schedule", "momentum"), 1.0, ["schedule.momentum", "[0, 1); got 1.0"]),
         (("sedes",), [0], ["'sedes'", "did you mean 'seeds'"]),
     ],
 )
@@ -92,6 +106,40 @@ def test_bad_value_is_named(path, value, words):
         parse_config(changed(path, value))
     for word in words:
         assert word in str(error.value)
+
+
+def _numbers():
+    """Every section.name of a config that holds a number."""
+    for section, values in default_config().to_dict().items():
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield section, name, value
+
+
+@pytest.mark.parametrize(("section", "name", "default"), list(_numbers()))
+def test_no_number_may_be_nonsense(section, name, default):
+    """Nothing of a config may be negative. Fails if a field is added without bounds, if NaN slips
+    through a comparison, or a truth value or text passes for a number; and if the default is refused.
+    """
+    bad = [math.nan, math.inf, -math.inf, -1, -1e-9, 1e18, 10**400, True, "1", None, [1]]
+    if isinstance(default, int):
+        bad += [default + 0.5]
+    for value in bad:
+        with pytest.raises(
+            ValueError, match=rf"^{section}\.{name} must (lie|be a whole number) in"
+        ):
+            parse_config({**GOOD, section: {name: value}})
+    parse_config({**GOOD, section: {name: default}})
+
+
+def test_numbers_of_other_libraries_are_taken_as_plain_ones():
+    """Fails if numpy's numbers reach the record of the config, which is JSON."""
+    config = changed(("schedule", "steps"), np.int64(20))
+    config["schedule"]["learning_rate"] = np.float32(0.5)
+    parsed = parse_config(config)
+    assert type(parsed.schedule.steps) is int
+    assert type(parsed.schedule.learning_rate) is float
+    assert parsed.digest() == parse_config(changed(("schedule", "learning_rate"), 0.5)).digest()
 
 
 def test_equal_configs_share_a_digest_and_others_do_not():

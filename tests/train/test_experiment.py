@@ -236,8 +236,8 @@ def test_weights_average_to_one(finished):
 
 
 def test_non_finite_loss_stops_with_a_message(data_dir, tmp_path):
-    config = tiny(data_dir, {"method": "ce"}, learning_rate=1e30, steps=16)
-    with pytest.raises(FloatingPointError, match=r"ce seed 0: the loss is .* at step .*Lower"):
+    config = tiny(data_dir, {"method": "ce"}, learning_rate=1e6, steps=16)
+    with pytest.raises(FloatingPointError, match=r"ce seed 0: the loss has grown to .*Lower"):
         run_experiment(config, tmp_path, show=lambda text: None)
     assert not (tmp_path / "summary.json").exists()
 
@@ -273,3 +273,16 @@ def test_one_compilation_per_method(data_dir, tmp_path, monkeypatch):
     )
     run_experiment(tiny(data_dir, *runs, steps=2), tmp_path, show=lambda text: None)
     assert traced == ["cross_entropy", "l2r"]
+
+
+def test_warnings_are_said_recorded_and_shown_below_the_table(data_dir, tmp_path, capsys):
+    """A learning rate at which the loss jumps, though it stays finite. Fails if the run ends without a
+    word, or the word is gone from the table that is read a week later."""
+    config = tiny(data_dir, {"method": "ce"}, learning_rate=30.0, steps=2)
+    config["seeds"], shown = [0], []
+    result = run_experiment(config, tmp_path, show=shown.append)
+    assert "warning: ce seed 0, step 2: loss reached" in capsys.readouterr().err
+    assert "it may be diverging" in result["rows"][0]["warnings"][0]
+    assert "warning: ce none seed 0: loss reached" in "\n".join(shown)
+    lines = (tmp_path / "runs" / "ce" / "seed_0" / "metrics.jsonl").read_text().splitlines()
+    assert "loss reached" in json.loads(lines[0])["warnings"][0]

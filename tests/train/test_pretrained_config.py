@@ -63,7 +63,7 @@ def test_refused_with_the_config(folder, change, words):
 
 
 def test_a_path_is_a_string(folder):
-    with pytest.raises(ValueError, match=r"model\.pretrained = 3 must be the path of a file"):
+    with pytest.raises(ValueError, match=r"model\.pretrained must be text; got 3"):
         parse_config({"model": {"pretrained": 3}, "runs": [{"method": "ce"}]})
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
+
+from famus_jax.bounds import Bounds, CountOrNone, NotNegative, Positive
+
+_Threshold = Annotated[float, Bounds(0, 1, above=True, below=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,17 +29,17 @@ class PseudoCleanConfig:
       prior_weight: weight of KL(uniform ‖ mean prediction).
     """
 
-    warm_up_steps: int = 0
-    split_every: int = 0
-    threshold: float = 0.5
-    meta_threshold: float = 0.5
-    average_losses: int = 1
-    confidence_penalty: float = 0.0
-    temperature: float = 0.5
-    mixup: float = 4.0
-    lambda_u: float = 25.0
-    ramp_steps: int = 0
-    prior_weight: float = 1.0
+    warm_up_steps: CountOrNone = 0
+    split_every: CountOrNone = 0
+    threshold: _Threshold = 0.5
+    meta_threshold: _Threshold = 0.5
+    average_losses: Annotated[int, Bounds(1, 1000)] = 1
+    confidence_penalty: NotNegative = 0.0
+    temperature: Positive = 0.5
+    mixup: NotNegative = 4.0
+    lambda_u: NotNegative = 25.0
+    ramp_steps: CountOrNone = 0
+    prior_weight: NotNegative = 1.0
 
     def lambda_u_at(self, t: int) -> float:
         """λ_u at a step: linear from 0 at the end of the warm-up."""
@@ -45,29 +50,8 @@ class PseudoCleanConfig:
 
 def check_pseudo_clean(config: PseudoCleanConfig, steps: int) -> None:
     """Raises `ValueError` for a value that can't work, naming it and the way out."""
-    for name in ("threshold", "meta_threshold"):
-        if not 0 < getattr(config, name) < 1:
-            raise ValueError(f"pseudo_clean.{name} must lie in (0, 1); got {getattr(config, name)}")
-    if not 0 <= config.warm_up_steps < steps:
+    if config.warm_up_steps >= steps:
         raise ValueError(
             f"pseudo_clean.warm_up_steps = {config.warm_up_steps} must leave some of schedule.steps = "
             f"{steps}, of which they are a part"
         )
-    if config.temperature <= 0:
-        raise ValueError(f"pseudo_clean.temperature must be positive; got {config.temperature}")
-    if config.average_losses < 1:
-        raise ValueError(
-            f"pseudo_clean.average_losses must be at least 1; got {config.average_losses}"
-        )
-    for name in (
-        "split_every",
-        "confidence_penalty",
-        "mixup",
-        "lambda_u",
-        "ramp_steps",
-        "prior_weight",
-    ):
-        if getattr(config, name) < 0:
-            raise ValueError(
-                f"pseudo_clean.{name} must not be negative; got {getattr(config, name)}"
-            )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +24,7 @@ from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.one_network import numbered
 from famus_jax.train.setting import Seeded, Setting, batch_shapes, check_fits, shapes_of
+from famus_jax.train.suspect import suspect_of
 from famus_jax.train.two_networks.advance import BothSteps, Parts, TwoNetworks
 from famus_jax.train.two_networks.state import PairState, first_state, members
 from famus_jax.train.two_networks.targets import TargetMaker
@@ -137,10 +140,13 @@ class TwoNetworkRuns:
                 wrong=data.wrong,
                 learns=method.learns,
                 reweights=method.learns and not mixed,  # its two parts' losses are of two scales
+                weighs=method.learns and not mixed,
                 steps=steps,
                 eval_every=min(schedule.eval_every, steps),
                 checkpoint_every=schedule.checkpoint_every,
                 made_from=seeded.made_from,
+                guessing=math.log(data.num_classes),
+                suspect=functools.partial(suspect_of, data.images, setting.sources.train.ids),
                 per_example=lambda state: {"clean_probability": np.mean(state.probability, 0)},
             )
 
