@@ -3,6 +3,8 @@
 
 from famus_jax.losses.cross_entropy import (
     confidence_penalized,
+    ignoring,
+    labels_of,
     logits_of,
     softmax_cross_entropy,
 )
@@ -24,6 +26,8 @@ __all__ = [
     "deferred",
     "effective_number_weights",
     "focal",
+    "ignoring",
+    "labels_of",
     "ldam",
     "ldam_margins",
     "logits_of",

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from famus_jax.core.method import ExampleLoss
-from famus_jax.losses.cross_entropy import logits_of, softmax_cross_entropy
+from famus_jax.losses.cross_entropy import labels_of, logits_of, softmax_cross_entropy
 from famus_jax.losses.normalize import Normalization, normalizer
 
 
@@ -106,7 +106,7 @@ def class_weighted(
 
     def loss(outputs, batch):
         losses = example_loss(outputs, batch)
-        return _of_labels(jnp.asarray(weights, losses.dtype), losses, batch, scale)
+        return _of_labels(jnp.asarray(weights, losses.dtype), losses, outputs, batch, scale)
 
     return loss
 
@@ -143,7 +143,12 @@ def ldam(counts: Sequence[int], *, max_margin: float = 0.5, scale: float = 30.0)
 
     def loss(outputs, batch):
         logits = logits_of(outputs)
-        at_label = jax.nn.one_hot(batch["label"], len(counts), dtype=logits.dtype)
+        if len(counts) != logits.shape[-1]:
+            raise ValueError(
+                f"ldam got the counts of {len(counts)} classes, and there are {logits.shape[-1]}: give "
+                "one count per class"
+            )
+        at_label = jax.nn.one_hot(labels_of(batch, logits), len(counts), dtype=logits.dtype)
         shifted = logits - at_label * jnp.asarray(margins, logits.dtype)[None, :]
         return softmax_cross_entropy(scale * shifted, batch)
 
@@ -222,13 +227,19 @@ def deferred(
             )
         losses = example_loss(outputs, batch)
         now = jnp.where(batch["step"] >= after, jnp.asarray(weights, losses.dtype), 1)
-        return _of_labels(now, losses, batch, scale)
+        return _of_labels(now, losses, outputs, batch, scale)
 
     return loss
 
 
-def _of_labels(weights, losses, batch, scale) -> jax.Array:
-    own = weights[batch["label"]]
+def _of_labels(weights, losses, outputs, batch, scale) -> jax.Array:
+    logits = logits_of(outputs)
+    if len(weights) != logits.shape[-1]:
+        raise ValueError(
+            f"there are {len(weights)} class weights and {logits.shape[-1]} classes: give one weight "
+            "per class"
+        )
+    own = weights[labels_of(batch, logits)]
     return scale(own) * own.shape[0] * losses
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.method import Method
-from famus_jax.losses import logits_of, softmax_cross_entropy
+from famus_jax.losses import labels_of, logits_of, softmax_cross_entropy
 
 PyTree = Any
 
@@ -77,9 +77,17 @@ def meta_label_correction(
 
     def loss(theta, outputs, batch):
         features = _features(outputs, feature_size)
-        soft = soft_labels(theta, features, batch["label"])
-        losses = -(soft * jax.nn.log_softmax(logits_of(outputs))).sum(1)
-        believed = jnp.take_along_axis(soft, batch["label"][:, None], axis=1)[:, 0]
+        logits = logits_of(outputs)
+        if logits.shape[-1] != num_classes:
+            raise ValueError(
+                f"the network has {logits.shape[-1]} logits, and meta_label_correction({num_classes}) "
+                f"is of {num_classes} classes: give the same number"
+            )
+        labels = labels_of(batch, logits)
+        soft = soft_labels(theta, features, labels)
+        losses = -(soft * jax.nn.log_softmax(logits)).sum(1)
+        losses = jnp.where((labels >= 0) & (labels < num_classes), losses, jnp.nan)
+        believed = jnp.take_along_axis(soft, labels[:, None], axis=1)[:, 0]
         return losses.mean(), believed / losses.shape[0]
 
     meta_optimizer = meta_optimizer or optax.amsgrad(3e-4)

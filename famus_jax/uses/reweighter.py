@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from famus_jax.core.checks import check_is_estimator, leading_size
 from famus_jax.core.estimator import Estimator, default_estimator
@@ -56,7 +57,34 @@ def first_state(
     n = leading_size(batch, "training batch")
     m = n if meta_batch is None else leading_size(meta_batch, "meta batch")
     problem = problem.on(params, model_state, key, batch, by=estimator.active.layers_by)
+    _check_labels(problem, params, model_state, key, batch, meta_batch)
     return init_state(problem, estimator, key, params, n, m)
+
+
+def _check_labels(
+    problem: Problem,
+    params: PyTree,
+    model_state: PyTree,
+    key: jax.Array,
+    batch: PyTree,
+    meta_batch: PyTree,
+) -> None:
+    """Lets the losses look at the first batches' values, which are not known in a compiled step: a
+    label that is none of the classes is named here."""
+    if problem.method.in_forward or problem.axis is not None:
+        return
+    losses = [(problem.method.example_loss, batch)]
+    if meta_batch is not None:
+        losses.append((problem.meta_loss, meta_batch))
+    for loss, of in losses:
+        if all(map(_is_known, jax.tree.leaves(of))):
+            outputs, _ = jax.eval_shape(problem.forward, params, model_state, key, of)
+            loss(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), outputs), of)
+
+
+def _is_known(x: Any) -> bool:
+    known = not isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct)
+    return known and getattr(x, "is_fully_addressable", True)
 
 
 @dataclasses.dataclass(frozen=True)

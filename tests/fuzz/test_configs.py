@@ -19,9 +19,10 @@ from famus_jax.train.methods import METHODS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 ESTIMATOR_WORDS = (
-    "k", "names", "examples", "virtual_step", "update_every", "route", "control_variate_every", "epsilon",
-    "through_optimizer", "layers_by", "preset", "target", "lag", "temperature", "max_programs", "count",
-    "probability", "hidden", "momentum", "learning_rate", "candidates", "closed_sign", "out_axis",
+    "k", "names", "examples", "virtual_step", "update_every", "route", "control_variate_every",
+    "epsilon", "through_optimizer", "layers_by", "preset", "target", "lag", "temperature",
+    "max_programs", "count", "probability", "hidden", "momentum", "learning_rate", "candidates",
+    "closed_sign", "out_axis",
 )  # fmt: skip
 
 

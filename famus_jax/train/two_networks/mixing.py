@@ -16,8 +16,10 @@ import jax.numpy as jnp
 
 def sharpen(probability: jax.Array, temperature: float) -> jax.Array:
     """p^(1/T) over its sum, rows of [n, C]; T = 1 leaves p, T → 0 makes it one-hot."""
-    powered = probability ** (1 / temperature)
-    return powered / powered.sum(-1, keepdims=True)
+    # By logarithms: 0.01^(1/0.02) is 0 in float32, and 0 / 0 no distribution.
+    logarithms = jnp.log(jnp.maximum(probability, jnp.finfo(probability.dtype).tiny))
+    sharp = jax.nn.softmax(logarithms / temperature)
+    return jnp.where(probability > 0, sharp, 0)
 
 
 def co_refine(

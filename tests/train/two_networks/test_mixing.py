@@ -16,6 +16,9 @@ from famus_jax.train.two_networks.mixing import (
 def test_sharpen_by_hand():
     """(0.6, 0.4) at T = 1/2: 0.36 and 0.16 over 0.52. Fails if the power is T."""
     np.testing.assert_allclose(sharpen(jnp.array([[0.6, 0.4]]), 0.5), [[9 / 13, 4 / 13]], rtol=1e-6)
+    for temperature in (0.1, 0.02, 0.001):  # fails if 0.01^50 underflows and 0 / 0 is NaN
+        even = sharpen(jnp.full((1, 100), 0.01), temperature)
+        np.testing.assert_allclose(even, np.full((1, 100), 0.01), rtol=1e-4)
     np.testing.assert_allclose(sharpen(jnp.array([[0.6, 0.4]]), 1.0), [[0.6, 0.4]], rtol=1e-6)
 
 
