@@ -19,12 +19,12 @@ PyTree = Any
 
 
 def check_params(params: PyTree) -> None:
-    """Parameters must be floating-point arrays, each leaf its own array.
+    """Parameters must be floating-point arrays. Two leaves that are one array are two parameters that
+    start alike.
 
     Raises:
-      ValueError: for integer, boolean or PRNG-key leaves, or one array used for two leaves.
+      ValueError: for integer, boolean or PRNG-key leaves.
     """
-    seen: dict[int, str] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name, dtype = path_name(path), jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.floating):
@@ -32,12 +32,6 @@ def check_params(params: PyTree) -> None:
                 f"parameter {name!r} has dtype {dtype}, which has no gradient: keep counters and "
                 "PRNG keys in model_state, and pass only floating-point leaves as params"
             )
-        if not isinstance(leaf, float) and id(leaf) in seen:
-            raise ValueError(
-                f"parameters {seen[id(leaf)]!r} and {name!r} are the same array: keep one leaf and "
-                "use it twice in forward (a shared leaf would be updated as two)"
-            )
-        seen[id(leaf)] = name
 
 
 def leading_size(batch: PyTree, what: str) -> int:

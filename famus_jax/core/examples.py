@@ -33,7 +33,7 @@ def heard_rows(
       >>> (rows // 8).tolist()  # eight runs of eight neighbors
       [0, 1, 2, 3, 4, 5, 6, 7]
     """
-    key = jax.random.fold_in(jax.random.fold_in(key, step), _ROWS)
+    key = jax.random.fold_in(jax.random.fold_in(key, _ROWS), step)
     uniform = jax.random.uniform(key, (devices, size), jnp.float32)[device]
     starts = jnp.asarray([i * n // size for i in range(size + 1)], jnp.int32)
     lengths = starts[1:] - starts[:-1]

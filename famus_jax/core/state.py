@@ -61,6 +61,8 @@ class MetaState(NamedTuple):
       control_variate: with `control_variate_every` the exact gradient minus the cheap one, when last
         computed, a tree like θ; else `()`.
       info: the last step's `StepInfo`, without weights.
+      skipped: the number of steps so far whose numbers were not finite: nothing was learned from them,
+        and the model state was left as it was; int32 scalar.
     """
 
     step: jax.Array
@@ -72,6 +74,7 @@ class MetaState(NamedTuple):
     draws: PyTree
     control_variate: PyTree
     info: StepInfo
+    skipped: jax.Array
 
 
 class StepKeys(NamedTuple):
@@ -151,6 +154,7 @@ def init_state(
         draws=draws,
         control_variate=variate,
         info=empty_info(estimator, loss_dtype(params)),
+        skipped=jnp.zeros((), jnp.int32),
     )
 
 

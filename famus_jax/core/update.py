@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core import stages
+from famus_jax.core import guard, stages
 from famus_jax.core.checks import check_batches, checked
 from famus_jax.core.dependence import check_reached
 from famus_jax.core.estimator import Estimator
@@ -94,13 +94,34 @@ def meta_update(
         by = estimator.active.layers_by
         problem = problem.on(*inputs[:4], by=by, traced=forward)
     if not problem.method.has_theta or (program is not None and not program.meta):
-        return _plain_step(problem, estimator, state, inputs, forward)
-    if program is not None or estimator.update_every == 1:
-        return _algorithm_1(problem, estimator, state, inputs, forward, program)
-    return jax.lax.cond(
-        state.step % estimator.update_every == 0,
-        lambda: _algorithm_1(problem, estimator, state, inputs, forward, program),
-        lambda: _plain_step(problem, estimator, state, inputs, forward),
+        new = _plain_step(problem, estimator, state, inputs, forward)
+    elif program is not None or estimator.update_every == 1:
+        new = _algorithm_1(problem, estimator, state, inputs, forward, program)
+    else:
+        new = jax.lax.cond(
+            state.step % estimator.update_every == 0,
+            lambda: _algorithm_1(problem, estimator, state, inputs, forward, program),
+            lambda: _plain_step(problem, estimator, state, inputs, forward),
+        )
+    return _guarded(new, state, inputs.model_state)
+
+
+def _guarded(new: MetaUpdate, state: MetaState, model_state: PyTree) -> MetaUpdate:
+    """Without a trace of the step, but for the count, if its numbers are not finite. The gradient is
+    left as it is: what becomes of the parameters is the optimizer's to say (`apply_if_finite`)."""
+    info = new.info
+    learned = ("theta", "opt_state", "active", "draws", "control_variate")
+    after, before = ([getattr(s, name) for name in learned] for s in (new.state, state))
+    fine = (
+        jnp.isfinite(info.loss) & jnp.isfinite(info.meta_loss) & guard.stays_finite(after, before)
+    )
+    alike = jax.tree.structure(new.model_state) == jax.tree.structure(model_state)
+    if alike:
+        fine &= guard.stays_finite(new.model_state, model_state)
+        model_state = guard.keep(fine, new.model_state, model_state)
+    return new._replace(
+        state=guard.keep_state(fine, new.state, state),
+        model_state=model_state if alike else new.model_state,
     )
 
 
@@ -158,6 +179,7 @@ def _algorithm_1(
         draws=draws,
         control_variate=variate,
         info=info._replace(weights=()),
+        skipped=state.skipped,
     )
     return MetaUpdate(actual, new_state, training.model_state, training.outputs, info)
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.checks import check_is_estimator, leading_size
+from famus_jax.core.checks import check_is_estimator, check_params, checked, leading_size
 from famus_jax.core.estimator import Estimator, default_estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import has_programs
@@ -54,6 +54,7 @@ def first_state(
     Raises:
       ValueError: for parameters, batches or an estimator that can't work.
     """
+    check_params(params)
     n = leading_size(batch, "training batch")
     m = n if meta_batch is None else leading_size(meta_batch, "meta batch")
     problem = problem.on(params, model_state, key, batch, by=estimator.active.layers_by)
@@ -73,12 +74,13 @@ def _check_labels(
     label that is none of the classes is named here."""
     if problem.method.in_forward or problem.axis is not None:
         return
-    losses = [(problem.method.example_loss, batch)]
+    passes = [(problem.forward, problem.method.example_loss, batch)]
     if meta_batch is not None:
-        losses.append((problem.meta_loss, meta_batch))
-    for loss, of in losses:
+        forward = problem.meta_forward or problem.forward
+        passes.append((forward, problem.meta_loss, meta_batch))
+    for forward, loss, of in passes:
         if all(map(_is_known, jax.tree.leaves(of))):
-            outputs, _ = jax.eval_shape(problem.forward, params, model_state, key, of)
+            outputs, _ = jax.eval_shape(checked(forward), params, model_state, key, of)
             loss(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), outputs), of)
 
 

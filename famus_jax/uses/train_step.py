@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.estimator import Estimator
+from famus_jax.core.guard import keep, keep_state, stays_finite
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program, has_programs, upcoming
 from famus_jax.core.state import MetaState, StepInfo
-from famus_jax.core.update import meta_update
+from famus_jax.core.update import MetaUpdate, meta_update
 from famus_jax.differentiate.collectives import gather
 from famus_jax.uses.dispatch import HostDispatch
 from famus_jax.uses.reweighter import StepSize, at_step, chosen_estimator, first_state
@@ -67,7 +68,9 @@ class TrainStep:
         step_size: StepSize | None,
         metrics: Metrics | None = None,
         compile_with: Compile | None = None,
+        skip_nonfinite: bool = False,
     ):
+        self._skip_nonfinite = skip_nonfinite
         self.problem, self.estimator = problem, estimator
         self._optimizer = optax.with_extra_args_support(optimizer)
         self._step_size, self._metrics = step_size, metrics
@@ -184,12 +187,17 @@ class TrainStep:
             optimizer_update=optimizer_update,
         )
         new = meta_update(self.problem, self.estimator, state.meta, inputs, program=program)
-        updates, opt_state = self._optimizer.update(new.gradient, state.opt_state, state.params)
+        updates, opt_state = self._optimizer.update(
+            new.gradient,
+            state.opt_state,
+            state.params,
+            **self._loss_for_optimizer(inputs, new),
+        )
         info = new.info
         if self._metrics:
             whole = gather(batch, self.problem.axis)
             info = info._replace(metrics=self._metrics(new.outputs, whole))
-        state = TrainState(
+        after = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             model_state=new.model_state,
@@ -197,7 +205,22 @@ class TrainStep:
             meta=new.state,
             key=state.key,
         )
-        return state, info
+        return _unless_nonfinite(after, state) if self._skip_nonfinite else after, info
+
+    def _loss_for_optimizer(self, inputs: Inputs, new: MetaUpdate) -> dict[str, Any]:
+        """What optimizers that read the loss ask for: `polyak_sgd`, `reduce_on_plateau`, `lbfgs`."""
+        given = {"value": new.info.loss, "grad": new.gradient}
+        method = self.problem.method
+        if not method.reweights or method.in_forward or self.problem.axis is not None:
+            return given
+
+        def value_fn(params: PyTree) -> jax.Array:
+            """T under the weights of this step."""
+            outputs, _ = self.problem.forward(params, *inputs[1:4])
+            losses = method.example_loss(outputs, inputs.batch)
+            return jnp.vdot(new.info.weights.astype(losses.dtype), losses)
+
+        return {**given, "value_fn": value_fn}
 
     def _alpha(self, state: TrainState) -> jax.Array | float:
         """α: what was given, or the learning rate that the optimizer's state holds."""
@@ -222,12 +245,14 @@ def train_step(
     step_size: StepSize | None = None,
     metrics: Metrics | None = None,
     compile_with: Compile | None = None,
+    skip_nonfinite: bool = False,
 ) -> TrainStep:
     """The compiled training step: meta update and actual update in one program.
 
     Args:
       problem: from `problem`.
-      optimizer: any optax optimizer for the actual step.
+      optimizer: any optax optimizer for the actual step; one that reads the loss is given the
+        reweighted one (`value`, `grad` and, on one device, `value_fn`).
       estimator: see `reweighter`. With learned gates, `lag` must be at least 1; 2 keeps the host from
         waiting.
       step_size: α of the virtual step, a number or a schedule: the optimizer's own learning rate. It
@@ -236,6 +261,9 @@ def train_step(
         `StepInfo.metrics`.
       compile_with: `step -> compiled step`, for many devices: one of `famus_jax.parallel`. By default
         `jax.jit` with the state donated, which also takes sharded arrays.
+      skip_nonfinite: a step after which the parameters or the optimizer's state would not be finite
+        any more is left out whole, and counted in `state.meta.skipped`. Without it the parameters take
+        what comes; θ and the model state never take what is not finite.
 
     Returns:
       A `TrainStep`: `.init(key, params, model_state, batch, meta_batch)` makes the state, and the step
@@ -257,4 +285,15 @@ def train_step(
       (1, [1.0, 0.0])
     """
     estimator = chosen_estimator(problem, estimator)
-    return TrainStep(problem, optimizer, estimator, step_size, metrics, compile_with)
+    return TrainStep(
+        problem, optimizer, estimator, step_size, metrics, compile_with, skip_nonfinite
+    )
+
+
+def _unless_nonfinite(new: TrainState, old: TrainState) -> TrainState:
+    """The state before the step, if it was none that counts; with the step counted."""
+    fine = stays_finite((new.params, new.opt_state), (old.params, old.opt_state))
+    fine &= new.meta.skipped == old.meta.skipped
+    kept = keep(fine, new._replace(meta=(), key=()), old._replace(meta=(), key=()))
+    meta = keep_state(fine, new.meta, old.meta)
+    return kept._replace(step=new.step, key=new.key, meta=meta)

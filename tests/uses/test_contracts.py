@@ -8,7 +8,6 @@ import optax
 import pytest
 
 import famus_jax as famus
-from famus_jax.core.state import init_state
 from famus_jax.gates import LearnedGates
 
 PARAMS = {"body": jnp.ones((3, 4)) * 0.1, "head": jnp.ones((4, 2)) * 0.2}
@@ -88,12 +87,23 @@ def test_a_forward_is_no_problem():
         famus.reweighter(FORWARD, famus.all_layers(), step_size=0.1)
 
 
-def test_shared_numpy_leaves_are_refused():
-    shared = np.ones((3, 3), np.float32)
-    layers = famus.layers_by({"a": shared, "b": shared}, {"a": 0, "b": 1})
-    problem = famus.problem(FORWARD, famus.mwnet(), layers=layers)
-    with pytest.raises(ValueError, match="'a' and 'b' are the same array"):
-        init_state(problem, famus.all_layers(), KEY, {"a": shared, "b": shared}, 6, 4)
+def test_leaves_that_share_an_array():
+    """Two biases from one `jnp.zeros` are two parameters. Fails if they are refused, or stay tied."""
+
+    def forward(p, x):
+        return (jnp.tanh(x @ p["w"] + p["b"][None]) * (1 + p["s"][None])) @ p["head"]
+
+    shared = jnp.zeros(4)
+    x = jax.random.normal(KEY, (6, 3))
+    params = {"w": jnp.ones((3, 4)), "b": shared, "s": shared, "head": jnp.eye(4)[:, :3]}
+    batch = {"x": x, "label": jnp.arange(6) % 3}
+    problem = famus.problem(famus.stateless_forward(forward, input="x"), famus.l2r())
+    results = []
+    for given in (params, {**params, "s": jnp.zeros(4)}):
+        train = famus.train_step(problem, optax.sgd(0.5), step_size=0.5)
+        results.append(train(train.init(KEY, given, (), batch, batch), batch, batch)[0].params)
+    jax.tree.map(np.testing.assert_array_equal, *results)
+    assert float(jnp.abs(results[0]["b"] - results[0]["s"]).max()) > 0
 
 
 def test_a_carried_theta_without_a_virtual_step_is_refused():
