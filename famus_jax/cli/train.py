@@ -94,7 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"famus train: {up}")
     except (Exception, Interrupted) as error:
         together = isinstance(error, Interrupted) and str(error)  # then all have saved, and end
-        if watch is not None and not together:
+        if watch is not None and together:
+            watch.leave()
+        elif watch is not None:
             if isinstance(error, jax.errors.JaxRuntimeError):
                 time.sleep(2)  # maybe another's end broke the connection: the watch then says whose
             watch.leave(f"has ended: {one_line(error)}")

@@ -23,6 +23,17 @@ PyTree = Any
 Programs = tuple[tuple[int, ...], ...]
 
 
+def is_whole(value: Any, least: int) -> bool:
+    """Whether it is a whole number of at least `least`; True is none."""
+    return not isinstance(value, bool) and isinstance(value, int) and value >= least
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number; True is none."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < 1e300
+
+
 class Draw(NamedTuple):
     """The layers in force for one meta update.
 
@@ -147,6 +158,10 @@ class LastLayers(ActiveLayers):
     """The k layers nearest the outputs."""
 
     k: int
+
+    def __post_init__(self):
+        if not is_whole(self.k, 0):  # 0 is refused with the layers that there are
+            raise ValueError(f"last_layers({self.k!r}) needs a whole number of layers, at least 1")
 
     @property
     def label(self) -> str:  # type: ignore[override]

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import core
 
 from famus_jax.core.active_layers import Seen
 from famus_jax.core.estimator import Estimator
@@ -32,6 +33,13 @@ def check_params(params: PyTree) -> None:
                 f"parameter {name!r} has dtype {dtype}, which has no gradient: keep counters and "
                 "PRNG keys in model_state, and pass only floating-point leaves as params"
             )
+
+
+def is_known(x: Any) -> bool:
+    """Whether an array's values can be looked at: not while a program is traced, nor if it is but a
+    shape or lies on other processes' devices."""
+    known = not isinstance(x, core.Tracer | jax.ShapeDtypeStruct)
+    return known and getattr(x, "is_fully_addressable", True)
 
 
 def leading_size(batch: PyTree, what: str) -> int:

@@ -11,7 +11,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
-from famus_jax.core.active_layers import ActiveLayers, AllLayers, LastLayers, NamedLayers
+from famus_jax.core.active_layers import (
+    ActiveLayers,
+    AllLayers,
+    LastLayers,
+    NamedLayers,
+    is_number,
+    is_whole,
+)
 from famus_jax.core.method import Method
 from famus_jax.core.random_layers import RandomDepth, RandomLayers
 
@@ -61,11 +68,15 @@ class Estimator:
             known = kind.__args__  # type: ignore[attr-defined]
             if getattr(self, field) not in known:
                 raise ValueError(f"{field} must be one of {known}; got {getattr(self, field)!r}")
-        if not _whole(self.update_every, 1):
+        if not is_whole(self.update_every, 1):
             raise ValueError(
                 f"update_every must be an int of at least 1; got {self.update_every!r}"
             )
-        if self.examples is not None and not _whole(self.examples, 1):
+        if not isinstance(self.through_optimizer, bool):
+            raise ValueError(
+                f"through_optimizer must be True or False; got {self.through_optimizer!r}"
+            )
+        if self.examples is not None and not is_whole(self.examples, 1):
             raise ValueError(
                 "examples must be a whole number of at least 1, or None for the whole batch; got "
                 f"{self.examples!r}"
@@ -75,8 +86,8 @@ class Estimator:
                 f"examples={self.examples} takes the virtual step on a part of the batch, but with "
                 'virtual_step="actual" it is the actual step: use virtual_step="all" or "active"'
             )
-        if not self.epsilon > 0:
-            raise ValueError(f"epsilon, a step length, must be positive; got {self.epsilon}")
+        if not is_number(self.epsilon) or self.epsilon <= 0:
+            raise ValueError(f"epsilon, a step length, must be positive; got {self.epsilon!r}")
         active = self.active
         if active.drawn and self.route in ("vjp", "second_order"):
             raise ValueError(
@@ -89,7 +100,7 @@ class Estimator:
                 'layers first with virtual_step="active": draw them ahead, learned_gates(..., lag=2), '
                 'or use virtual_step="all"'
             )
-        if not _whole(self.control_variate_every, 0) or self.control_variate_every == 1:
+        if not is_whole(self.control_variate_every, 0) or self.control_variate_every == 1:
             raise ValueError(
                 "control_variate_every must be 0 (never) or an int of at least 2 (1 would be the exact "
                 f"gradient itself); got {self.control_variate_every!r}"
@@ -118,10 +129,6 @@ class Estimator:
         parts += [f"every{self.update_every}"] if self.update_every != 1 else []
         parts += [f"epsilon{self.epsilon!r}"] if self.epsilon != 1e-2 else []
         return "_".join(parts)
-
-
-def _whole(value: Any, least: int) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int) and value >= least
 
 
 class How(TypedDict, total=False):
@@ -222,10 +229,11 @@ def random_depth(
       >>> random_depth(0.25).active.probabilities
       (0.25, 0.75)
     """
-    if isinstance(probabilities, float | int):
-        probabilities = (probabilities, 1 - probabilities)
+    if is_number(probabilities):
+        probabilities = (probabilities, 1 - probabilities)  # type: ignore[operator]
+    given = tuple(probabilities) if isinstance(probabilities, Sequence) else (probabilities,)
     names = None if lowest is None else tuple(lowest)
-    return Estimator(RandomDepth(tuple(probabilities), names), **how)
+    return Estimator(RandomDepth(given, names), **how)  # type: ignore[arg-type]
 
 
 def default_estimator(method: Method) -> Estimator:

@@ -20,6 +20,8 @@ from famus_jax.core.active_layers import (
     Seen,
     covering_program,
     even_starts,
+    is_number,
+    is_whole,
     programs_from,
 )
 from famus_jax.layers.partition import Layers
@@ -42,6 +44,11 @@ class RandomLayers(ActiveLayers):
     max_programs: int = 6
     drawn = True
     ahead = 2
+
+    def __post_init__(self):
+        for name, value in (("s", self.s), ("max_programs", self.max_programs)):
+            if not is_whole(value, 0):  # 0 is refused with the layers that there are
+                raise ValueError(f"random_layers: {name} must be a whole number; got {value!r}")
 
     @property
     def label(self) -> str:  # type: ignore[override]
@@ -105,7 +112,8 @@ class RandomDepth(ActiveLayers):
 
     def __post_init__(self):
         q = self.probabilities
-        if len(q) < 1 or min(q) <= 0 or not math.isclose(sum(q), 1, rel_tol=1e-6):
+        positive = q and all(is_number(one) and one > 0 for one in q)
+        if not positive or not math.isclose(sum(q), 1, rel_tol=1e-6):
             raise ValueError(
                 f"random_depth needs positive probabilities that sum to 1, deepest first; got {q}"
             )

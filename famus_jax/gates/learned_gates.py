@@ -203,7 +203,7 @@ def gate_preset(name: str, **changes: Any) -> LearnedGates:
       >>> gates.layers_by, gates.temperature, gates.lag
       ('tensor', 5.0, 2)
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"no gate preset {name!r}; there are {sorted(PRESETS)}")
     typed_values(LearnedGates, changes, "learned_gates")  # as given they go into the label
     return LearnedGates(**{"preset": name, **PRESETS[name], **changes})

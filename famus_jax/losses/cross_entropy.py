@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from famus_jax.core.checks import is_known
 from famus_jax.core.method import ExampleLoss
 
 PyTree = Any
@@ -95,12 +96,6 @@ def labels_of(batch: PyTree, logits: jax.Array) -> jax.Array:
     return labels
 
 
-def is_known(x: Any) -> bool:
-    """Whether an array's values can be looked at: not while a program is traced, and not if they lie
-    on other processes' devices."""
-    return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
-
-
 def logits_of(outputs: PyTree) -> jax.Array:
     """The logits [n, C] of a network's outputs.
 
@@ -115,7 +110,7 @@ def logits_of(outputs: PyTree) -> jax.Array:
       >>> logits_of({"logits": jnp.zeros((2, 3)), "features": jnp.zeros((2, 8))}).shape
       (2, 3)
     """
-    found = outputs
+    found: Any = outputs
     if isinstance(outputs, Mapping):
         found = outputs.get("logits")
     elif hasattr(outputs, "logits"):

@@ -178,22 +178,33 @@ class Watch:
         self._end = end or _end
         self._over = threading.Event()  # nobody's end is news any more
         self._told = threading.Lock()
+        self._hearing: list[threading.Thread] = []
 
     def start(self) -> Watch:
         """From here on."""
         for index, peer in self._peers.items():
-            threading.Thread(target=self._hear, args=(index, peer), daemon=True).start()
+            self._hearing.append(
+                threading.Thread(target=self._hear, args=(index, peer), daemon=True)
+            )
+            self._hearing[-1].start()
         threading.Thread(target=self._speak, daemon=True).start()
         return self
 
     def leave(self, why: str | None = None) -> None:
-        """Says to the others that this process ends: done, or why not. Only the first word counts."""
+        """Says to the others that this process ends: done, or why not. Only the first word counts.
+
+        Process 0 waits some seconds for the others to end before it: jax's service ends with it, which
+        would end them without a word.
+        """
         with self._told:
             if self._over.is_set():
                 return
             self._over.set()
         for peer in self._peers.values():
             peer.send({"done": True} if why is None else {"ended": self._named(why)})
+        until = time.monotonic() + GRACE + 2
+        for thread in self._hearing if self._index == 0 else ():
+            thread.join(max(until - time.monotonic(), 0))
 
     def _named(self, why: str) -> str:
         return f"process {self._index} {why}"

@@ -53,8 +53,8 @@ def run_experiment(
       command: what to record as the command; by default `sys.argv`.
       max_minutes: stop at the first evaluation after so long, with everything saved; None: don't.
       show: prints the table.
-      placement: the devices; the results do not depend on it, but for rounding. With several processes
-        each must call this; the first one writes.
+      placement: the devices; no step depends on it, but for rounding, which grows from step to step.
+        With several processes each must call this; the first one writes.
       interruption: signals that end it after the step under way; None: Python's own way with them.
 
     Returns:

@@ -24,6 +24,7 @@ from famus_jax.train.config import ExperimentConfig, RunConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.evaluation import Evaluator
 from famus_jax.train.fingerprint import MadeFrom
+from famus_jax.train.network_check import check_network
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.pretrained import from_trunk, read_pretrained
 
@@ -89,6 +90,11 @@ def make_setting(
     sources = data_setup.load_sources(config.data)
     model = build_model_of(config, sources.train.num_classes)
     shape = tuple(sources.train.images.shape[1:])
+
+    def init(key: jax.Array) -> tuple[PyTree, PyTree]:
+        return linen_init(model, key, np.zeros((1, *shape), np.float32))
+
+    check_network(config.model, init, shape)
     check_augment(named_augment(config.data.augment, "data.augment"), shape, "data.augment")
 
     def forward(*, train: bool = True, features: bool = False) -> Forward:
@@ -105,9 +111,7 @@ def make_setting(
         featured=forward(features=True),
         predict=predict,
         evaluator=Evaluator(predict),
-        init=from_trunk(
-            jax.jit(lambda key: linen_init(model, key, np.zeros((1, *shape), np.float32))), trunk
-        ),
+        init=from_trunk(jax.jit(init), trunk),
         image_shape=shape,
         placement=placement,
         pretrained=trunk,

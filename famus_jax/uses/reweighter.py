@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from famus_jax.core.checks import check_is_estimator, check_params, checked, leading_size
+from famus_jax.bounds import Bounds, real
+from famus_jax.core.checks import check_is_estimator, check_params, checked, is_known, leading_size
 from famus_jax.core.estimator import Estimator, default_estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import has_programs
@@ -23,8 +25,18 @@ StepSize = float | jax.Array | Callable[[jax.Array], Any]
 
 
 def at_step(step_size: StepSize, step: jax.Array) -> jax.Array | float:
-    """α at a step: a number, or a schedule's value."""
-    return step_size(step) if callable(step_size) else step_size
+    """α at a step: a number, or a schedule's value.
+
+    Raises:
+      ValueError: for a number that is none above 0, or an array that is no scalar.
+    """
+    if callable(step_size):
+        return step_size(step)
+    if isinstance(step_size, jax.Array | np.ndarray):
+        if step_size.shape:
+            raise ValueError(f"step_size must be one number; got an array {list(step_size.shape)}")
+        return jnp.asarray(step_size)
+    return real(step_size, Bounds(0, 1e6, above=True), "step_size, the learning rate,")
 
 
 def chosen_estimator(problem: Problem, estimator: Estimator | None) -> Estimator:
@@ -79,14 +91,9 @@ def _check_labels(
         forward = problem.meta_forward or problem.forward
         passes.append((forward, problem.meta_loss, meta_batch))
     for forward, loss, of in passes:
-        if all(map(_is_known, jax.tree.leaves(of))):
+        if all(map(is_known, jax.tree.leaves(of))):
             outputs, _ = jax.eval_shape(checked(forward), params, model_state, key, of)
             loss(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), outputs), of)
-
-
-def _is_known(x: Any) -> bool:
-    known = not isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct)
-    return known and getattr(x, "is_fully_addressable", True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +162,7 @@ class Reweighter:
                 "your own: use famus_jax.reweight or famus_jax.train_step, which take its gradient"
             )
         rng = step_keys(state.key, state.step).forward if rng is None else rng
-        alpha = at_step(self.step_size, state.step) if step_size is None else step_size
+        alpha = at_step(self.step_size if step_size is None else step_size, state.step)
         inputs = Inputs(params, model_state, rng, batch, meta_batch, alpha, optimizer_update)
         new = meta_update(self.problem, self.estimator, state, inputs)
         return local_rows(new.info.weights, self.problem.axis), new.state

@@ -66,7 +66,9 @@ def refusal(call):
 
 
 def ours(error):
-    """Whether a `raise` statement of famus_jax made this error."""
+    """Whether a `raise` statement of famus_jax made this error, or the system that names a file."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return True
     trace = error.__traceback__
     assert trace is not None
     while trace.tb_next is not None:

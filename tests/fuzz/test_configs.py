@@ -11,6 +11,7 @@ from fuzz.oracle import fuzz, in_time, junk, numbers, refusal, texts
 from hypothesis import strategies as st
 
 from famus_jax.cli import COMMANDS, main
+from famus_jax.data.augment.named import KINDS as AUGMENTS
 from famus_jax.train import experiment
 from famus_jax.train.config import default_config, parse_config
 from famus_jax.train.estimator_spec import KINDS
@@ -20,9 +21,9 @@ from famus_jax.train.methods import METHODS
 pytestmark = pytest.mark.filterwarnings("ignore")
 ESTIMATOR_WORDS = (
     "k", "names", "examples", "virtual_step", "update_every", "route", "control_variate_every",
-    "epsilon", "through_optimizer", "layers_by", "preset", "target", "lag", "temperature",
-    "max_programs", "count", "probability", "hidden", "momentum", "learning_rate", "candidates",
-    "closed_sign", "out_axis",
+    "epsilon", "through_optimizer", "layers_by", "preset", "target", "lag", "temperature", "s",
+    "max_programs", "unbiased", "probabilities", "lowest",
+    "probability", "hidden", "momentum", "learning_rate", "candidates", "closed_sign", "out_axis",
 )  # fmt: skip
 
 
@@ -102,20 +103,27 @@ def source(tmp_path_factory):
     """A small data set of features."""
     path = tmp_path_factory.mktemp("source") / "a.npz"
     rng = np.random.default_rng(0)
-    arrays = {
-        f"{split}_images": rng.normal(size=(60, 8)).astype("f4") for split in ("train", "test")
-    }
-    arrays |= {f"{split}_labels": np.arange(60) % 3 for split in ("train", "test")}
-    np.savez(path, **arrays)
+    np.savez(path, images=rng.normal(size=(90, 8)).astype("f4"), labels=np.arange(90) % 3)
     return str(path)
 
 
+GOOD_RUNS = [{"method": "ce"}, {"method": "l2r", "estimator": {"kind": "last_layers", "k": 1}}]
 overrides = st.dictionaries(
     st.one_of(
         st.sampled_from(["hidden", "cosine_head", "norm", "dropout", "dtype", "widths"]), texts
     ),
-    junk,
+    st.one_of(numbers, st.lists(numbers, max_size=2), texts, junk),
+    min_size=1,
     max_size=2,
+)
+augments = st.builds(
+    lambda kind, more: {"kind": kind, **more},
+    st.sampled_from([*AUGMENTS]),
+    st.dictionaries(
+        st.sampled_from(["size", "magnitude", "count", "scale", "ratio", "probability", "padding"]),
+        st.one_of(numbers, st.lists(numbers, max_size=2), junk),
+        max_size=2,
+    ),
 )
 
 
@@ -126,13 +134,13 @@ def experiments(draw):
         "data": {"validation_per_class": 5, "noise": "pair_flip"},
         "model": {"name": "mlp", "overrides": {"hidden": (4,)}},
         "schedule": {"steps": 4, "batch_size": 8, "eval_every": 2, "checkpoint_every": 2},
-        "runs": [draw(runs)],
+        "runs": [draw(st.one_of(st.sampled_from(GOOD_RUNS), runs))],
     }
     where = draw(st.sampled_from(["overrides", "augment", "source", "splits", "noise", "numbers"]))
     if where == "overrides":
         config["model"]["overrides"] = draw(overrides)
     elif where == "augment":
-        config["data"]["augment"] = draw(junk)
+        config["data"]["augment"] = draw(st.one_of(augments, st.lists(augments, max_size=2), junk))
     elif where == "source":
         config["data"]["trusted_source"] = draw(texts)
     elif where == "splits":

@@ -170,3 +170,14 @@ def test_why_one_ends_is_told_to_all_and_a_good_end_to_nobody():
     watches[1].leave("has ended: no space left on device")
     assert wait_for(lambda: ended[0])
     assert ended == [["process 1 has ended: no space left on device"], [], []]
+
+
+def test_the_first_ends_last():
+    """jax's service ends with process 0. Fails if it leaves while another is still at work."""
+    watches, ended = met()
+    watches[1].leave()
+    began = time.monotonic()
+    threading.Timer(0.5, watches[2].leave).start()
+    watches[0].leave()
+    assert 0.4 < time.monotonic() - began < 2
+    assert ended == [[], [], []]

@@ -169,5 +169,5 @@ def test_command_writes_what_it_inspects(tmp_path, capsys):
     noise_cli.run(parser.parse_args(["kinds"]))
     assert "mwnet/flip" in capsys.readouterr().out
     bad = ["write", "--out", out, "--kind", "symmetric", "--rate", "40", *common]
-    assert noise_cli.run(parser.parse_args(bad)) == 1
-    assert "for 40 % write 0.4" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="for 40 % write 0.4"):
+        noise_cli.run(parser.parse_args(bad))
