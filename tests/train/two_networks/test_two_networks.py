@@ -200,7 +200,7 @@ def test_lambda_u_rises_from_the_end_of_the_warm_up():
         ({"method": "finetune"}, {}, "'finetune' needs trusted examples.*pseudo_clean need none"),
         ({"method": "dividemix"}, {"warm_up_steps": 8}, "warm_up_steps = 8 must leave some of"),
         ({"method": "dividemix"}, {"threshold": 1.0}, r"threshold must lie in \(0, 1\); got 1.0"),
-        ({"method": "dividemix"}, {"mixup": -1.0}, "pseudo_clean.mixup must not be negative"),
+        ({"method": "dividemix"}, {"mixup": -1.0}, "pseudo_clean.mixup must lie in \[0"),
         ({"method": "mwnet_pseudo_clean"}, {}, "give it an estimator"),
     ],
 )
