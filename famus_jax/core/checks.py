@@ -13,7 +13,7 @@ from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.differentiate.collectives import device_count
 from famus_jax.differentiate.linearize import Forward
-from famus_jax.layers.partition import path_name
+from famus_jax.layers.partition import check_arrays, path_name
 
 PyTree = Any
 
@@ -22,8 +22,10 @@ def check_params(params: PyTree) -> None:
     """Parameters must be floating-point arrays, each leaf its own array.
 
     Raises:
-      ValueError: for integer, boolean or PRNG-key leaves, or one array used for two leaves.
+      ValueError: for leaves that are no arrays, for integer, boolean or PRNG-key ones, or one array
+        used for two leaves.
     """
+    check_arrays(params)
     seen: dict[int, str] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name, dtype = path_name(path), jnp.result_type(leaf)
@@ -65,8 +67,10 @@ def check_batches(problem: Problem, inputs: Inputs) -> tuple[int, int]:
     """The sizes n and m of the training and the meta batch, on this device.
 
     Raises:
-      ValueError: see `leading_size`; or if the parameters are not those the layers were found for.
+      ValueError: see `leading_size`; or if the parameters are no arrays, or not those the layers were
+        found for.
     """
+    check_arrays(inputs.params)
     if problem.layers is not None:
         problem.layers.leaves(inputs.params)
     n = leading_size(inputs.batch, "training batch")
