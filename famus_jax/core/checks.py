@@ -14,7 +14,7 @@ from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.differentiate.collectives import device_count
 from famus_jax.differentiate.linearize import Forward
-from famus_jax.layers.partition import path_name
+from famus_jax.layers.partition import check_arrays, path_name
 
 PyTree = Any
 
@@ -24,8 +24,9 @@ def check_params(params: PyTree) -> None:
     start alike.
 
     Raises:
-      ValueError: for integer, boolean or PRNG-key leaves.
+      ValueError: for leaves that are no arrays, and for integer, boolean or PRNG-key ones.
     """
+    check_arrays(params)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name, dtype = path_name(path), jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.floating):
@@ -67,8 +68,10 @@ def check_batches(problem: Problem, inputs: Inputs) -> tuple[int, int]:
     """The sizes n and m of the training and the meta batch, on this device.
 
     Raises:
-      ValueError: see `leading_size`; or if the parameters are not those the layers were found for.
+      ValueError: see `leading_size`; or if the parameters are no arrays, or not those the layers were
+        found for.
     """
+    check_arrays(inputs.params)
     if problem.layers is not None:
         problem.layers.leaves(inputs.params)
     n = leading_size(inputs.batch, "training batch")

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from famus_jax.core.active_layers import AllLayers
 from famus_jax.core.checks import check_identity, leading_size
@@ -254,7 +255,9 @@ def outputs_to_theta(
         def loss(f: list[jax.Array]) -> jax.Array:
             return problem.method.loss(theta, lin.outputs_at(f), lin.batch)[0]
 
-        return jax.jvp(loss, (lin.f,), (jv,))[1]
+        # In reverse mode, as the actual step: a fused loss may have no other (`jax.custom_vjp`).
+        products = [jnp.vdot(c, x) for c, x in zip(jax.grad(loss)(lin.f), jv, strict=True)]
+        return jnp.stack(products).sum()
 
     return jax.grad(slope)(theta)
 

@@ -8,6 +8,7 @@ thin shell around `meta_update`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -139,9 +140,12 @@ def _algorithm_1(
     devices = collectives.device_count(problem.axis)
     sizes = n * devices, m * devices  # of the whole batches, as `Estimator.examples` is
     seen = stages.seen_before(problem, estimator, inputs, *sizes)
-    programs = kind.programs(seen.layers)
-    check_reached(seen.layers, programs, forward, method.example_loss, inputs.batch, "loss")
     theta, opt_state = stages.begin(problem, state, sizes[0])
+    if problem.axis is None:  # else T is of all devices' outputs, which are not there yet
+        programs = kind.programs(seen.layers)
+        check_reached(
+            seen.layers, programs, forward, _loss_at(problem, theta), inputs.batch, "loss"
+        )
 
     training = linearize_training(problem, theta, inputs, estimator, forward)
     virtual = stages.virtual_train(problem, estimator, state, theta, inputs, training, n)  # Eq. 3
@@ -205,6 +209,10 @@ def _plain_step(
     state = state._replace(step=state.step + 1, info=info._replace(weights=()))
     gradient = training.vjp(cotangent)
     return MetaUpdate(gradient, state, training.model_state, training.outputs, info)
+
+
+def _loss_at(problem: Problem, theta: PyTree) -> Callable[[PyTree, PyTree], jax.Array]:
+    return lambda outputs, batch: problem.method.loss(theta, outputs, batch)[0]
 
 
 def _wide(x: jax.Array) -> jax.Array:

@@ -12,14 +12,16 @@ pass twice, 2.33 instead of 2.00 plain steps) and `finite_difference` (J v as a 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from famus_jax.layers.find import Forward
+from famus_jax.layers.jaxprs import inner_programs
 from famus_jax.layers.partition import Layers, Part, PyTree
 
 
@@ -127,7 +129,8 @@ def linearize(
       layers: the layers of `params`.
 
     Raises:
-      ValueError: if an operation of the network has no forward-mode rule.
+      ValueError: if an operation of the network has no forward-mode rule (also from `jvp` and
+        `vjp_part`, where JAX finds out).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -140,15 +143,8 @@ def linearize(
       [3.0, 12.0]
     """
     differentiable = function_of_params(forward, model_state, rng, batch)
-    try:
+    with _needs_forward_mode(differentiable, params):
         f, jvp, (rest, new_state) = jax.linearize(differentiable, params, has_aux=True)
-    except (TypeError, NotImplementedError) as error:
-        if not any(word in str(error) for word in ("custom_vjp", "ifferentiation rule")):
-            raise
-        raise ValueError(
-            "forward has an operation with a reverse rule only (jax.custom_vjp, a kernel), so that "
-            f'J v can\'t be taken in forward mode: use route="finite_difference". JAX says: {error}'
-        ) from error
     zeros = jax.tree.map(jnp.zeros_like, params)
 
     def restricted(active: Sequence[int]) -> Callable[[Part], list[jax.Array]]:
@@ -159,7 +155,11 @@ def linearize(
         def linear(part: Part) -> list[jax.Array]:
             return jvp(layers.place(part, zeros, active))
 
-        return lambda v: jax.jvp(linear, (origin,), (tuple(v),))[1]
+        def pushed(v: Part) -> list[jax.Array]:
+            with _needs_forward_mode(differentiable, params):  # JAX may see it only here
+                return jax.jvp(linear, (origin,), (tuple(v),))[1]
+
+        return pushed
 
     def vjp(c: list[jax.Array]) -> PyTree:
         return jax.linear_transpose(jvp, params)(c)[0]
@@ -178,3 +178,37 @@ def linearize(
         vjp=vjp,
         vjp_part=vjp_part,
     )
+
+
+@contextlib.contextmanager
+def _needs_forward_mode(function: Callable[[PyTree], Any], params: PyTree) -> Iterator[None]:
+    """Says which operation of `function` has a reverse rule only, and what to do.
+
+    Raises:
+      ValueError: in place of JAX's error that forward mode is missing.
+    """
+    try:
+        yield
+    except (TypeError, NotImplementedError) as error:
+        if not any(word in str(error) for word in ("custom_vjp", "ifferentiation rule")):
+            raise
+        names = sorted(set(_reverse_only(jax.make_jaxpr(function)(params))))
+        what = f"calls {', '.join(names)} (jax.custom_vjp)" if names else "has an operation"
+        raise ValueError(
+            f"forward {what} with a reverse rule only, so that J v can't be taken in forward mode: "
+            'use all_layers(route="finite_difference"), or second_order() if that rule is not the '
+            "function's derivative (rounding that is passed straight through). JAX says: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+def _reverse_only(program: Any) -> Iterator[str]:
+    """The functions with a `jax.custom_vjp` that a program calls: name and place."""
+    for eqn in getattr(program, "jaxpr", program).eqns:
+        if eqn.primitive.name.startswith("custom_vjp"):
+            inner = next(inner_programs(eqn))
+            info = getattr(getattr(inner, "jaxpr", inner), "debug_info", None)
+            yield getattr(info, "func_src_info", "a function")
+        else:
+            for inner in inner_programs(eqn):
+                yield from _reverse_only(inner)

@@ -31,9 +31,9 @@ def micro_batched(how: Differentiate, count: int, axis: str | None = None) -> Di
     The outputs are those of the whole batch, so that all that follows them (weights that are
     normalized over the batch, a loss) is unchanged. Equal numbers for networks without BatchNorm and
     dropout; BatchNorm normalizes each micro-batch by itself and moves its running statistics `count`
-    times, dropout draws a mask per micro-batch: from `fold_in(rng, i)`, or from the random state that
-    the micro-batch before it left in the model state. The micro-batches run in a `lax.scan`, in which
-    XLA's CPU backend is slow at convolutions.
+    times, dropout draws a mask per micro-batch: from `fold_in(rng, i)`, and from the random state
+    that the micro-batch before it left in the model state. The micro-batches run in a `lax.scan`, in
+    which XLA's CPU backend is slow at convolutions.
 
     Args:
       how: how each micro-batch is differentiated.

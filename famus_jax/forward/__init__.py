@@ -5,7 +5,8 @@
 - `params`: what is trained, a pytree of floating-point arrays.
 - `model_state`: everything else that the network carries along (BatchNorm's running statistics, NNX
   random streams); `{}` if there is none.
-- `rng`: a PRNG key for dropout and the like, or None.
+- `rng`: a PRNG key for dropout and the like, or None; passes that get different keys draw different
+  numbers, in NNX too, whose random streams are in the model state.
 - `batch`: any pytree; the argument `input` says which part of it the network reads.
 - `outputs`: whatever the network returns, usually logits `[n, C]`.
 

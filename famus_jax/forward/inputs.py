@@ -52,6 +52,8 @@ def like(new: PyTree, old: PyTree) -> PyTree:
     """
     leaves, treedef = jax.tree.flatten(old)
     new_leaves, new_treedef = jax.tree.flatten(new)
+    if not leaves and not new_leaves:
+        return old  # `()` is no state too
     if new_treedef != treedef:
         raise ValueError(
             f"the model returned a state of another structure than it was given: {new_treedef} "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,17 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from famus_jax.forward.inputs import Input, like, select_inputs
+from famus_jax.forward.mode import explains_mode, mode_keywords
 
 PyTree = Any
 
-# Names under which modules take the mode, and the value that means training.
-_MODE_ARGUMENTS = {
-    "train": True,
-    "training": True,
-    "is_training": True,
-    "deterministic": False,
-    "use_running_average": False,
-}
+_REMEDY = (
+    "method=lambda module, x, train: module(x, ...), or method=lambda module, x: module(x) if it has "
+    "no mode"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,34 +57,29 @@ class LinenForward:
                 "model_state=<the other collections>, as linen_init returns them."
             )
         variables = {"params": params, **dict(state)}  # `()` is no state too
-        keywords = self._mode(self.train)
+        keywords = self._mode(self.train, inputs)
+        how: dict[str, Any] = {"method": self.method, **keywords}
+        if self.train:
+            how |= {"mutable": list(state), "rngs": self._streams(rng)}
+        with explains_mode(keywords, _REMEDY):
+            result = self.module.apply(variables, *inputs, **how)
         if not self.train:
-            outputs = self.module.apply(variables, *inputs, method=self.method, **keywords)
-            return outputs, state
-        streams = {}
-        if rng is not None:
-            streams = {name: jax.random.fold_in(rng, i) for i, name in enumerate(self.rngs)}
-        outputs, new_state = self.module.apply(
-            variables,
-            *inputs,
-            method=self.method,
-            mutable=list(state),
-            rngs=streams,
-            **keywords,
-        )
+            return result, state
+        outputs, new_state = result
         return outputs, like(new_state, state) if state else state
 
-    def _mode(self, train: bool) -> dict[str, bool]:
-        """The keyword that puts the module in training or evaluation mode, if it takes one."""
+    def _streams(self, rng: Any) -> dict[str, Any]:
+        """A key for every random stream; none without `rng`."""
+        if rng is None:
+            return {}
+        return {name: jax.random.fold_in(rng, i) for i, name in enumerate(self.rngs)}
+
+    def _mode(self, train: bool, inputs: tuple) -> dict[str, bool]:
+        """The keywords that put the module in training or evaluation mode, if it takes any."""
         method = self.method if self.method is not None else "__call__"
-        function = getattr(self.module, method) if isinstance(method, str) else method
-        parameters = inspect.signature(function).parameters
-        for name, training in _MODE_ARGUMENTS.items():
-            if name in parameters:
-                return {name: train is training}
-        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-            return {"train": train}
-        return {}
+        if isinstance(method, str):
+            return mode_keywords(getattr(self.module, method), train, len(inputs))
+        return mode_keywords(method, train, 1 + len(inputs))  # the module comes first
 
 
 class _LastDense:
@@ -141,13 +132,16 @@ def linen_forward(
     (2, 10)
 
     Args:
-      module: a `flax.linen.Module`. Its mode argument is found by name: `train`, `training` and
-        `is_training` get True in training, `deterministic` and `use_running_average` False; a module
-        that has none of them runs alike in both modes.
+      module: a `flax.linen.Module`. Its mode arguments are found by name: `train`, `training`,
+        `is_training`, `is_train` and `update_stats` get True in training, `deterministic`,
+        `use_running_average`, `inference` and `eval` False; a module that has none of them runs
+        alike in both modes. A part that is made with its mode in the constructor, such as
+        `BatchNorm(use_running_average=True)`, keeps it.
       train: training mode (running statistics are updated, dropout is on) or evaluation mode.
       input: what the module reads of the batch, see `select_inputs`.
       rngs: names of the random streams; stream i gets `jax.random.fold_in(rng, i)`.
-      method: another method than `__call__`, as in `Module.apply`.
+      method: another method than `__call__`, as in `Module.apply`; its mode arguments are found by
+        name, so that `lambda module, x, train: module(x, frozen=not train)` covers any other name.
       features: return `{"logits": [n, C], "features": [n, D]}`, the features being the input of the
         network's last dense layer.
 
@@ -157,7 +151,8 @@ def linen_forward(
       the module gets no random streams.
 
       It raises `ValueError` if the module would return a state of another structure than it was
-      given; with `features`, if its outputs aren't those of a `flax.linen.Dense`.
+      given, or hands the mode on by `**kwargs` to something that takes none; with `features`, if its
+      outputs aren't those of a `flax.linen.Dense`.
     """
     return LinenForward(
         module=module,
@@ -198,7 +193,9 @@ def linen_init(module: Any, rng: jax.Array, example_input: Any) -> tuple[Any, An
 
 @partial(jax.jit, static_argnums=0)
 def _init(forward: LinenForward, rng: jax.Array, inputs: tuple) -> Any:
-    return forward.module.init(rng, *inputs, method=forward.method, **forward._mode(False))
+    keywords = forward._mode(False, inputs)
+    with explains_mode(keywords, _REMEDY):
+        return forward.module.init(rng, *inputs, method=forward.method, **keywords)
 
 
 def _materialise(x: Any) -> Any:

@@ -33,6 +33,9 @@ def stateless_forward(apply: Callable[..., Any], input: Input = None) -> Statele
     >>> forward(2.0, {}, None, {"image": 3.0})
     (6.0, {})
 
+    A network with dropout or running statistics writes its own forward pass of the four arguments
+    (docs/networks.md has one for Haiku and for Equinox).
+
     Args:
       apply: `apply(params, batch) -> outputs`, or `apply(params, *inputs)` when `input` is given.
       input: what `apply` reads of the batch, see `select_inputs`; None for the whole batch.

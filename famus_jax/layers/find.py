@@ -25,7 +25,14 @@ from typing import Any
 import jax
 
 from famus_jax.layers.jaxprs import Traced, inner_programs, propagate, trace
-from famus_jax.layers.partition import Layers, PyTree, common_prefix, path_keys, unique_names
+from famus_jax.layers.partition import (
+    Layers,
+    PyTree,
+    check_arrays,
+    common_prefix,
+    path_keys,
+    unique_names,
+)
 from famus_jax.layers.reach import reaching
 
 Forward = Callable[[PyTree, PyTree, jax.Array, PyTree], tuple[PyTree, PyTree]]
@@ -71,7 +78,7 @@ def find_layers(
       joins its module, or else the bottom.
 
     Raises:
-      ValueError: for another `by`, or if there are no parameters.
+      ValueError: for another `by`, if there are no parameters, or for one that is no array.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -86,6 +93,7 @@ def find_layers(
     paths_and_leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
     if not paths_and_leaves:
         raise ValueError("there are no layers to find: params has no leaves")
+    check_arrays(params)
     traced = trace(forward, params, model_state, rng, batch, axis=axis)
     uses = _uses(traced, len(paths_and_leaves), len(jax.tree.leaves(batch)))
     keys = [path_keys(path) or ("params",) for path, _ in paths_and_leaves]  # a bare array

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -173,6 +174,28 @@ def layers_by(
         )
     costs = [1 / size] * size if costs is None else costs
     return Layers(tuple(names), index, treedef, tuple(float(c) for c in costs))
+
+
+def check_arrays(params: PyTree) -> None:
+    """Every leaf of the parameters must be an array.
+
+    Example:
+      >>> check_arrays({"w": jnp.ones(2), "unused": None})  # None is no leaf
+
+    Raises:
+      ValueError: naming the leaf, for anything else: a number, a string, a function.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
+            continue
+        what = f"a {type(leaf).__name__}, {textwrap.shorten(repr(leaf), 80)}"
+        if isinstance(leaf, int | float) and not isinstance(leaf, bool):
+            what += f" (pass jnp.asarray({float(leaf)!r}) if it is to be trained)"
+        raise ValueError(
+            f"parameter {path_name(path)!r} must be an array but is {what}: pass only arrays as params "
+            "and let forward put the rest beside them; of an Equinox module, params, static = "
+            "eqx.partition(model, eqx.is_inexact_array), and eqx.combine(params, static) in forward"
+        )
 
 
 def path_name(path: Sequence[Any]) -> str:

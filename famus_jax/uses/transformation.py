@@ -67,6 +67,9 @@ def reweight(
     `optax.masked`, `multi_transform` and `MultiSteps` belong *behind* it in the chain: around it they
     would hide parameters from the forward pass, or all micro-batches but the last.
 
+    Inside `flax.nnx.Optimizer` it works as in any chain; docs/networks.md shows how the running
+    statistics get back into the module.
+
     With an `axis`, its state and what it returns are alike on every device; the optimizer behind it
     then does the same on each.
 

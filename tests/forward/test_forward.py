@@ -234,16 +234,6 @@ def test_linen_streams_get_different_keys():
     assert not np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("argument", ["train", "training", "is_training", "deterministic"])
-def test_linen_finds_the_mode_by_name(argument):
-    namespace = {}
-    exec(f"def call(self, x, {argument}): return {argument}", namespace)
-    module = type("Mode", (nn.Module,), {"__call__": namespace["call"]})()
-    wanted = argument != "deterministic"
-    assert linen_forward(module)({}, {}, None, BATCH)[0] is wanted
-    assert linen_forward(module, train=False)({}, {}, None, BATCH)[0] is not wanted
-
-
 def test_linen_method_and_module_without_mode():
     class Encoder(nn.Module):
         def setup(self):
@@ -346,18 +336,6 @@ def test_missing_input_names_what_there_is():
         linen_forward(Plain())({}, {}, None, (X,))
 
 
-def test_nnx_random_streams_live_in_the_state():
-    forward, params, state = nnx_forward(NNXNormed(nnx.Rngs(0), rate=0.5))
-    first, after = forward(params, state, None, BATCH)
-    again, _ = forward(params, state, jax.random.key(9), BATCH)
-    second, _ = forward(params, after, None, BATCH)
-    np.testing.assert_array_equal(first, again)  # same state, same mask; rng isn't used
-    assert not np.array_equal(np.asarray(first) == 0, np.asarray(second) == 0)
-    evaluated, same = dataclasses.replace(forward, train=False)(params, state, None, BATCH)
-    assert same is state
-    assert not np.any(np.asarray(evaluated) == 0)
-
-
 def test_nnx_call_and_input():
     module = NNXNormed(nnx.Rngs(0))
     forward, params, state = nnx_forward(
@@ -369,10 +347,12 @@ def test_nnx_call_and_input():
 
 
 def test_nnx_trained_values_can_be_written_back():
+    """Fails if the parameters that were handed out are the module's own and change with it."""
     module = NNXNormed(nnx.Rngs(0))
     _, params, state = nnx_forward(module)
     nnx.update(module, jax.tree.map(lambda p: p + 1, params), state)
     np.testing.assert_allclose(module.dense.bias, np.ones(4))
+    np.testing.assert_allclose(params["dense"]["bias"][...], np.zeros(4))
 
 
 def test_importing_it_imports_no_flax():

@@ -1,5 +1,7 @@
 """`reweight` among optax's own wrappers, and flax's `nnx.Optimizer`."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -227,3 +229,63 @@ def test_nnx_optimizer():
     optimizer.update(module, nothing, **data)
     np.testing.assert_allclose(module.kernel[...], kernel - RATE * step[:3], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(module.bias[...], bias - RATE * step[3], rtol=1e-4, atol=1e-6)
+
+
+def test_nnx_optimizer_with_batchnorm_and_dropout():
+    """Three compiled steps of `flax.nnx.Optimizer` are those of the chain by itself; its model state,
+    written back, makes the module what the evaluation forward is.
+
+    Fails if bare arrays, which the optimizer hands on in place of NNX's variables, are taken for
+    another model state, or if the running statistics don't move, or not by the documented way back.
+    """
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.body, self.head = nnx.Linear(3, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs)
+            self.norm, self.drop = nnx.BatchNorm(8, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+
+        def __call__(self, x):
+            return self.head(self.drop(self.norm(self.body(x))))
+
+    module = Net(nnx.Rngs(0))
+    forward, params, model_state = famus.nnx_forward(module, input="x")
+    data = {
+        "batch": ref.classification_batch(2, N, dtype=jnp.float32),
+        "meta_batch": ref.classification_batch(3, M, dtype=jnp.float32),
+    }
+    chain = optax.chain(
+        famus.reweight(
+            famus.problem(forward, famus.l2r()),
+            step_size=RATE,
+            key=jax.random.key(5),
+            model_state=model_state,
+        ),
+        optax.sgd(RATE),
+    )
+    optimizer = nnx.Optimizer(module, chain, wrt=nnx.Param)
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    by_optimizer = nnx.jit(lambda module, optimizer: optimizer.update(module, nothing, **data))
+
+    @jax.jit
+    def by_chain(params, state):
+        updates, state = chain.update(None, state, params, **data)
+        return optax.apply_updates(params, updates), state
+
+    state = chain.init(params)
+    first_mean = (data["batch"]["x"] @ params["body"]["kernel"][...]).mean(0)
+    for step in range(3):
+        by_optimizer(module, optimizer)
+        params, state = by_chain(params, state)
+        if not step:
+            mean = state[0].model_state["norm"]["mean"][...]
+            np.testing.assert_allclose(mean, 0.01 * first_mean, rtol=1e-4, atol=1e-7)
+    got, expected = (jax.tree.leaves(p) for p in (nnx.state(module, nnx.Param), params))
+    leaves_close(got, expected)
+
+    nnx.update(module, nnx.as_pure(optax.tree.get(optimizer.opt_state, "model_state")))
+    module.eval()
+    evaluate = dataclasses.replace(forward, train=False)
+    outputs, _ = evaluate(params, state[0].model_state, None, data["batch"])
+    np.testing.assert_allclose(module(data["batch"]["x"]), outputs, rtol=1e-5, atol=1e-6)
+    assert np.any(np.abs(module.norm.mean[...]) > 0)
