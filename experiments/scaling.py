@@ -165,7 +165,7 @@ def measure_axis(axis: Axis, rounds: int = 0) -> dict[str, Any]:
         estimators = axis.estimators(value, len(work.layers))
         for label, estimator in estimators.items():
             steps[label] = compile_step(*lower_ours(work, estimator))
-            median = {}
+        median = {}
         if rounds:
             seconds = interleaved_seconds(steps, rounds)
             median = {label: statistics.median(times) for label, times in seconds.items()}
