@@ -33,12 +33,12 @@ class Piece(NamedTuple):
 STUDIES = ("strategies", "joint_pass")
 """Commands that are modules of `experiments`."""
 FULL = (
-    "second_order,exact,famus_last_block,famus_head,one_pass_last_block,one_pass_head,"
-    "active_only_last_block,active_only_head"
+    "second_order,all_layers,last_block,last_layer,last_block_actual,last_layer_actual,"
+    "last_block_active,last_layer_active"
 )
 QUARTER = (
-    "exact,exact_part_0.125,random_depth_0.2_part_0.25,one_pass_head,active_only_last_block,"
-    "active_only_head,exact_every_4"
+    "all_layers,all_layers_eighth,random_depth_0.2_quarter,last_layer_actual,last_block_active,"
+    "last_layer_active,all_layers_every_4"
 )
 WORKLOADS = {"wrn_28_10": 100, "preact_resnet_18": 64, "wrn_28_2": 128}
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -54,7 +54,7 @@ def _benchmark(model: str, batch: int, precision: str) -> Piece:
     name = f"benchmark_{model}_{precision}"
     common = ("benchmark", f"--model={model}", f"--batch={batch}", f"--precision={precision}")
     common += ("--block=10",)
-    small = ("benchmark", *_SMALL, "--rows=famus_head,active_only_head")
+    small = ("benchmark", *_SMALL, "--rows=last_layer,last_layer_active")
     if precision != "tf32":  # a CPU has no such units
         small += (f"--precision={precision}",)
     return Piece(
@@ -101,13 +101,13 @@ def _joint_pass(model: str, batch: int) -> Piece:
 def _trace(model: str, batch: int) -> Piece:
     name = f"trace_{model}"
     end = (f"--trace={{out}}/{name}", f"--json={{results}}/{name}.json")
-    rows = "--rows=exact,famus_last_block,active_only_head"
+    rows = "--rows=all_layers,last_block,last_layer_active"
     return Piece(
         name,
         f"{model}: a profile, to see what stands between the plain step and 40 % of the rate",
         6,
         (("benchmark", *_sizes(model, batch), rows, *end),),
-        (("benchmark", *_SMALL, "--rows=active_only_head", *end),),
+        (("benchmark", *_SMALL, "--rows=last_layer_active", *end),),
     )
 
 

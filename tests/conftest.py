@@ -11,6 +11,8 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_force_host_platform_device_count=8",  # virtual; what names no device uses the first
 )
+# JAX's own checks, and ours that a step runs the program which its state called for.
+os.environ.setdefault("JAX_ENABLE_CHECKS", "1")
 # Most of the time goes into compiling: what one worker, or an earlier run, has compiled is kept.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")

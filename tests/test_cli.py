@@ -139,9 +139,9 @@ def test_benchmark_writes_its_rows(tmp_path, capsys):
     """Independent of time: FLOPs of plain are 1 of plain, and the head alone costs less than all."""
     path = tmp_path / "deep" / "bench.json"
     arguments = ["--model=mlp", "--batch=64", "--image_size=8", "--rounds=2", f"--json={path}"]
-    assert main(["famus", "benchmark", *arguments, "--rows=exact,active_only_head"]) == 0
+    assert main(["famus", "benchmark", *arguments, "--rows=all_layers,last_layer_active"]) == 0
     rows = {row["row"]: row for row in json.loads(path.read_text())["rows"]}
-    assert list(rows) == ["plain", "exact", "active_only_head"]
+    assert list(rows) == ["plain", "all_layers", "last_layer_active"]
     keys = {
         "row",
         "flops_ratio",
@@ -152,8 +152,8 @@ def test_benchmark_writes_its_rows(tmp_path, capsys):
     }
     assert all(keys <= row.keys() for row in rows.values())
     assert rows["plain"]["flops_ratio"] == 1
-    assert 1 < rows["active_only_head"]["flops_ratio"] < 1.5 < rows["exact"]["flops_ratio"]
-    assert "active_only_head" in capsys.readouterr().out
+    assert 1 < rows["last_layer_active"]["flops_ratio"] < 1.5 < rows["all_layers"]["flops_ratio"]
+    assert "last_layer_active" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

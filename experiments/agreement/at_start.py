@@ -1,6 +1,6 @@
 """How close each row of the benchmark comes to the exact meta gradient, at a network's start.
 
-    python -m experiments.agreement.at_start --model=wrn_28_2 --batch=16 --rows=second_order,exact
+    python -m experiments.agreement.at_start --model=wrn_28_2 --batch=16 --rows=second_order,all_layers
 
 Symbols: V = the weights of the training examples, s = ∂L_val/∂V, θ = the weighting net's parameters,
 ε = L2R's weights. The network is random and MW-Net at its start, so that this says what the estimator

@@ -128,21 +128,19 @@ def estimators(layers: Layers, n: int) -> dict[str, Estimator]:
     block = last_block(layers)
     return {
         "second_order": est.second_order(),
-        "vjp_layerwise": est.all_layers(route="vjp"),
-        "exact": est.all_layers(),
-        "famus_last_block": est.named_layers(*block),
-        "famus_head": est.last_layers(1),
-        "one_pass_last_block": est.named_layers(*block, virtual_step="actual"),
-        "one_pass_head": est.last_layers(1, virtual_step="actual"),
-        "active_only_last_block": est.named_layers(*block, virtual_step="active"),
-        "active_only_head": est.last_layers(1, virtual_step="active"),
+        "layerwise_vjp": est.all_layers(route="vjp"),
+        "all_layers": est.all_layers(),
+        "last_block": est.named_layers(*block),
+        "last_layer": est.last_layers(1),
+        "last_block_actual": est.named_layers(*block, virtual_step="actual"),
+        "last_layer_actual": est.last_layers(1, virtual_step="actual"),
+        "last_block_active": est.named_layers(*block, virtual_step="active"),
+        "last_layer_active": est.last_layers(1, virtual_step="active"),
         "random_depth_0.2": est.random_depth(0.2, virtual_step="active"),
-        "random_depth_0.2_part_0.25": est.random_depth(
-            0.2, virtual_step="active", examples=quarter
-        ),
-        "exact_part_0.125": est.all_layers(examples=eighth),
-        "exact_every_4": est.all_layers(update_every=4),
-        "one_pass_head_every_4": est.last_layers(1, virtual_step="actual", update_every=4),
+        "random_depth_0.2_quarter": est.random_depth(0.2, virtual_step="active", examples=quarter),
+        "all_layers_eighth": est.all_layers(examples=eighth),
+        "all_layers_every_4": est.all_layers(update_every=4),
+        "last_layer_actual_every_4": est.last_layers(1, virtual_step="actual", update_every=4),
     }
 
 
@@ -152,11 +150,11 @@ def more_estimators(layers: Layers) -> dict[str, Estimator]:
     return {
         "finite_difference": est.all_layers(route="finite_difference"),
         "darts": est.all_layers(route="darts"),
-        "block_last_stage": est.named_layers(*last_stage(layers)),
-        "random_groups_4": est.random_layers(min(4, len(layers))),
-        "active_only_head_correct_8": head.replace(control_variate_every=8),
-        "exact_optimizer": est.all_layers(through_optimizer=True),
-        "active_only_head_optimizer": head.replace(through_optimizer=True),
+        "last_stage": est.named_layers(*last_stage(layers)),
+        "random_layers_4": est.random_layers(min(4, len(layers))),
+        "last_layer_active_control_variate_8": head.replace(control_variate_every=8),
+        "all_layers_through_optimizer": est.all_layers(through_optimizer=True),
+        "last_layer_active_through_optimizer": head.replace(through_optimizer=True),
     }
 
 
@@ -169,7 +167,10 @@ def rows(work: Workload) -> tuple[list[Row], dict[str, str]]:
     core_rows, more_rows = estimators(work.layers, work.n), more_estimators(work.layers)
     for core, some in ((True, core_rows), (False, more_rows)):
         found += [Row(k, e, mix_of(work.layers, e), core) for k, e in some.items()]
-    for name, e in {"l2r_exact": est.all_layers(), "l2r_head": est.last_layers(1)}.items():
+    for name, e in {
+        "l2r_all_layers": est.all_layers(),
+        "l2r_last_layer": est.last_layers(1),
+    }.items():
         found.append(Row(name, e, mix_of(work.layers, e, "l2r"), core=False, method="l2r"))
     fitting, left_out = [], {}
     for preset in ("paper", "released", "budget"):

@@ -10,7 +10,7 @@ import numpy as np
 
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.programs import Program, decode, upcoming
-from famus_jax.core.state import MetaState
+from famus_jax.core.state import MetaState, StepInfo
 
 
 class HostDispatch:
@@ -49,6 +49,17 @@ class HostDispatch:
     def dispatched(self, state: MetaState, coming: jax.Array) -> None:
         """The step was dispatched and gave this state, of which `upcoming` says `coming`."""
         self._seen, self._before, self._coming = _arrays(state), self._coming, coming
+
+
+def check_program(program: Program, info: StepInfo) -> None:
+    """Raises `RuntimeError` if a step did not run the program that its state called for: a fault of
+    the library's own. Waits for the step; for debugging (`jax_enable_checks`)."""
+    drawn, updated = int(info.program), bool(info.updated)
+    if updated != program.meta or (updated and drawn >= 0 and drawn != program.index):
+        raise RuntimeError(
+            f"this step ran {program}, and its state called for program {drawn} (meta update: "
+            f"{updated}): please report it with the estimator and how the state came about"
+        )
 
 
 def _arrays(state: MetaState) -> tuple[Any, ...]:

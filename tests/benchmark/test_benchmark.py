@@ -28,15 +28,15 @@ from famus_jax.models import build_model
 
 SHOWN = (
     "second_order",
-    "vjp_layerwise",
-    "exact",
-    "famus_head",
+    "layerwise_vjp",
+    "all_layers",
+    "last_layer",
     "random_depth_0.2",
-    "exact_part_0.125",
-    "exact_every_4",
+    "all_layers_eighth",
+    "all_layers_every_4",
     "gates_released_cheapest",
 )
-SLOW = ("l2r_head", "active_only_head")
+SLOW = ("l2r_last_layer", "last_layer_active")
 
 
 @functools.cache
@@ -69,7 +69,9 @@ def test_one_program_of_learned_gates_is_said_to_be_one():
 @pytest.mark.slow
 def test_every_4_is_a_quarter_exact_and_three_quarters_plain():
     """Its program between meta updates costs what a plain step does, but for MW-Net's weights."""
-    share = (found()["exact_every_4"]["flops_ratio"] - 1) / (found()["exact"]["flops_ratio"] - 1)
+    share = (found()["all_layers_every_4"]["flops_ratio"] - 1) / (
+        found()["all_layers"]["flops_ratio"] - 1
+    )
     assert share == pytest.approx(0.25, rel=0.05)
 
 
@@ -128,13 +130,13 @@ def test_what_a_network_is_too_small_for_is_left_out_and_said():
 
 
 def test_micro_batches_have_no_flops():
-    out = run_benchmark("mlp", 4, 4, image_size=8, rounds=1, only=["famus_head"], micro_batches=2)
+    out = run_benchmark("mlp", 4, 4, image_size=8, rounds=1, only=["last_layer"], micro_batches=2)
     plain, head = out["rows"]
     assert plain["flops_ratio"] == 1
     assert head["flops_ratio"] is None
     assert "loops" in head["note"]
     assert head["step_ms"] > 0
-    assert "famus_head" in table(out)
+    assert "last_layer" in table(out)
 
 
 @pytest.mark.slow
@@ -145,7 +147,7 @@ def test_bfloat16_and_remat_are_said():
         4,
         image_size=8,
         rounds=1,
-        only=["active_only_head"],
+        only=["last_layer_active"],
         precision="bfloat16",
         remat=True,
     )

@@ -14,12 +14,12 @@ from famus_jax.models import build_model
 DOC = pathlib.Path(__file__).parents[2] / "docs" / "performance.md"
 N = 64
 ROWS = {
-    "exact": ("exact", 64),
-    "fixed last block, full virtual step": ("famus_last_block", 64),
-    "one-pass, last block": ("one_pass_last_block", 64),
-    "one-pass, head": ("one_pass_head", 64),
-    "active-only, head": ("active_only_head", 16),
-    "exact, part 1/8": ("exact_part_0.125", 8),
+    "exact": ("all_layers", 64),
+    "fixed last block, full virtual step": ("last_block", 64),
+    "one-pass, last block": ("last_block_actual", 64),
+    "one-pass, head": ("last_layer_actual", 64),
+    "active-only, head": ("last_layer_active", 16),
+    "exact, part 1/8": ("all_layers_eighth", 8),
 }
 
 

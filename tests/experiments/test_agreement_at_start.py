@@ -24,7 +24,9 @@ def found(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["exact", "second_order", "vjp_layerwise", "exact_every_4"])
+@pytest.mark.parametrize(
+    "name", ["all_layers", "second_order", "layerwise_vjp", "all_layers_every_4"]
+)
 def test_exact_routes_agree(name):
     """Fails if a row's gradient were taken at another point, or lost in a subtraction."""
     row = found(name)
@@ -36,7 +38,7 @@ def test_exact_routes_agree(name):
 
 @pytest.mark.slow
 def test_the_head_alone_is_not_exact():
-    row = found("famus_head")
+    row = found("last_layer")
     assert 0 < row["cosine_weights"] < 0.99999
     assert row["relative_error"] > 0.005
 
@@ -44,11 +46,11 @@ def test_the_head_alone_is_not_exact():
 @pytest.mark.slow
 def test_part_of_the_batch_judges_one_example_of_eight():
     """The others' entries are estimated as 0, so that no more than a part of the direction is right."""
-    assert abs(found("exact_part_0.125")["cosine_weights"]) < 0.95
+    assert abs(found("all_layers_eighth")["cosine_weights"]) < 0.95
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["random_depth_0.2", "random_groups_4", "l2r_head"])
+@pytest.mark.parametrize("name", ["random_depth_0.2", "random_layers_4", "l2r_last_layer"])
 def test_drawn_groups_and_l2r_have_a_gradient(name):
     assert set(found(name)) == set(KEYS)
 
@@ -61,11 +63,11 @@ def test_gates_and_plain_have_none():
 
 def test_the_command(tmp_path, capsys):
     path = tmp_path / "rows.json"
-    flags = ["--model=mlp", "--batch=4", "--image_size=4", "--rows=active_only_head"]
+    flags = ["--model=mlp", "--batch=4", "--image_size=4", "--rows=last_layer_active"]
     assert main([*flags, f"--json={path}"]) == 0
     [row] = json.loads(path.read_text())["agreement.at_start"]
     assert set(row) == {"row", *KEYS}
-    assert "active_only_head" in capsys.readouterr().out
+    assert "last_layer_active" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("flag", "word"), [("--rows=fast", "'fast'"), ("--draws=0", "draws")])

@@ -17,7 +17,10 @@ from famus_jax import (
     problem,
     train_step,
 )
+from famus_jax.core.programs import Program
+from famus_jax.core.state import empty_info
 from famus_jax.methods import cross_entropy
+from famus_jax.uses.dispatch import check_program
 
 RATE, N, M = 0.2, 6, 4
 PARAMS, MODEL_STATE = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
@@ -196,3 +199,17 @@ def test_metrics_and_plain_training():
 def test_gates_must_be_known_before_dispatch():
     with pytest.raises(ValueError, match=r"use learned_gates\(\.\.\., lag=2\)"):
         make(learned_gates("budget"))
+
+
+@pytest.mark.parametrize(
+    ("program", "drawn", "updated"),
+    [(Program(index=1), 0, 1.0), (Program(meta=False), -1, 1.0), (Program(), -1, 0.0)],
+)
+def test_a_program_that_was_not_called_for_is_noticed(program, drawn, updated):
+    """In debug mode, which these tests run in. Fails if a step that ran another program than its state
+    called for goes unnoticed."""
+    info = empty_info(all_layers(), jnp.float32)
+    info = info._replace(program=jnp.int32(drawn), updated=jnp.float32(updated))
+    with pytest.raises(RuntimeError, match="its state called for"):
+        check_program(program, info)
+    check_program(Program(index=2), info._replace(program=jnp.int32(2), updated=jnp.float32(1)))
