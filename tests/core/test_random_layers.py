@@ -416,3 +416,34 @@ def test_number_for_random_depth():
     assert random_depth(0.25).active.starts(layers) == (0, 3)
     assert random_depth(0.25).active.at(0, layers).factors.tolist() == [4, 4, 4, 1]
     assert math.isclose(sum(random_layers(2).active.program_probabilities(layers)), 1)
+
+
+def test_a_closed_layer_stays_in_an_active_virtual_step():
+    """Two layers are drawn of three, the lowest and the highest: L_val is that of a step of those two
+    alone, by hand. Fails if the closed one between them, which the program covers, moves as well."""
+    with jax.enable_x64(True):
+        params, state = ref.bn_params(jax.random.key(1))
+        batch, meta_batch = ref.classification_batch(2, 6), ref.classification_batch(3, 4)
+        layers = layers_by(params, lambda path: int(path[5]))
+        what = problem(ref.bn_mlp, mwnet(hidden=4), layers=layers)
+        estimator = random_layers(2, virtual_step="active")
+        meta = init_state(what, estimator, jax.random.key(0), params, 6, 4)
+        factors = jnp.asarray([1.5, 0.0, 1.5], jnp.float32)
+        draws = meta.draws._replace(factors=meta.draws.factors.at[0].set(factors))
+        draws = draws._replace(program=draws.program.at[0].set(0))
+        inputs = Inputs(params, state, None, batch, meta_batch, 0.4)
+        info = meta_update(what, estimator, meta._replace(draws=draws), inputs).info
+        theta = meta.theta
+
+        def loss(w):
+            outputs, _ = ref.bn_mlp(w, state, None, batch)
+            return what.method.loss(theta, outputs, batch)[0]
+
+        gradient = jax.grad(loss)(params)
+        ahead = {
+            name: jax.tree.map(lambda w, g, r=r: w - 0.4 * r * g, params[name], gradient[name])
+            for name, r in zip(sorted(params), (1.0, 0.0, 1.0))
+        }
+        outputs, _ = ref.bn_mlp(ahead, state, None, meta_batch)
+        expected = float(ref.cross_entropy(outputs, meta_batch).mean())
+        assert float(info.meta_loss) == pytest.approx(expected, rel=1e-6)

@@ -268,6 +268,30 @@ def test_random_state_in_the_model():
     assert int(lin.model_state["count"]) == 3 + 5
 
 
+@pytest.mark.usefixtures("x64")
+def test_dropout_keys_of_the_products():
+    """Dropout by the key that the forward pass is given: both products are those of the outputs, by a
+    difference of them. Fails if a product's micro-batch has another one's key, hence other masks."""
+    params = ref.mlp_params(jax.random.key(1))
+    layers = layers_by(params, layer_number)
+    batch, key = ref.classification_batch(2, N), jax.random.key(4)
+    how = micro_batched(linearize, 5)
+
+    def at(params):
+        return how(ref.dropout_mlp, params, {}, key, batch, layers)
+
+    c = [jnp.asarray(np.random.default_rng(0).normal(size=(N, 3)))]
+    v = tree_map(lambda w: jnp.asarray(np.random.default_rng(1).normal(size=w.shape)), params)
+    h = 1e-6
+    plus, minus = (at(tree_map(lambda w, x, s=s: w + s * h * x, params, v)).f[0] for s in (1, -1))
+    slope = float(jnp.vdot(c[0], (plus - minus) / (2 * h)))
+    lin = at(params)
+    pulled = sum(float(jnp.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, (lin.vjp(c), v))))
+    pushed = float(jnp.vdot(c[0], lin.jvp(layers.part(v, layers.all), layers.all)[0]))
+    assert pulled == pytest.approx(slope, rel=1e-6)
+    assert pushed == pytest.approx(slope, rel=1e-6)
+
+
 # --- memory -------------------------------------------------------------------------------------
 
 WIDTH, WIDE_N = 16, 256

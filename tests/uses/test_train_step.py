@@ -201,6 +201,24 @@ def test_gates_must_be_known_before_dispatch():
         make(learned_gates("budget"))
 
 
+def test_the_step_size_is_that_of_this_step():
+    """α₀ = 0.2, then 0: the first step's θ is that of the constant 0.2, in the second the meta gradient
+    is 0. Fails if the virtual step looks one step ahead in the schedule."""
+    rates = jnp.asarray([RATE, 0.0, 0.7])
+    norms = {}
+    for name, step_size in (("schedule", lambda t: rates[t]), ("constant", RATE)):
+        train = train_step(
+            problem(ref.bn_mlp, mwnet(hidden=4)), optax.sgd(RATE), all_layers(), step_size=step_size
+        )
+        state = train.init(jax.random.key(0), PARAMS, MODEL_STATE, batch(0), META)
+        norms[name] = []
+        for i in range(2):
+            state, info = train(state, batch(i), META)
+            norms[name].append(float(info.theta_norm))
+    assert norms["schedule"][0] == norms["constant"][0] > 0
+    assert norms["schedule"][1] == 0 < norms["constant"][1]
+
+
 @pytest.mark.parametrize(
     ("program", "drawn", "updated"),
     [(Program(index=1), 0, 1.0), (Program(meta=False), -1, 1.0), (Program(), -1, 0.0)],

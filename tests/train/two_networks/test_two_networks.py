@@ -184,6 +184,51 @@ def test_each_network_works_with_its_peers_split():
         np.testing.assert_array_equal(recorder.given[k][1], expected)
 
 
+class OneBatch:
+    """A stream that has the same batch at every step."""
+
+    def batch(self, t):
+        return {"index": np.arange(2), "label": np.zeros(2, np.int32)}
+
+
+def test_labels_are_refined_by_the_peers_probabilities():
+    """By two networks with losses of their own: the first one finds examples 0 to 4 easy,
+    so the second one's targets believe those labels, and the other way round.
+
+    Fails if a network refines labels with its own probabilities, which it is sure of by itself.
+    """
+    told = {}
+
+    def targets(own, peer, x, u, meta, probability, key):
+        told[own[0]] = (peer[0], np.asarray(probability) > 0.5)
+        return x, None
+
+    two = advance.TwoNetworks(
+        config=parse_config(
+            {"runs": [{"method": "dividemix"}], "pseudo_clean": {"threshold": 0.5}}
+        ).pseudo_clean,
+        warm_up=(None, None),
+        steps=Nothing(),
+        warm_streams=(None, None),
+        open_parts=lambda *given: advance.Parts(OneBatch(), OneBatch(), None),
+        training_set=None,
+        evaluator=TwoLosses(),
+        targets=targets,
+        sizes=(2, 2),
+        split_every=4,
+        stack=contextlib.ExitStack(),
+    )
+    state = first_state((Network("first"), Network("second")), jax.random.key(0), 10, 1)
+    state = two._split(state, 0)
+    parts = two._current_parts(state)
+    for k in (0, 1):
+        two._batches(state, parts[k], k, 0)
+    easy = np.arange(10) < 5
+    assert told["first"][0] == "second"
+    np.testing.assert_array_equal(told["first"][1], ~easy)
+    np.testing.assert_array_equal(told["second"][1], easy)
+
+
 def test_lambda_u_rises_from_the_end_of_the_warm_up():
     config = parse_config(
         {
@@ -200,7 +245,7 @@ def test_lambda_u_rises_from_the_end_of_the_warm_up():
         ({"method": "finetune"}, {}, "'finetune' needs trusted examples.*pseudo_clean need none"),
         ({"method": "dividemix"}, {"warm_up_steps": 8}, "warm_up_steps = 8 must leave some of"),
         ({"method": "dividemix"}, {"threshold": 1.0}, r"threshold must lie in \(0, 1\); got 1.0"),
-        ({"method": "dividemix"}, {"mixup": -1.0}, "pseudo_clean.mixup must lie in \[0"),
+        ({"method": "dividemix"}, {"mixup": -1.0}, r"pseudo_clean.mixup must lie in \[0"),
         ({"method": "mwnet_pseudo_clean"}, {}, "give it an estimator"),
     ],
 )
