@@ -1,0 +1,206 @@
+"""Would a test notice? Named mistakes, put into the code one at a time, and the tests that must fail.
+
+    python -m experiments.mutations            # all, about half a minute each on two cores
+    python -m experiments.mutations --only=alpha
+
+A mutation that no test notices is a survivor: the command prints it and ends with status 1. Each is
+made in a copy of the repository. They are mistakes that a person could make, and that once passed every
+quick test of their area; blind mutations of every operator (mutmut, cosmic-ray) take days here, since
+each needs compilations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from famus_jax.progress import track
+
+ROOT = Path(__file__).parents[1]
+
+
+class Mutation(NamedTuple):
+    """One mistake.
+
+    Attributes:
+      name: in a word or two.
+      file: where, from the root.
+      right, wrong: the text as it is, which must be there once, and what it becomes.
+      tests: the quick tests of that area, as arguments of pytest.
+    """
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: tuple[str, ...]
+
+
+CORE, GATES = "famus_jax/core", "famus_jax/gates"
+TWO = "famus_jax/train/two_networks"
+MUTATIONS = (
+    Mutation(
+        "micro-batch keys",
+        "famus_jax/differentiate/micro_batches.py",
+        "return how(forward, params, state, key(i), rows(i), layers)",
+        "return how(forward, params, state, key(i + 1), rows(i), layers)",
+        ("tests/differentiate/test_micro_batches.py",),
+    ),
+    Mutation(
+        "micro-batch states",
+        "famus_jax/differentiate/micro_batches.py",
+        "state = jax.tree.map(lambda x: x[i], states)",
+        "state = jax.tree.map(lambda x: x[0], states)",
+        ("tests/differentiate/test_micro_batches.py",),
+    ),
+    Mutation(
+        "draw one step late",
+        f"{CORE}/stages.py",
+        "return jax.tree.map(lambda queue: queue[0], state.draws)",
+        "return jax.tree.map(lambda queue: queue[-1], state.draws)",
+        ("tests/core/test_random_layers.py", "tests/core/test_programs.py"),
+    ),
+    Mutation(
+        "closed layers move",
+        f"{CORE}/active_gradient.py",
+        "stepped = g if is_open is None else _times(layers, g, active, is_open)",
+        "stepped = g",
+        ("tests/core/test_random_layers.py",),
+    ),
+    Mutation(
+        "alpha one step ahead",
+        "famus_jax/uses/train_step.py",
+        "return at_step(self._step_size, state.step)",
+        "return at_step(self._step_size, state.step + 1)",
+        ("tests/uses/test_train_step.py",),
+    ),
+    Mutation(
+        "own probabilities",
+        f"{TWO}/advance.py",
+        "self._tables[1 - k]",
+        "self._tables[k]",
+        ("tests/train/two_networks/test_two_networks.py",),
+    ),
+    Mutation(
+        "own split",
+        f"{TWO}/advance.py",
+        "clean[1 - k], meta_clean[1 - k], k)",
+        "clean[k], meta_clean[k], k)",
+        ("tests/train/two_networks/test_two_networks.py",),
+    ),
+    Mutation(
+        "the same rows in every step",
+        f"{CORE}/examples.py",
+        "jax.random.fold_in(jax.random.fold_in(key, _ROWS), step)",
+        "jax.random.fold_in(jax.random.fold_in(key, _ROWS), 0 * step)",
+        ("tests/core/test_examples_and_control_variate.py",),
+    ),
+    Mutation(
+        "meta batch with the training batch's key",
+        f"{CORE}/problem.py",
+        "return self.derived_rng(_META)",
+        "return self.rng",
+        ("tests/core/test_meta_gradient.py", "tests/core/test_update.py"),
+    ),
+    Mutation(
+        "a bad batch stays",
+        f"{CORE}/guard.py",
+        "fine &= (jnp.isfinite(after) | ~jnp.isfinite(before)).all()",
+        "fine &= True",
+        ("tests/uses/test_nonfinite.py",),
+    ),
+    Mutation(
+        "the last head, not the last that counts",
+        "famus_jax/layers/find.py",
+        "key=lambda i: not reached.isdisjoint(runs[i])",
+        "key=lambda i: True",
+        ("tests/layers/test_reach.py",),
+    ),
+    Mutation(
+        "the actual step under the old theta",
+        f"{CORE}/update.py",
+        "problem, estimator, new_theta, inputs, training, virtual",
+        "problem, estimator, theta, inputs, training, virtual",
+        ("tests/core/test_update.py",),
+    ),
+    Mutation(
+        "variate subtracted the other way",
+        f"{CORE}/stages.py",
+        "jax.tree.map(jnp.subtract, exact.theta, meta.theta)",
+        "jax.tree.map(jnp.subtract, meta.theta, exact.theta)",
+        ("tests/core/test_examples_and_control_variate.py",),
+    ),
+    Mutation(
+        "importance weights left out",
+        f"{CORE}/active_gradient.py",
+        "kept = d if factors is None else _times(layers, d, active, factors)",
+        "kept = d",
+        ("tests/core/test_random_layers.py",),
+    ),
+    Mutation(
+        "sum of weights over examples that are not there",
+        "famus_jax/losses/imbalanced.py",
+        "return scale(own) * own.shape[0] * losses",
+        "return scale(own) * losses",
+        ("tests/test_losses.py",),
+    ),
+)
+
+
+def survives(mutation: Mutation) -> bool:
+    """Whether the tests of its area pass although the mistake is in the code.
+
+    Raises:
+      ValueError: if the text to be changed is not there once, or the tests could not be run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        shutil.copytree(
+            ROOT, copy, ignore=shutil.ignore_patterns(".*", "runs", "results", "__pycache__")
+        )
+        path = copy / mutation.file
+        text = path.read_text()
+        if text.count(mutation.right) != 1:
+            raise ValueError(
+                f"{mutation.name}: {mutation.file} holds {mutation.right!r} "
+                f"{text.count(mutation.right)} times, not once: mend the list of mutations"
+            )
+        path.write_text(text.replace(mutation.right, mutation.wrong))
+        command = [sys.executable, "-m", "pytest", "-x", "-n", "0", *mutation.tests]
+        done = subprocess.run(
+            command, cwd=copy, capture_output=True, text=True, env=_environment(copy)
+        )
+    if done.returncode not in (0, 1):
+        raise ValueError(f"{mutation.name}: pytest ended with {done.returncode}:\n{done.stdout}")
+    return done.returncode == 0
+
+
+def _environment(copy: Path) -> dict[str, str]:
+
+    return {**os.environ, "PYTHONPATH": str(copy)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.mutations", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--only", default="", help="mutations whose name holds this")
+    only = parser.parse_args(arguments).only
+    chosen = [m for m in MUTATIONS if only in m.name]
+    survivors = []
+    for mutation in track(chosen, "mutation"):
+        lives = survives(mutation)
+        print(f"{'SURVIVES' if lives else 'noticed '}  {mutation.name}", flush=True)
+        survivors += [mutation.name] if lives else []
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} noticed")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

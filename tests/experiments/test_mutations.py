@@ -1,0 +1,33 @@
+"""The list of mutations fits the code, and one that no test sees is told from one that is seen."""
+
+import pytest
+
+from experiments import mutations
+from experiments.mutations import MUTATIONS, ROOT, Mutation
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
+def test_the_text_is_there_once(mutation):
+    """Fails when the code has moved on and a mutation would change nothing."""
+    assert (ROOT / mutation.file).read_text().count(mutation.right) == 1
+    assert mutation.right != mutation.wrong
+    assert all((ROOT / path).exists() for path in mutation.tests)
+
+
+def test_what_is_seen_and_what_is_not(capsys, monkeypatch):
+    tests = ("tests/test_progress.py",)
+    seen = Mutation("seen", "famus_jax/progress.py", 'f"about {hours}', 'f"in {hours}', tests)
+    other = Mutation(
+        "not seen", "famus_jax/one_of.py", "difflib.get_close", "list(known) or get_close", tests
+    )
+    monkeypatch.setattr(mutations, "MUTATIONS", (seen, other))
+    assert mutations.main([]) == 1
+    out = capsys.readouterr().out
+    assert "noticed   seen" in out
+    assert "SURVIVES  not seen" in out
+    assert "1 of 2 noticed" in out
+
+
+@pytest.mark.slow
+def test_no_mutation_survives():
+    assert mutations.main([]) == 0
