@@ -68,10 +68,10 @@ MUTATIONS = (
     ),
     Mutation(
         "closed layers move",
-        f"{CORE}/active_gradient.py",
-        "stepped = g if is_open is None else _times(layers, g, active, is_open)",
-        "stepped = g",
-        ("tests/core/test_random_layers.py",),
+        f"{CORE}/virtual_step.py",
+        "return layers.place(layers.part(ahead, active), w, active) if only else ahead",
+        "return ahead",
+        ("tests/core/test_meta_gradient.py", "tests/core/test_optimizer_step.py"),
     ),
     Mutation(
         "alpha one step ahead",

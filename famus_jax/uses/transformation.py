@@ -70,6 +70,9 @@ def reweight(
     Inside `flax.nnx.Optimizer` it works as in any chain; docs/networks.md shows how the running
     statistics get back into the module.
 
+    So does `optax.apply_if_finite`: after a batch that gives NaN it leaves the parameters alone, and
+    this transformation θ and the model state (`optax.tree.get(opt_state, "skipped")` counts).
+
     With an `axis`, its state and what it returns are alike on every device; the optimizer behind it
     then does the same on each.
 
@@ -83,8 +86,8 @@ def reweight(
       num_examples: the batch size, for methods that carry a number per example, and for active
         layers that compare costs (`learned_gates("budget")`).
       num_meta_examples: the meta batch size; by default the batch size.
-      layers: the layers of the network (`find_layers`), for active layers that are drawn; those of
-        the problem, by default.
+      layers: the layers of the network (`find_layers(..., loss=)`), for active layers that are
+        drawn; those of the problem, by default.
 
     Returns:
       An `optax.GradientTransformationExtraArgs` whose state is a `ReweightState`.

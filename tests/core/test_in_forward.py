@@ -34,13 +34,7 @@ NAMES = ("layer0", "layer1", "layer2")
 tree_map = jax.tree.map
 
 
-def close(actual, expected, rtol=1e-9):
-    def compare(a, b):
-        b = np.asarray(b)
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max() + 1e-14)
-
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    tree_map(compare, actual, expected)
+close = ref.assert_close
 
 
 def warped(params, model_state, rng, batch, theta):

@@ -26,13 +26,7 @@ SUBSETS = [s for k in (1, 2, 3) for s in itertools.combinations(GROUPS, k)]
 ALPHA = 0.37
 
 
-def close(actual, expected, rtol=1e-9):
-    def compare(a, b):
-        b = np.asarray(b)
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max() + 1e-14)
-
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    jax.tree.map(compare, actual, expected)
+close = ref.assert_close
 
 
 def methods():

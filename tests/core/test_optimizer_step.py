@@ -37,13 +37,7 @@ def layer_number(path):
     return int(path[5])
 
 
-def close(actual, expected, rtol=1e-9):
-    def compare(a, b):
-        b = np.asarray(b)
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max() + 1e-14)
-
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    jax.tree.map(compare, actual, expected)
+close = ref.assert_close
 
 
 # --- optimisers by hand: rule(g, w, memory, t) -> (update, memory), leaf by leaf, t = 1, 2, ... ---

@@ -17,13 +17,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 BETA, ALPHA = 0.5, 0.4
 
 
-def close(actual, expected, rtol=1e-9):
-    def compare(a, b):
-        b = np.asarray(b)
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max() + 1e-14)
-
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    jax.tree.map(compare, actual, expected)
+close = ref.assert_close
 
 
 def norm(tree):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +31,7 @@ def weighted_gradient(tx, params, data):
 
 
 def leaves_close(a, b):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), a, b)
+    chex.assert_trees_all_close(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_no_array_of_a_batchs_size():

@@ -2,9 +2,9 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import reference as ref
 
@@ -72,9 +72,7 @@ def by_hand(problem, params, model_state, batch, meta_batch, theta, steps):
 
 
 def assert_close(actual, expected):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), actual, expected
-    )
+    chex.assert_trees_all_close(actual, expected, rtol=2e-4, atol=1e-5)
 
 
 def test_own_kind_in_the_training_step():
