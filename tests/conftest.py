@@ -1,7 +1,18 @@
 """Strictness for every test: warnings are errors, ranks are never promoted silently."""
 
 import os
+import signal
 from pathlib import Path
+
+# A shell starts what it runs in the background with these ignored, and a child inherits that: tests of
+# signals need them as a terminal has them.
+for number, handler in {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGTERM: signal.SIG_DFL,
+}.items():
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the floors are those of the CPU; nothing needs more
 # Tests compile much and run little: leave out what LLVM does for speed. What XLA itself does (fusion,

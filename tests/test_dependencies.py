@@ -52,5 +52,5 @@ def test_a_command_without_its_extra_says_what_to_install(monkeypatch, capsys):
     assert main(["famus", "noise", "kinds"]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == "famus noise needs absent: pip install 'famus_jax[train]'\n"
+    assert told.err == "famus noise: needs absent: pip install 'famus_jax[train]'\n"
     assert main(["famus", "noise", "--help"]) == 0

@@ -34,7 +34,7 @@ from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.methods import METHODS, Facts
-from famus_jax.train.setting import check_fits, make_setting, shapes_of
+from famus_jax.train.setting import batch_shapes, check_fits, make_setting, shapes_of
 from famus_jax.uses.train_step import TrainState, TrainStep, train_step
 
 PyTree = Any
@@ -52,10 +52,9 @@ class Study:
         config = plan.experiment
         self.setting = make_setting(config, Path())
         params, model_state = jax.eval_shape(self.setting.init, jax.random.key(0))
-        batch = {"image": jax.ShapeDtypeStruct((2, *self.setting.image_shape), np.float32)}
         classes = self.setting.sources.train.num_classes
         method = METHODS["mwnet"].build(config, Facts(classes, (1,) * classes))
-        where = shapes_of(params, model_state, batch)
+        where = shapes_of(params, model_state, batch_shapes(self.setting))
         learned = problem_of(self.setting.forward, method)
         self._problems = {by: learned.on(*where, by=by) for by in ("module", "tensor")}
         self.problem = self._problems["module"]

@@ -141,13 +141,13 @@ def _algorithm_1(
     sizes = n * devices, m * devices  # of the whole batches, as `Estimator.examples` is
     seen = stages.seen_before(problem, estimator, inputs, *sizes)
     theta, opt_state = stages.begin(problem, state, sizes[0])
+
+    training = linearize_training(problem, theta, inputs, estimator, forward)
     if problem.axis is None:  # else T is of all devices' outputs, which are not there yet
         programs = kind.programs(seen.layers)
         check_reached(
             seen.layers, programs, forward, _loss_at(problem, theta), inputs.batch, "loss"
         )
-
-    training = linearize_training(problem, theta, inputs, estimator, forward)
     virtual = stages.virtual_train(problem, estimator, state, theta, inputs, training, n)  # Eq. 3
     draw = stages.draw_layers(estimator, state, seen._replace(gradient=virtual.gradient))  # §4.2
     meta = stages.meta_train(problem, estimator, theta, virtual, draw, program, seen)  # Eq. 4, 9

@@ -41,8 +41,18 @@ ESTIMATORS = {
 }
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-@pytest.mark.parametrize("where", ["batch", "meta batch"])
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("default", "batch"),
+        ("default", "meta batch"),
+        ("learned", "batch"),
+        *(
+            pytest.param(name, where, marks=pytest.mark.slow)
+            for name, where in (("learned", "meta batch"), ("drawn", "batch"), ("variate", "batch"))
+        ),
+    ],
+)
 def test_the_step_leaves_no_trace(name, where):
     """θ, its optimizer, samplers, draws and running statistics are those of before, as if the step had
     not been but for its number, which is counted.

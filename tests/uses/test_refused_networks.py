@@ -173,6 +173,7 @@ def close(a, b, rtol):
     )
 
 
+@pytest.mark.slow
 def test_the_ways_out():
     """θ' by each remedy is that of the same function written with both rules: a smooth one by finite
     differences, one whose rule is not its derivative by second order.
