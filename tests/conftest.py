@@ -4,16 +4,6 @@ import os
 import signal
 from pathlib import Path
 
-# A shell starts what it runs in the background with these ignored, and a child inherits that: tests of
-# signals need them as a terminal has them.
-for number, handler in {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGHUP: signal.SIG_DFL,
-    signal.SIGTERM: signal.SIG_DFL,
-}.items():
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, handler)
-
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the floors are those of the CPU; nothing needs more
 # Tests compile much and run little: leave out what LLVM does for speed. What XLA itself does (fusion,
 # dead code, buffer assignment), and so FLOPs and memory, stays as it is.
@@ -36,6 +26,14 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# A shell starts what it runs in the background with these ignored, and a child inherits that: tests of
+# signals need them as a terminal has them.
+SIGNALS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+
 # Third parties that we can't repair, each named as narrowly as the warning allows.
 ALLOWED = (
     "ignore::DeprecationWarning:(tensorflow|tensorflow_datasets|google|etils|orbax|keras)",
@@ -47,6 +45,9 @@ ALLOWED = (
 
 
 def pytest_configure(config):
+    for number, handler in SIGNALS.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     config.addinivalue_line("filterwarnings", "error")
     for line in ALLOWED:
         config.addinivalue_line("filterwarnings", line)
