@@ -188,7 +188,8 @@ def _environment(copy: Path) -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.mutations", description=__doc__.splitlines()[0]
+        prog="python -m experiments.mutations",
+        description="Would a test notice? Named mistakes, put in one at a time.",
     )
     parser.add_argument("--only", default="", help="mutations whose name holds this")
     only = parser.parse_args(arguments).only

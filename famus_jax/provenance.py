@@ -25,7 +25,7 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
     """What made a result: command, commit, versions, hardware."""
     device = jax.devices()[0]
     return {
-        "command": " ".join(command or sys.argv),
+        "command": " ".join(command or _command(sys.argv)),
         "commit": _commit(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
@@ -36,6 +36,15 @@ def provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
         "processor": platform.machine(),
         "cores": os.cpu_count(),
     }
+
+
+def _command(argv: Sequence[str]) -> list[str]:
+    """A command line without the folders of the machine that it ran on.
+
+    >>> _command(["/home/me/famus/experiments/rounding.py", "--json=a.json"])
+    ['rounding.py', '--json=a.json']
+    """
+    return [Path(argv[0]).name, *argv[1:]]
 
 
 def _device() -> str:
