@@ -13,7 +13,6 @@ from famus_jax.core.active_layers import Seen
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.differentiate.collectives import device_count
-from famus_jax.differentiate.linearize import Forward
 from famus_jax.layers.partition import check_arrays, path_name
 
 PyTree = Any
@@ -213,18 +212,3 @@ def check_identity(problem: Problem, estimator: Estimator) -> None:
             f"{method.name} lets θ act inside the forward pass: give meta_forward, a forward of the "
             'meta batch without θ, and use second_order() with virtual_step="all" on the whole batch'
         )
-
-
-def checked(forward: Forward) -> Forward:
-    """`forward`, which says so if it returns anything but a pair."""
-
-    def call(*args: Any) -> Any:
-        result = forward(*args)
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise ValueError(
-                "forward must return (outputs, model_state), with () for no state; got "
-                f"{type(result).__name__}: famus_jax.stateless_forward adapts a plain function"
-            )
-        return result
-
-    return call

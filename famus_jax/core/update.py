@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core import guard, stages
-from famus_jax.core.checks import check_batches, checked
+from famus_jax.core.checks import check_batches
 from famus_jax.core.dependence import check_reached
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.meta_gradient import linearize_training, training_cotangent
@@ -24,6 +24,7 @@ from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program
 from famus_jax.core.state import MetaState, StepInfo, empty_info, loss_dtype
 from famus_jax.differentiate import collectives
+from famus_jax.layers.find import checked
 from famus_jax.layers.jaxprs import Traced, trace
 
 PyTree = Any

@@ -78,7 +78,8 @@ def find_layers(
       joins its module, or else the bottom.
 
     Raises:
-      ValueError: for another `by`, if there are no parameters, or for one that is no array.
+      ValueError: for another `by`, if there are no parameters, for one that is no array, or if
+        `forward` returns no pair.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -94,7 +95,8 @@ def find_layers(
     if not paths_and_leaves:
         raise ValueError("there are no layers to find: params has no leaves")
     check_arrays(params)
-    traced = trace(forward, params, model_state, rng, batch, axis=axis)
+    whole = forward if isinstance(forward, Traced) else checked(forward)
+    traced = trace(whole, params, model_state, rng, batch, axis=axis)
     uses = _uses(traced, len(paths_and_leaves), len(jax.tree.leaves(batch)))
     keys = [path_keys(path) or ("params",) for path, _ in paths_and_leaves]  # a bare array
     is_entry = [p and isinstance(p[-1], jax.tree_util.SequenceKey) for p, _ in paths_and_leaves]
@@ -119,6 +121,21 @@ def find_layers(
     return Layers(
         tuple(names[i] for i in order), tuple(index), treedef, tuple(costs[i] for i in order)
     )
+
+
+def checked(forward: Forward) -> Forward:
+    """`forward`, which says so if it returns anything but a pair."""
+
+    def call(*args: Any) -> Any:
+        result = forward(*args)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise ValueError(
+                "forward must return (outputs, model_state), with () for no state; got "
+                f"{type(result).__name__}: famus_jax.stateless_forward adapts a plain function"
+            )
+        return result
+
+    return call
 
 
 def _positions(uses: _Uses, owners: Sequence[tuple[str, ...]]) -> list[int]:

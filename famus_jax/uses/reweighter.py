@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.bounds import Bounds, real
-from famus_jax.core.checks import check_is_estimator, check_params, checked, is_known, leading_size
+from famus_jax.core.checks import check_is_estimator, check_params, is_known, leading_size
 from famus_jax.core.estimator import Estimator, default_estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import has_programs
 from famus_jax.core.state import MetaState, init_state, step_keys
 from famus_jax.core.update import meta_update
 from famus_jax.differentiate.collectives import local_rows
+from famus_jax.layers.find import checked
 from famus_jax.uses.dispatch import warn_if_switching_on_cpu
 
 PyTree = Any

@@ -67,11 +67,12 @@ def reweight(
     `optax.masked`, `multi_transform` and `MultiSteps` belong *behind* it in the chain: around it they
     would hide parameters from the forward pass, or all micro-batches but the last.
 
+    `optax.apply_if_finite` belongs there too: after a batch that gives NaN it leaves the parameters
+    alone, and this transformation θ and the model state; `optax.tree.get(opt_state, "skipped")`
+    counts such batches.
+
     Inside `flax.nnx.Optimizer` it works as in any chain; docs/networks.md shows how the running
     statistics get back into the module.
-
-    So does `optax.apply_if_finite`: after a batch that gives NaN it leaves the parameters alone, and
-    this transformation θ and the model state (`optax.tree.get(opt_state, "skipped")` counts).
 
     With an `axis`, its state and what it returns are alike on every device; the optimizer behind it
     then does the same on each.

@@ -229,6 +229,20 @@ def test_a_micro_batch_is_no_class():
     assert (seen > 0).sum(1).min() >= 3
 
 
+def products_are_of_the_outputs(at, params, layers):
+    """Pull and push along a direction, both against a difference of the outputs."""
+    c = [jnp.asarray(np.random.default_rng(0).normal(size=(N, 3)))]
+    v = tree_map(lambda w: jnp.asarray(np.random.default_rng(1).normal(size=w.shape)), params)
+    h = 1e-6
+    plus, minus = (at(tree_map(lambda w, x, s=s: w + s * h * x, params, v)).f[0] for s in (1, -1))
+    slope = float(jnp.vdot(c[0], (plus - minus) / (2 * h)))
+    lin = at(params)
+    pulled = sum(float(jnp.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, (lin.vjp(c), v))))
+    pushed = float(jnp.vdot(c[0], lin.jvp(layers.part(v, layers.all), layers.all)[0]))
+    assert pulled == pytest.approx(slope, rel=1e-6)
+    assert pushed == pytest.approx(slope, rel=1e-6)
+
+
 @pytest.mark.usefixtures("x64")
 def test_random_state_in_the_model():
     """Dropout whose random stream lives in the model state, as in NNX: the gradient is that of the
@@ -249,17 +263,8 @@ def test_random_state_in_the_model():
     def at(params):
         return how(forward, params, {"count": jnp.int32(3)}, None, batch, layers)
 
-    c = [jnp.asarray(np.random.default_rng(0).normal(size=(N, 3)))]
-    v = tree_map(lambda w: jnp.asarray(np.random.default_rng(1).normal(size=w.shape)), params)
-    h = 1e-6
-    plus, minus = (at(tree_map(lambda w, x, s=s: w + s * h * x, params, v)).f[0] for s in (1, -1))
-    slope = float(jnp.vdot(c[0], (plus - minus) / (2 * h)))
-    lin = at(params)
-    pulled = sum(float(jnp.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, (lin.vjp(c), v))))
-    assert pulled == pytest.approx(slope, rel=1e-6)
-    pushed = lin.jvp(layers.part(v, layers.all), layers.all)[0]
-    assert float(jnp.vdot(c[0], pushed)) == pytest.approx(slope, rel=1e-6)
-    assert int(lin.model_state["count"]) == 3 + 5
+    products_are_of_the_outputs(at, params, layers)
+    assert int(at(params).model_state["count"]) == 3 + 5
 
 
 @pytest.mark.usefixtures("x64")
@@ -274,16 +279,7 @@ def test_dropout_keys_of_the_products():
     def at(params):
         return how(ref.dropout_mlp, params, {}, key, batch, layers)
 
-    c = [jnp.asarray(np.random.default_rng(0).normal(size=(N, 3)))]
-    v = tree_map(lambda w: jnp.asarray(np.random.default_rng(1).normal(size=w.shape)), params)
-    h = 1e-6
-    plus, minus = (at(tree_map(lambda w, x, s=s: w + s * h * x, params, v)).f[0] for s in (1, -1))
-    slope = float(jnp.vdot(c[0], (plus - minus) / (2 * h)))
-    lin = at(params)
-    pulled = sum(float(jnp.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, (lin.vjp(c), v))))
-    pushed = float(jnp.vdot(c[0], lin.jvp(layers.part(v, layers.all), layers.all)[0]))
-    assert pulled == pytest.approx(slope, rel=1e-6)
-    assert pushed == pytest.approx(slope, rel=1e-6)
+    products_are_of_the_outputs(at, params, layers)
 
 
 # --- memory -------------------------------------------------------------------------------------

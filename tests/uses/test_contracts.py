@@ -62,9 +62,12 @@ def test_forward_without_a_state_is_named():
     def forward(params, model_state, rng, batch):
         return batch["x"] @ params["body"] @ params["head"]
 
-    layers = famus.layers_by(PARAMS, {"body": 0, "head": 1})
-    with pytest.raises(ValueError, match=r"forward must return \(outputs, model_state\)"):
-        weigh(forward=forward, layers=layers)
+    said = r"forward must return \(outputs, model_state\)"
+    for layers in (None, famus.layers_by(PARAMS, {"body": 0, "head": 1})):  # to be found, or given
+        with pytest.raises(ValueError, match=said):
+            weigh(forward=forward, layers=layers)
+    with pytest.raises(ValueError, match=said):
+        famus.find_layers(forward, PARAMS, (), KEY, BATCH)
 
 
 @pytest.mark.parametrize("method", ["l2r", famus.l2r])

@@ -58,9 +58,9 @@ def test_mixup_of_zero_does_not_mix():
     np.testing.assert_allclose(nearly, jnp.eye(3), atol=1e-3)
 
 
-def test_spaced_rows_hold_both_parts():
-    """One view after the other. Fails if rows of the parts alternate: every second or fourth row, which
-    is what a part of the batch takes, would then all be of one kind."""
+def test_one_view_after_the_other():
+    """Images, targets and what is labelled, in one order. Fails if they are put together in another, or
+    a view gets another one's targets."""
     x, u = [jnp.full((2, 1), 1.0), jnp.full((2, 1), 2.0)], [jnp.full((2, 1), 3.0)]
     targets = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[0.5, 0.5], [0.25, 0.75]])
     batch = mix_training_batch(jax.random.key(0), x, targets[0], u, targets[1], 0.0)
