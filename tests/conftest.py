@@ -12,8 +12,6 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_force_host_platform_device_count=8",  # virtual; what names no device uses the first
 )
-# JAX's own checks, and ours that a step runs the program which its state called for.
-os.environ.setdefault("JAX_ENABLE_CHECKS", "1")
 # Most of the time goes into compiling: what one worker, or an earlier run, has compiled is kept.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
@@ -72,6 +70,13 @@ def pytest_collection_modifyitems(items):
     """The longest files first; all else as it was."""
     place = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(autouse=True)
+def steps_are_checked(monkeypatch):
+    """Every step runs the program that its state called for (`jax_enable_checks` asks JAX for much
+    more, and takes a tenth of the time)."""
+    monkeypatch.setattr("famus_jax.uses.dispatch.debugging", lambda: True)
 
 
 @pytest.fixture

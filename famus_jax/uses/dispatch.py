@@ -51,9 +51,14 @@ class HostDispatch:
         self._seen, self._before, self._coming = _arrays(state), self._coming, coming
 
 
+def debugging() -> bool:
+    """Whether every step is to be checked; that makes the host wait for it."""
+    return bool(jax.config.jax_enable_checks)  # type: ignore[attr-defined]
+
+
 def check_program(program: Program, info: StepInfo) -> None:
     """Raises `RuntimeError` if a step did not run the program that its state called for: a fault of
-    the library's own. Waits for the step; for debugging (`jax_enable_checks`)."""
+    the library's own. Waits for the step."""
     drawn, updated = int(info.program), bool(info.updated)
     if updated != program.meta or (updated and drawn >= 0 and drawn != program.index):
         raise RuntimeError(

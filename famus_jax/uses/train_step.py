@@ -23,7 +23,8 @@ from famus_jax.core.programs import Program, has_programs, upcoming
 from famus_jax.core.state import MetaState, StepInfo
 from famus_jax.core.update import MetaUpdate, meta_update
 from famus_jax.differentiate.collectives import gather
-from famus_jax.uses.dispatch import HostDispatch, check_program
+from famus_jax.uses import dispatch
+from famus_jax.uses.dispatch import HostDispatch
 from famus_jax.uses.reweighter import StepSize, at_step, chosen_estimator, first_state
 
 PyTree = Any
@@ -121,8 +122,8 @@ class TrainStep:
         program = self._dispatch.due(state.meta)
         state, info, coming = self._program(program)(state, batch, meta_batch)
         self._dispatch.dispatched(state.meta, coming)
-        if jax.config.jax_enable_checks:  # type: ignore[attr-defined]
-            check_program(program, info)
+        if dispatch.debugging():
+            dispatch.check_program(program, info)
         return state, info
 
     update = __call__

@@ -149,7 +149,9 @@ FULL = [
     pytest.param(
         famus_jax.last_layers(1, virtual_step="actual"), 1.36, None, marks=pytest.mark.slow
     ),
-    (famus_jax.last_layers(LAST_BLOCK, virtual_step="actual"), 1.48, 1.06),
+    pytest.param(
+        famus_jax.last_layers(LAST_BLOCK, virtual_step="actual"), 1.48, 1.06, marks=pytest.mark.slow
+    ),
     (famus_jax.last_layers(1, virtual_step="active"), 1.36, 1.06),
     pytest.param(
         famus_jax.last_layers(LAST_BLOCK, virtual_step="active"), 1.53, None, marks=pytest.mark.slow

@@ -27,6 +27,7 @@ def compiled(work):
     return {name: (low.compile(), state, batches) for name, (low, state, batches) in made.items()}
 
 
+@pytest.mark.slow
 def test_one_pass_is_the_same_step(work, compiled):
     """Parameters and θ after a step: float32, so up to rounding."""
     run, state, batches = compiled["apart"]

@@ -109,14 +109,8 @@ def forward_flops_wrn_28_10(n):
     return total + 2 * n * 640 * 10
 
 
-@pytest.mark.parametrize(
-    "preset",
-    [
-        pytest.param("paper", marks=pytest.mark.slow),
-        "released",
-        pytest.param("budget", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["paper", "released", "budget"])
 def test_samplers_cost_under_two_percent_of_a_step(preset):
     """On WideResNet-28-10's 29 layers at batch 100: one draw and one training step of the samplers.
 

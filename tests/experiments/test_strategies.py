@@ -11,13 +11,12 @@ from famus_jax.core.estimator import random_depth
 from famus_jax.gates import learned_gates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator",
     [
         random_depth(0.5, virtual_step="active"),
-        pytest.param(
-            learned_gates("paper", lag=2, target=1.0, max_programs=2), marks=pytest.mark.slow
-        ),
+        learned_gates("paper", lag=2, target=1.0, max_programs=2),
     ],
 )
 def test_host_and_switch_walk_the_same_way(estimator):

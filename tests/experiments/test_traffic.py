@@ -46,7 +46,8 @@ def test_reader():
     assert traffic.collectives(text) == [("all-reduce", 10), ("all-gather", 8), ("all-reduce", 1)]
 
 
-@pytest.mark.parametrize("way", ["jit", pytest.param("shard_map", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["jit", "shard_map"])
 def test_head_active_only(way):
     """FLOPs per device halve within 3 %; one gradient is summed for the actual step, the head's share
     alone for the virtual and the meta step.

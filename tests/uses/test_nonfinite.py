@@ -108,7 +108,10 @@ def test_guard_behind():
     assert is_finite((params, optax.tree.get(state, "model_state")))
 
 
-@pytest.mark.parametrize("optimizer", [optax.sgd(RATE, momentum=0.9), optax.adamw(1e-2)])
+@pytest.mark.parametrize(
+    "optimizer",
+    [optax.sgd(RATE, momentum=0.9), pytest.param(optax.adamw(1e-2), marks=pytest.mark.slow)],
+)
 def test_the_whole_step_is_skipped(optimizer):
     """`skip_nonfinite`: after a bad step the run goes on as a run that never saw it.
 
@@ -153,8 +156,8 @@ def test_a_gradient_that_is_not_finite_though_the_loss_is():
     "optimizer",
     [
         optax.chain(optax.sgd(RATE), optax.contrib.reduce_on_plateau()),
-        optax.polyak_sgd(),
-        optax.lbfgs(),
+        pytest.param(optax.polyak_sgd(), marks=pytest.mark.slow),
+        pytest.param(optax.lbfgs(), marks=pytest.mark.slow),
     ],
     ids=["reduce_on_plateau", "polyak", "lbfgs"],
 )

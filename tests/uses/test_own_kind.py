@@ -1,6 +1,7 @@
 """A kind of active layers of one's own, defined outside the package, in all three uses."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -54,20 +55,25 @@ def by_hand(problem, params, model_state, batch, meta_batch, theta, steps):
     """θ after some steps, with a fixed set of layers for each, by the layer-wise form."""
     meta_optimizer, layers = problem.method.meta_optimizer, problem.layers
     opt_state, thetas = meta_optimizer.init(theta), []
-    for t in range(steps):
-        active = layers.all[-1:] if t % 2 == 0 else layers.all
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def meta_gradient(theta, params, active):
         inputs = famus.Inputs(params, model_state, None, batch, meta_batch, RATE)
         parts = famus.layerwise_meta_gradient(problem, theta, inputs, active=active)
-        gradient = jax.tree.map(lambda *x: sum(x), *parts.values())
+        return jax.tree.map(lambda *x: sum(x), *parts.values())
+
+    @jax.jit
+    @jax.grad
+    def actual_gradient(params, theta):
+        outputs, _ = ref.bn_mlp(params, model_state, None, batch)
+        return problem.method.loss(theta, outputs, batch)[0]
+
+    for t in range(steps):
+        gradient = meta_gradient(theta, params, layers.all[-1:] if t % 2 == 0 else layers.all)
         updates, opt_state = meta_optimizer.update(gradient, opt_state, theta)
         theta = optax.apply_updates(theta, updates)
         thetas.append(theta)
-
-        def loss(params, theta=theta):
-            outputs, _ = ref.bn_mlp(params, model_state, None, batch)
-            return problem.method.loss(theta, outputs, batch)[0]
-
-        params = jax.tree.map(lambda w, g: w - RATE * g, params, jax.grad(loss)(params))
+        params = jax.tree.map(lambda w, g: w - RATE * g, params, actual_gradient(params, theta))
     return thetas, params
 
 
