@@ -60,7 +60,7 @@ def natural(name: str) -> tuple:
     for i in range(1, len(parts), 2):  # by length first: a number may be too long for int
         digits = parts[i].lstrip("0")
         parts[i] = (len(digits), digits)
-    return (*parts, name)
+    return tuple(parts), name
 
 
 def whole_number(text: str) -> int | None:

@@ -16,6 +16,13 @@ def test_natural_order():
     assert sorted(names, key=natural) == expected
 
 
+def test_names_that_begin_another():
+    """Fails if a name's end is compared with the number that the longer one goes on with."""
+    expected = ["1", "1a", "a", "a1", "a2", "a10"]
+    assert sorted(["a10", "a1", "a", "a2", "1a", "1"], key=natural) == expected
+    assert number_classes(["cat2", "cat"], "t")[1] == ("cat", "cat2")
+
+
 @pytest.mark.parametrize("word", ["nan", "NaN", "NA", "None", "null", "N/A", "<NA>", "", " ", None])
 def test_a_missing_label_is_refused_with_its_row(word):
     """Fails if the word becomes a class, or the numbers beside it become names."""
