@@ -73,6 +73,11 @@ def is_missing(text: str) -> bool:
     return text.casefold() in MISSING
 
 
+def says_nothing(text: str) -> bool:
+    """Whether a label so written is refused, unless there is a class of that name: NA, -1."""
+    return is_missing(text) or (whole_number(text) or 0) < 0
+
+
 def written(value: Any) -> str:
     """A table's cell as text; a whole number as its digits, no value as "".
 
@@ -135,8 +140,13 @@ def number_classes(
     names = tuple(map(written, class_names))
     texts, rows = _first_rows(values, where, at)
     _refuse_missing(texts, rows, set(names), at)
-    places = _Places(names, by_number)
-    place = {text: places.of(text, at(row)) for text, row in rows.items()}
+    places, place = _Places(names, by_number), {}
+    for text, row in rows.items():
+        number = places.of(text)
+        if number is None:
+            known = f"{nearest(text, names)} There are {shown(names)}"
+            raise ValueError(f"{at(row)}: there is no class {text!r}{known}")
+        place[text] = number
     return np.asarray([place[text] for text in texts], np.int32), names
 
 
@@ -238,14 +248,14 @@ class _Places:
     """The class that a label means among those there are."""
 
     def __init__(self, names: tuple[str, ...], by_number: bool):
-        self._names, self._by_number = names, by_number
+        self._count, self._by_number = len(names), by_number
         self._place = {name: c for c, name in enumerate(names)}
         self._numbers: dict[int, list[int]] = {}
         for c, name in enumerate(names):
             if (number := whole_number(name)) is not None:
                 self._numbers.setdefault(number, []).append(c)
 
-    def of(self, text: str, where: str) -> int:
+    def of(self, text: str) -> int | None:
         if text in self._place:
             return self._place[text]
         number = whole_number(text)
@@ -253,12 +263,9 @@ class _Places:
             same = self._numbers.get(number, [])
             if len(same) == 1:  # "7" for a class "07"
                 return same[0]
-            if self._by_number and not self._numbers and 0 <= number < len(self._names):
+            if self._by_number and not self._numbers and 0 <= number < self._count:
                 return number
-        raise ValueError(
-            f"{where}: there is no class {text!r}{nearest(text, self._names)} There are "
-            + shown(self._names)
-        )
+        return None
 
 
 def shown(names: Sequence[str], most: int = 10) -> str:

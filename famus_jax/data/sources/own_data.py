@@ -18,6 +18,7 @@ from famus_jax.data.sources.file_lists import (
 )
 from famus_jax.data.sources.folders import visible_folders
 from famus_jax.data.sources.images import checked_size, read_images, resize
+from famus_jax.data.sources.tables import SUFFIXES
 from famus_jax.data.types import Examples, take
 
 TEST_SHARE = 0.25
@@ -112,7 +113,7 @@ def list_path(
         if splits:
             return _list_splits(source, split, splits, class_names)
         files = list_folder(source, class_names)
-    elif source.suffix.lower() in (".csv", ".parquet"):
+    elif source.suffix.lower() in SUFFIXES:
         files = list_table(source, class_names=class_names)
     elif not source.exists():
         raise FileNotFoundError(f"no data at {source.absolute()}")

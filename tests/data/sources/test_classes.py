@@ -82,6 +82,15 @@ def test_capitals_alone_are_warned_of():
     number_classes(["a", "A"], "t")  # letters may well be classes
 
 
+def test_places_are_named_in_errors_alone():
+    """Fails if a row's place, which may take long to find, is asked for where all is well."""
+
+    def fail(row):
+        raise AssertionError
+
+    assert number_classes(["b", "a"], "t", at=fail, class_names=("a", "b"))[0].tolist() == [1, 0]
+
+
 def test_numbers_among_named_classes():
     """Classes called 1 … 3: a number is a name. Fails if it is taken for a place (off by one)."""
     names = ("1", "2", "3")
