@@ -16,7 +16,7 @@ from famus_jax.data.sources.pixel_modes import in_eight_bits, upright
 # By content, whatever the name says. Not among them: EPS, which Pillow hands to Ghostscript, a
 # program that runs what the file says.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-# 8192 x 8192, at most 256 MB while it is decoded; cameras make less.
+# 8192 x 8192; cameras make less.
 MAX_PIXELS = 2**26
 SUFFIXES = (
     ".png",
