@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from famus_jax.cli.extras import EXTRA, missing_packages
-from famus_jax.cli.failures import one_line, printable
+from famus_jax.cli.failures import one_line
 from famus_jax.cli.overrides import UsageError, split_overrides
 from famus_jax.interruption import Interrupted, Interruption
+from famus_jax.printable import printable
 from famus_jax.version import __version__
 
 COMMANDS = {

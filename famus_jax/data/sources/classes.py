@@ -133,7 +133,8 @@ def number_classes(
     if not class_names:
         labels, names = numbers_or_names(values, where, at=at)
         if not names:
-            _refuse_gaps(set(labels.tolist()), where)
+            fix = "number the classes 0, 1, 2, … without gaps, or give them names"
+            refuse_gaps(labels, fix, where)
             names = tuple(str(c) for c in range(int(labels.max(initial=-1)) + 1))
         return labels, names
     at = at or (lambda row: f"{where}, row {row}")
@@ -210,13 +211,18 @@ def _refuse_missing(texts: list[str], rows: dict[str, int], names: set[str], at:
             )
 
 
-def _refuse_gaps(numbers: set[int], where: str) -> None:
-    """Class numbers must be 0 … C-1; nothing as long as the highest is made to find out."""
-    if max(numbers) != len(numbers) - 1:
-        absent = next(c for c in range(len(numbers) + 1) if c not in numbers)
+def refuse_gaps(labels: np.ndarray, fix: str, where: str = "") -> None:
+    """Class numbers must be 0 … C-1; nothing as long as the highest is made to find out.
+
+    Raises:
+      ValueError: a number below the highest that no label has; `fix` is the message's end.
+    """
+    present = np.unique(labels)
+    if present.size and int(present[-1]) != len(present) - 1:
+        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
         raise ValueError(
-            f"{where}: class {absent} has no examples although labels go up to {max(numbers)}; "
-            "number the classes 0, 1, 2, … without gaps, or give them names"
+            f"{where}{': ' if where else ''}class {absent} has no examples although labels go up to "
+            f"{present[-1]}; {fix}"
         )
 
 

@@ -132,3 +132,9 @@ def test_labels_in_arrays():
     assert labels.dtype == np.int32
     with pytest.raises(ValueError, match="label 3 at row 0 is outside the 3 classes"):
         labels_of_array([3, 0], "x", ("a", "b", "c"))
+
+
+def test_given_classes_of_an_array_are_spelled_as_others_are():
+    """Fails if "e" and an accent stay two letters beside labels in numbers."""
+    names = (unicodedata.normalize("NFD", "café"), " thé ")
+    assert labels_of_array([1, 0], "t", names)[1] == ("café", "thé")
