@@ -98,6 +98,14 @@ def test_train_names_an_unknown_field(capsys, tmp_path):
         ("--config.dta.source=x", ["no 'dta'; did you mean 'data'?", "schedule"]),
         ("--config.data.source.x=1", ["data.source in", "is one value"]),
         ("--config.runs.0.method=ce", ["is written runs[0]"]),
+        ("--config.runs[0].methd=ce", ["runs[0] has no 'methd'; did you mean 'method'?"]),
+        ("--config.data.nosuch[0]=1", ["data has no 'nosuch'", "noise"]),
+        ("--config.runs[99].method=ce", ["runs has 10 parts, runs[0] … runs[9]; none is [99]"]),
+        ("--config.runs[-1].method=ce", ["none is [-1]"]),
+        ("--config.data.source[0]=x", ["data.source is no list but one value"]),
+        ("--config.data[0]=x", ["data is no list but a section"]),
+        ("--config.runs[0=x", ["'runs[0' is neither a field nor"]),
+        ("--config.model.overrides.wdths[0]=8", ["model.overrides has no 'wdths'"]),
     ],
 )
 def test_an_unknown_override_is_answered_with_what_there_is(word, messages, capsys):
@@ -106,6 +114,22 @@ def test_an_unknown_override_is_answered_with_what_there_is(word, messages, caps
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert all(message in error for message in messages), error
+
+
+def test_a_part_of_a_list_is_changed(tmp_path):
+    """In place of the old value; the file is run once, and again only for overrides. Fails if the check
+    refuses the way that it names, or if a config without overrides is made twice."""
+    assert load_config("configs/quickstart.py", ["--config.runs[1].method=ce"])["runs"][1] == {
+        "method": "ce"
+    }
+    path, ran = tmp_path / "counted.py", tmp_path / "ran"
+    path.write_text(
+        "from ml_collections import ConfigDict\n"
+        f"open({str(ran)!r}, 'a').write('x')\n"
+        "def get_config(): return ConfigDict({'a': 1})\n"
+    )
+    assert load_config(str(path)) == {"a": 1}
+    assert ran.read_text() == "x"
 
 
 def test_a_new_argument_of_the_network(capsys):
@@ -185,6 +209,16 @@ def test_a_config_file_that_fails_is_named(code, words, tmp_path, capsys, monkey
     assert said.startswith(f"famus train: {path} {words}")
     assert said.count("\n") == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_traceback_shows_where_a_config_file_fails(tmp_path, capsys):
+    path = tmp_path / "failing.py"
+    path.write_text("def get_config():\n    def below(): return 1 / 0\n    return below()\n")
+    words = [f"--config={path}", f"--workdir={tmp_path / 'x'}", "--traceback"]
+    assert main(["famus", "train", *words]) == 2
+    said = capsys.readouterr().err
+    assert "in below" in said
+    assert said.splitlines()[-1].startswith(f"famus train: {path} failed with ZeroDivisionError")
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from famus_jax.cli.extras import EXTRA, missing_packages
-from famus_jax.cli.failures import one_line, printable
+from famus_jax.cli.failures import one_line
 from famus_jax.cli.overrides import UsageError, split_overrides
 from famus_jax.interruption import Interrupted, Interruption
+from famus_jax.printable import printable
 from famus_jax.version import __version__
 
 COMMANDS = {
@@ -81,6 +82,7 @@ def _status_of(name: str, words: list[str]) -> int:
         try:
             return _command(name, words, interruption)
         except UsageError as error:
+            _show_traceback(words)
             return _failed(name, str(error), 2)
         except Interrupted as ended:
             said = str(ended) or f"ended by {ended.signal.name}; nothing was under way to be saved"
@@ -89,9 +91,13 @@ def _status_of(name: str, words: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         except Exception as error:
-            if "--traceback" in words:
-                traceback.print_exc()
+            _show_traceback(words)
             return _failed(name, one_line(error))
+
+
+def _show_traceback(words: list[str]) -> None:
+    if "--traceback" in words:
+        traceback.print_exc()
 
 
 def _command(name: str, words: list[str], interruption: Interruption) -> int:

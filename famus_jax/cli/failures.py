@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
-
 _LONGEST = 1000
 # Of these the message is for people; of others the type says more than the text.
 _TOLD = (ValueError, TypeError, FloatingPointError, ImportError)
-
-
-def printable(text: str) -> str:
-    r"""Without line breaks, and without characters that would do something to a terminal.
-
-    >>> printable("a\n  b\x1b[2J")
-    'a b\\x1b[2J'
-    """
-    joined = " ".join(text.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
 
 
 def one_line(error: BaseException) -> str:
@@ -30,8 +18,6 @@ def one_line(error: BaseException) -> str:
         text = ": ".join(str(x) for x in (error.strerror, error.filename) if x is not None)
     elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         text = f"out of memory: take smaller batches, a smaller network or fewer workers ({text})"
-    elif isinstance(error, zipfile.BadZipFile):
-        text = f"a damaged .npz or .zip file ({text})"
     elif not isinstance(error, _TOLD) or not text:
         text = f"{type(error).__name__}: {text} (--traceback shows where)"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 2] + " …"

@@ -15,6 +15,7 @@ from famus_jax.one_of import nearest
 # Sections that take any name: what there is depends on another value, which checks it.
 _OPEN = ("model.overrides",)
 _OVERRIDE = re.compile(r"--?(no)?config\.")
+_STEP = re.compile(r"([^\[\]]*)((?:\[[^\[\]]*\])*)")  # a field, and places in the list that it is
 
 
 class UsageError(Exception):
@@ -84,6 +85,8 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise UsageError(_last_line(error)) from error
     except (Exception, SystemExit) as error:  # a config file is a program: it may fail in any way
         raise UsageError(f"{file} failed with {type(error).__name__}: {error}") from error
+    if not overrides:
+        return config
     _refuse_unknown(config, file, overrides)
     try:
         return read(overrides).to_dict()
@@ -101,20 +104,40 @@ def _refuse_unknown(config: dict[str, Any], file: str, overrides: Sequence[str])
     """Raises `UsageError` for a field that the config does not have, with those that it has."""
     for word in overrides:
         path = _OVERRIDE.sub("", word, count=1).partition("=")[0]
-        names, level = path.split("."), config
-        for depth, name in enumerate(names):
-            above = ".".join(names[:depth])
-            if isinstance(level, list | tuple):
-                raise UsageError(f"{word}: a part of {above} is written {above}[{name}]")
-            if not isinstance(level, dict):
-                raise UsageError(f"{word}: {above} in {file} is one value, {level!r}")
-            if "[" in name:
-                break  # a part of a list, which ml_collections knows how to change
-            if name not in level:
-                if above in _OPEN:
-                    break
-                where = f"{file} has no {path!r}: {above or 'the config'} has"
+        above, level, steps = "", config, path.split(".")
+        for depth, step in enumerate(steps, 1):
+            match = _STEP.fullmatch(step)
+            if match is None:
                 raise UsageError(
-                    f"{where} no {name!r}{nearest(name, level)} Known: {', '.join(level)}"
+                    f"{word}: {step!r} is neither a field nor a part of a list, name[0]"
                 )
-            level = level[name]
+            if above in _OPEN and depth == len(steps) and not match[2]:
+                break
+            level = _field(level, match[1], above, path, word, file)
+            above = f"{above}.{match[1]}".lstrip(".")
+            for place in re.findall(r"\[(.*?)\]", match[2]):
+                level = _part(level, place, above, word)
+                above += f"[{place}]"
+
+
+def _field(level: Any, name: str, above: str, path: str, word: str, file: str) -> Any:
+    """What a section holds under a name."""
+    if isinstance(level, list | tuple):
+        raise UsageError(f"{word}: a part of {above} is written {above}[{name}]")
+    if not isinstance(level, dict):
+        raise UsageError(f"{word}: {above} in {file} is one value, {level!r}")
+    if name not in level:
+        where = f"{file} has no {path!r}: {above or 'the config'} has"
+        raise UsageError(f"{where} no {name!r}{nearest(name, level)} Known: {', '.join(level)}")
+    return level[name]
+
+
+def _part(level: Any, place: str, above: str, word: str) -> Any:
+    """What a list holds at a place."""
+    if not isinstance(level, list | tuple):
+        kind = "a section" if isinstance(level, dict) else f"one value, {level!r}"
+        raise UsageError(f"{word}: {above} is no list but {kind}")
+    if not (place.isascii() and place.isdecimal()) or int(place) >= len(level):
+        count = f"{len(level)} parts, {above}[0] … {above}[{len(level) - 1}]"
+        raise UsageError(f"{word}: {above} has {count if level else 'no parts'}; none is [{place}]")
+    return level[int(place)]

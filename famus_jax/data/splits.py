@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from famus_jax.data import hashing
+from famus_jax.data.sources.classes import refuse_gaps
 
 
 class Splits(NamedTuple):
@@ -46,14 +47,8 @@ def class_counts(labels: np.ndarray) -> np.ndarray:
         )
     if labels.size == 0:
         raise ValueError("there are no examples to split: labels is empty")
-    present, counts = np.unique(labels, return_counts=True)
-    if int(present[-1]) != len(present) - 1:
-        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
-        raise ValueError(
-            f"class {absent} has no examples although labels go up to {present[-1]}; "
-            "remove the empty class (renumber the labels) or add examples of it"
-        )
-    return counts
+    refuse_gaps(labels, "remove the empty class (renumber the labels) or add examples of it")
+    return np.unique(labels, return_counts=True)[1]
 
 
 def split_examples(

@@ -33,16 +33,6 @@ def drawn(path: Path, draw: Callable[[Path], None]) -> list[str]:
     return []
 
 
-def printable(text: str, most: int = 24) -> str:
-    r"""A name for a picture: on one line, not too long, without characters that no font has.
-
-    >>> printable("a\x00b"), printable("x" * 30)
-    ('a\\x00b', 'xxxxxxxxxxxxxxxxxxxxxxx…')
-    """
-    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
-
-
 @contextmanager
 def _plain_text() -> Iterator[None]:
     """Text is no formula: "$" is a dollar. A letter that the font lacks is an empty box."""

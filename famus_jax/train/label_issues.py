@@ -19,8 +19,9 @@ import numpy as np
 from famus_jax.data.sources.numpy_files import read_arrays
 from famus_jax.data.sources.tables import quote_formula
 from famus_jax.files import write_atomically, write_figure
+from famus_jax.printable import printable
 from famus_jax.train.data_setup import SeedData
-from famus_jax.train.figures import drawn, new_figure, printable
+from famus_jax.train.figures import drawn, new_figure
 
 COLUMNS = ("rank", "id", "label", "score", "seeds")
 SHOWN = 40  # images in the picture
@@ -170,7 +171,7 @@ def draw(
         axis.imshow(
             image[..., 0] if gray else image, cmap="gray" if gray else None, vmin=0, vmax=255
         )
-        axis.set_title(f"{printable(name_of(int(labels[at]), names))}\n{score:.3g}", fontsize=8)
+        axis.set_title(f"{printable(name_of(int(labels[at]), names), 24)}\n{score:.3g}", fontsize=8)
     write_figure(path, figure)
 
 

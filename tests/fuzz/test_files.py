@@ -44,7 +44,7 @@ def damages(draw, contents):
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    """Noise tables in every format."""
+    """Noise tables in the formats that we write."""
     folder, found = tmp_path_factory.mktemp("tables"), {}
     table = make_table([f"train_{i:05d}" for i in range(6)], np.arange(6) % 3)
     for name in ("a.json", "a.csv"):

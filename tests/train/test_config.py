@@ -34,6 +34,7 @@ def changed(path, value):
     [
         (("data", "noise"), "pairflip", ["data.noise", "'pairflip'", "pair_flip"]),
         (("data", "noise_rate"), 40, ["data.noise_rate", "[0, 1]", "40"]),
+        (("data", "tolerance"), 1, ["data.tolerance", "[0, 1)", "got 1"]),
         (("data", "trusted_per_class"), -1, ["data.trusted_per_class", "[0, 2147483647]; got -1"]),
         (("data", "trusted_per_class"), 0, ["'l2r'", "needs trusted", "data.trusted_per_class"]),
         (("data", "path"), "stream_", ["data.path", "did you mean 'stream'", "memory"]),

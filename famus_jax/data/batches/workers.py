@@ -7,8 +7,10 @@ with its ends, and every process watches its parent.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import pickle
 import signal
@@ -38,7 +40,8 @@ class Workers:
             process = context.Process(
                 target=_serve, args=(theirs, pickled, worker, workers), daemon=True
             )
-            process.start()
+            with _blocked_signals():  # until the process ignores them itself, in `_serve`
+                process.start()
             theirs.close()  # so that the pipe ends with the process
             self._pipes.append(mine)
             self._processes.append(process)
@@ -74,6 +77,26 @@ class Workers:
         self._end()
 
 
+def _signals() -> list[signal.Signals]:
+    """Those that end the parent: whoever ends it decides. Windows lacks one."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
+@contextlib.contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """A process that is started here has them blocked from its first instruction on."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    multiprocessing.resource_tracker.ensure_running()  # starting it in here would unblock some
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end(pipes: list[_Pipe], processes: list[Any]) -> None:
     for process in processes:
         process.kill()  # it keeps nothing
@@ -85,11 +108,11 @@ def _end(pipes: list[_Pipe], processes: list[Any]) -> None:
 def _serve(pipe: _Pipe, pickled: bytes, worker: int, workers: int) -> None:
     """A worker's whole life."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Whoever ends the parent decides: a signal to the group must not take the batches of its last
-    # steps.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows lacks one
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # A signal to the group must not take the batches of the parent's last steps.
+    for number in _signals():
+        signal.signal(number, signal.SIG_IGN)  # those that waited are gone
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _signals())
     try:
         for batch in pickle.loads(pickled)(worker, workers):
             pipe.send_bytes(pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))

@@ -12,7 +12,7 @@ from famus_jax.data.noise.kinds import apply_noise
 from famus_jax.data.noise.presets import all_names, named_noise
 from famus_jax.data.noise.transition import NoisyLabels, expected_rate
 from famus_jax.data.sources.classes import names_of
-from famus_jax.data.sources.load import load_labels
+from famus_jax.data.sources.load import Labels, load_labels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--source", default=source, help="data set with the clean labels")
         command.add_argument("--split", default="train")
         command.add_argument("--data_dir", default=None, help="tfds folder")
+        command.add_argument(
+            "--class_names",
+            default=(),
+            type=_listed,
+            help="the classes of your own data, in their order, with commas between: NA,ZA",
+        )
     commands.add_parser("kinds", help="list the kinds of noise")
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """Names between commas."""
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"must be two names or more, each once; got {text!r}")
+    return names
+
+
+def _clean_labels(arguments: argparse.Namespace) -> Labels:
+    return load_labels(
+        arguments.source,
+        arguments.split,
+        arguments.data_dir,
+        class_names=arguments.class_names,
+    )
 
 
 def _matrix_lines(matrix: np.ndarray, limit: int = 20) -> Sequence[str]:
@@ -75,7 +98,7 @@ def _kinds(arguments: argparse.Namespace) -> None:
 
 
 def _write(arguments: argparse.Namespace) -> None:
-    examples = load_labels(arguments.source, arguments.split, arguments.data_dir)
+    examples = _clean_labels(arguments)
     spec = named_noise(arguments.kind, examples.num_classes, arguments.rate, arguments.exact)
     noisy = apply_noise(spec, examples.labels, examples.ids, arguments.seed)
     about = {
@@ -107,7 +130,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
         print("labels          " + ", ".join(f"{c}: {n}" for c, n in zip(names, counts)))
         print("(name the clean labels with --source to see the rate)")
         return
-    examples = load_labels(arguments.source, arguments.split, arguments.data_dir)
+    examples = _clean_labels(arguments)
     names = names_of(examples.num_classes, examples.class_names)
     noisy = noisy_from_table(table, examples.labels, examples.ids, examples.num_classes, names)
     _report(noisy, examples.labels, None)

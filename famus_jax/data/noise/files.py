@@ -21,10 +21,10 @@ import numpy as np
 
 from famus_jax.data import hashing
 from famus_jax.data.noise.transition import NoisyLabels, checked_labels, summarize
-from famus_jax.data.sources.classes import number_classes, numbers_or_names, spelled
+from famus_jax.data.sources.classes import number_classes, numbers_or_names, says_nothing, spelled
 from famus_jax.data.sources.labels_in_arrays import one_label_each
 from famus_jax.data.sources.numpy_files import array_names, read_array, read_arrays
-from famus_jax.data.sources.tables import quote_formula, read_columns, read_text
+from famus_jax.data.sources.tables import SUFFIXES, quote_formula, read_columns, read_text
 from famus_jax.files import write_atomically
 
 FORMAT = "famus_noise_table/1"
@@ -130,26 +130,39 @@ def write_table(path: str | os.PathLike, table: LabelTable) -> None:
     Rows are sorted by id, so that equal tables are equal files. Labels with names are written by name.
 
     Raises:
-      ValueError: another suffix, or no such folder.
+      ValueError: another suffix, no such folder, or, in a `.csv`, a class whose name would be read as
+        no label.
     """
     target = Path(path)
     rows = sorted(zip(table.ids, table.written_labels(), strict=True))
-    if target.suffix not in (".json", ".csv"):
+    kind = target.suffix.lower()
+    if kind not in (".json", ".csv"):
         raise ValueError(f"can't write a noise table to {target.name!r}; use .json or .csv")
     if not target.parent.is_dir():
         raise ValueError(f"can't write {target}: there is no folder {target.parent}")
-    if target.suffix == ".json":
+    if kind == ".json":
         head: dict[str, object] = {"format": FORMAT, "digest": table.digest, "about": table.about}
         if table.class_names:
             head["classes"] = list(table.class_names)
         text = json.dumps({**head, "labels": dict(rows)}, indent=0, ensure_ascii=False)
     else:
+        _refuse_silent_names(target, table)
         file = io.StringIO()
         writer = csv.writer(file)
         writer.writerow(["id", "label"])
         writer.writerows((quote_formula(i), quote_formula(str(y))) for i, y in rows)
         text = file.getvalue()
     write_atomically(target, text.encode())
+
+
+def _refuse_silent_names(path: Path, table: LabelTable) -> None:
+    """A `.csv` has no place for the classes that there are, so that "NA" would be read as no label."""
+    for name in dict.fromkeys(table.written_labels()) if table.class_names else ():
+        if says_nothing(str(name)):
+            raise ValueError(
+                f"can't write {path.name!r}: the class {name!r} would be read as no label there; use "
+                ".json, which lists the classes"
+            )
 
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
@@ -199,6 +212,7 @@ def _from_json(path: Path, order: Order, prefix: str) -> LabelTable:
     except _Twice as error:
         raise ValueError(f"{path}: {error.args[0]!r} occurs more than once") from None
     if isinstance(value, list):  # DivideMix, and others: one label per row
+        _refuse_odd(value, lambda row: f"{path}, row {row}")
         return _by_position(value, path, order, prefix)
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected a list of labels or an object id -> label")
@@ -207,25 +221,31 @@ def _from_json(path: Path, order: Order, prefix: str) -> LabelTable:
     about = value.get("about", {}) if ours else {}
     if not isinstance(labels, dict) or not isinstance(about, dict):
         raise ValueError(f"{path}: expected an object id -> label, as in {{'train_00017': 3}}")
-    odd = next((i for i, y in labels.items() if not isinstance(y, int | float | str)), None)
-    odd = next((i for i, y in labels.items() if isinstance(y, bool)), odd)
-    if odd is not None:
-        raise ValueError(
-            f"{path}: label {labels[odd]!r} of {odd!r} is neither a whole number nor a name"
-        )
     classes = value.get("classes", []) if ours else []
-    cells, at = list(labels.values()), lambda row: f"{path}, id {list(labels)[row]!r}"
+    ids, cells = list(labels), list(labels.values())
+
+    def at(row: int) -> str:
+        return f"{path}, id {ids[row]!r}"
+
+    _refuse_odd(cells, at)
     if classes:
         numbers, names = number_classes(cells, str(path), at=at, class_names=classes)
-        table = make_table(list(labels), numbers, class_names=names)
+        table = make_table(ids, numbers, class_names=names)
     else:
-        table = _table(list(labels), cells, path, at)
+        table = _table(ids, cells, path, at)
     if ours and value.get("digest") != table.digest:
         raise ValueError(
             f"{path} says its digest is {value.get('digest')}, but its labels have {table.digest}: "
             "the file was changed or damaged; get it again, or write a new table"
         )
     return table._replace(about={**({} if ours else {"source": path.name}), **about})
+
+
+def _refuse_odd(cells: list[object], at: Callable[[int], str]) -> None:
+    """What JSON can hold and no label is: true, null, lists, objects."""
+    for row, cell in enumerate(cells):
+        if isinstance(cell, bool) or not isinstance(cell, int | float | str):
+            raise ValueError(f"{at(row)}: label {cell!r} is neither a whole number nor a name")
 
 
 class _Twice(Exception):
@@ -303,12 +323,13 @@ def read_table(
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"no noise table at {source.absolute()}")
-    if source.suffix in _PICKLES:
+    suffix = source.suffix.lower()
+    if suffix in _PICKLES:
         _refuse_pickle(source)
-    if source.suffix == ".json":
+    if suffix == ".json":
         return _from_json(source, order, prefix)
-    if source.suffix in (".csv", ".parquet"):
+    if suffix in SUFFIXES:
         return _from_csv(source, order, prefix, key)
-    if source.suffix in (".npy", ".npz"):
+    if suffix in (".npy", ".npz"):
         return _from_numpy(source, order, prefix, key)
     raise ValueError(f"{source.name!r}: noise tables are .json, .csv, .parquet, .npy or .npz")

@@ -60,7 +60,7 @@ def natural(name: str) -> tuple:
     for i in range(1, len(parts), 2):  # by length first: a number may be too long for int
         digits = parts[i].lstrip("0")
         parts[i] = (len(digits), digits)
-    return (*parts, name)
+    return tuple(parts), name
 
 
 def whole_number(text: str) -> int | None:
@@ -71,6 +71,11 @@ def whole_number(text: str) -> int | None:
 def is_missing(text: str) -> bool:
     """Whether the text says that there is no value: empty, nan, NA, None, null, …"""
     return text.casefold() in MISSING
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a label so written is refused, unless there is a class of that name: NA, -1."""
+    return is_missing(text) or (whole_number(text) or 0) < 0
 
 
 def written(value: Any) -> str:
@@ -128,15 +133,21 @@ def number_classes(
     if not class_names:
         labels, names = numbers_or_names(values, where, at=at)
         if not names:
-            _refuse_gaps(set(labels.tolist()), where)
+            fix = "number the classes 0, 1, 2, … without gaps, or give them names"
+            refuse_gaps(labels, fix, where)
             names = tuple(str(c) for c in range(int(labels.max(initial=-1)) + 1))
         return labels, names
     at = at or (lambda row: f"{where}, row {row}")
     names = tuple(map(written, class_names))
     texts, rows = _first_rows(values, where, at)
     _refuse_missing(texts, rows, set(names), at)
-    places = _Places(names, by_number)
-    place = {text: places.of(text, at(row)) for text, row in rows.items()}
+    places, place = _Places(names, by_number), {}
+    for text, row in rows.items():
+        number = places.of(text)
+        if number is None:
+            known = f"{nearest(text, names)} There are {shown(names)}"
+            raise ValueError(f"{at(row)}: there is no class {text!r}{known}")
+        place[text] = number
     return np.asarray([place[text] for text in texts], np.int32), names
 
 
@@ -200,13 +211,18 @@ def _refuse_missing(texts: list[str], rows: dict[str, int], names: set[str], at:
             )
 
 
-def _refuse_gaps(numbers: set[int], where: str) -> None:
-    """Class numbers must be 0 … C-1; nothing as long as the highest is made to find out."""
-    if max(numbers) != len(numbers) - 1:
-        absent = next(c for c in range(len(numbers) + 1) if c not in numbers)
+def refuse_gaps(labels: np.ndarray, fix: str, where: str = "") -> None:
+    """Class numbers must be 0 … C-1; nothing as long as the highest is made to find out.
+
+    Raises:
+      ValueError: a number below the highest that no label has; `fix` is the message's end.
+    """
+    present = np.unique(labels)
+    if present.size and int(present[-1]) != len(present) - 1:
+        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
         raise ValueError(
-            f"{where}: class {absent} has no examples although labels go up to {max(numbers)}; "
-            "number the classes 0, 1, 2, … without gaps, or give them names"
+            f"{where}{': ' if where else ''}class {absent} has no examples although labels go up to "
+            f"{present[-1]}; {fix}"
         )
 
 
@@ -238,14 +254,14 @@ class _Places:
     """The class that a label means among those there are."""
 
     def __init__(self, names: tuple[str, ...], by_number: bool):
-        self._names, self._by_number = names, by_number
+        self._count, self._by_number = len(names), by_number
         self._place = {name: c for c, name in enumerate(names)}
         self._numbers: dict[int, list[int]] = {}
         for c, name in enumerate(names):
             if (number := whole_number(name)) is not None:
                 self._numbers.setdefault(number, []).append(c)
 
-    def of(self, text: str, where: str) -> int:
+    def of(self, text: str) -> int | None:
         if text in self._place:
             return self._place[text]
         number = whole_number(text)
@@ -253,12 +269,9 @@ class _Places:
             same = self._numbers.get(number, [])
             if len(same) == 1:  # "7" for a class "07"
                 return same[0]
-            if self._by_number and not self._numbers and 0 <= number < len(self._names):
+            if self._by_number and not self._numbers and 0 <= number < self._count:
                 return number
-        raise ValueError(
-            f"{where}: there is no class {text!r}{nearest(text, self._names)} There are "
-            + shown(self._names)
-        )
+        return None
 
 
 def shown(names: Sequence[str], most: int = 10) -> str:

@@ -72,12 +72,7 @@ def list_folder(root: str | os.PathLike, class_names: Sequence[str] = ()) -> Fil
     base = Path(root).expanduser()
     if not base.is_dir():
         raise FileNotFoundError(f"no folder at {base.absolute()}")
-    folders = visible_folders(base)
-    if len(folders) < (1 if class_names else 2):
-        raise ValueError(
-            f"{base.absolute()} has {len(folders)} class folders; expected at least two folders of "
-            f"images, one for each class, e.g. {base.name}/cat/1.png and {base.name}/dog/1.png"
-        )
+    folders = _class_folders(base, least=1 if class_names else 2)
     spellings = [written(folder.name) for folder in folders]
     labels, names = number_classes(
         spellings,
@@ -106,9 +101,32 @@ def list_folder(root: str | os.PathLike, class_names: Sequence[str] = ()) -> Fil
     return FileList(paths, np.asarray(numbers, np.int32), ids, names, base.name)
 
 
+def classes_of_folder(root: Path) -> tuple[str, ...]:
+    """The classes that `list_folder` finds there, by the folders' names; looks into none of them.
+
+    Raises:
+      ValueError: fewer than two folders.
+    """
+    return _sorted_names([written(folder.name) for folder in _class_folders(root, least=2)])
+
+
+def _class_folders(base: Path, least: int) -> list[Path]:
+    folders = visible_folders(base)
+    if len(folders) < least:
+        raise ValueError(
+            f"{base.absolute()} has {len(folders)} class folders; expected at least two folders of "
+            f"images, one for each class, e.g. {base.name}/cat/1.png and {base.name}/dog/1.png"
+        )
+    return folders
+
+
+def _sorted_names(spellings: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(spellings), key=natural))
+
+
 def _names_of_folders(spellings: list[str], base: Path) -> tuple[str, ...]:
     """A folder is made on purpose, so that it may be called NA; but a script may have made it."""
-    names = tuple(sorted(set(spellings), key=natural))
+    names = _sorted_names(spellings)
     warn_of_capitals(names, str(base))
     for name in filter(is_missing, names):
         warnings.warn(

@@ -16,7 +16,7 @@ from famus_jax.data.sources.pixel_modes import in_eight_bits, upright
 # By content, whatever the name says. Not among them: EPS, which Pillow hands to Ghostscript, a
 # program that runs what the file says.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-# 8192 x 8192, at most 256 MB while it is decoded; cameras make less.
+# 8192 x 8192; cameras make less.
 MAX_PIXELS = 2**26
 SUFFIXES = (
     ".png",
@@ -124,7 +124,9 @@ def check_tolerance(tolerance: float) -> float:
     return float(tolerance)
 
 
-def report_unreadable(reasons: dict[str, str], count: int, tolerance: float, noun: str) -> None:
+def report_unreadable(
+    reasons: dict[str, str], count: int, tolerance: float, noun: str, stacklevel: int = 3
+) -> None:
     """Name and count what could not be read: a warning within the tolerance, an error above it.
 
     Args:
@@ -132,6 +134,7 @@ def report_unreadable(reasons: dict[str, str], count: int, tolerance: float, nou
       count: how many there are in all.
       tolerance: the share that may be unreadable.
       noun: "images" or "rows", for the message.
+      stacklevel: of the warning; 3 is the line that called our caller.
 
     Raises:
       ValueError: more than `tolerance * count` are unreadable.
@@ -146,7 +149,7 @@ def report_unreadable(reasons: dict[str, str], count: int, tolerance: float, nou
             f"{text}\nThe tolerance is {tolerance:g} of them. Mend or remove these, or allow more: "
             f"tolerance={_enough(len(reasons), count)} (famus train: --config.data.tolerance)."
         )
-    warnings.warn(f"{text}\nThey are left out (tolerance={tolerance:g}).", stacklevel=3)
+    warnings.warn(f"{text}\nThey are left out (tolerance={tolerance:g}).", stacklevel=stacklevel)
 
 
 def _enough(bad: int, count: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from famus_jax.data.sources.classes import number_classes
+from famus_jax.data.sources.classes import number_classes, refuse_gaps, written
 
 
 def labels_of_array(
@@ -34,7 +34,7 @@ def labels_of_array(
         return number_classes(array.tolist(), where, class_names=class_names)
     count = len(class_names) or None
     _refuse_out_of_range(array, where, count)
-    return array.astype(np.int32), tuple(class_names)
+    return array.astype(np.int32), tuple(map(written, class_names))
 
 
 def one_label_each(array: np.ndarray, where: str) -> np.ndarray:
@@ -87,10 +87,5 @@ def _refuse_out_of_range(array: np.ndarray, where: str, count: int | None) -> No
                 f"0 … {count - 1} ({high.size} such rows)"
             )
         return
-    present = np.unique(array)
-    if array.size and int(present[-1]) != len(present) - 1:
-        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
-        raise ValueError(
-            f"{where}: class {absent} has no examples although labels go up to {present[-1]}; number "
-            "the classes 0, 1, 2, … without gaps: numpy.unique(labels, return_inverse=True)[1]"
-        )
+    unique = "numpy.unique(labels, return_inverse=True)[1]"
+    refuse_gaps(array, f"number the classes 0, 1, 2, … without gaps: {unique}", where)

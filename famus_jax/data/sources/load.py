@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from famus_jax.data.sources.own_data import list_path, load_path
+from famus_jax.data.sources.tables import SUFFIXES
 from famus_jax.data.sources.tfds import load_column, load_tfds
 from famus_jax.data.types import Examples
 
@@ -18,9 +19,7 @@ def is_path(name: str) -> bool:
     """Whether a source name is a path to the user's own data rather than a tfds name."""
     starts = (".", "/", "~", "\\")
     return (
-        name.startswith(starts)
-        or name.lower().endswith((".csv", ".parquet", ".npz"))
-        or os.path.isabs(name)
+        name.startswith(starts) or name.lower().endswith((*SUFFIXES, ".npz")) or os.path.isabs(name)
     )
 
 
@@ -43,7 +42,11 @@ class Labels(NamedTuple):
 
 
 def load_labels(
-    name: str, split: str, data_dir: str | os.PathLike | None = None, label_key: str = "label"
+    name: str,
+    split: str,
+    data_dir: str | os.PathLike | None = None,
+    label_key: str = "label",
+    class_names: Sequence[str] = (),
 ) -> Labels:
     """As `load_source`, but decodes no image: for noise tables.
 
@@ -51,13 +54,14 @@ def load_labels(
       FileNotFoundError, ValueError: as `load_source`, but for images.
     """
     if not is_path(name):
+        refuse_class_names(name, class_names)
         found = load_column(name, split, label_key, data_dir)
         title = found.name.removesuffix(f"/{label_key}")
         return Labels(found.values, found.ids, found.num_classes, title, found.class_names)
     if Path(name).suffix.lower() == ".npz":
-        e = load_path(name, split)
+        e = load_path(name, split, class_names=class_names)
         return Labels(e.labels, e.ids, e.num_classes, e.name, e.class_names)
-    files = list_path(name, split)
+    files = list_path(name, split, class_names)
     ids = np.asarray(files.ids, dtype=np.str_)
     return Labels(files.labels, ids, len(files.class_names), files.name, files.class_names)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,18 +27,10 @@ def array_names(path: Path) -> list[str] | None:
     Raises:
       FileNotFoundError, ValueError: no such file; neither of the two.
     """
-    with existing(path).open("rb") as file:
-        start = file.read(6)
-    if start == b"\x93NUMPY":
+    if not _is_archive(path):
         return None
-    if not start.startswith(b"PK"):
-        pickled = start.startswith(b"\x80")
-        raise ValueError(f"{path} " + (_PICKLED if pickled else "is no .npy or .npz file of numpy"))
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return list(file.files)
-    except Exception as error:  # zipfile and numpy raise many kinds for damaged files
-        raise _damaged(str(path), error) from error
+    with _opened(path) as file:
+        return list(file.files)
 
 
 def read_arrays(
@@ -49,13 +42,13 @@ def read_arrays(
       FileNotFoundError, ValueError: no such file or array (those that there are are listed), damage, an
         array that holds Python objects.
     """
-    names = array_names(path)
-    if names is None:
+    if not _is_archive(path):
         raise ValueError(f"{path} holds one array without a name; save an .npz with {list(wanted)}")
-    for name in wanted:
-        if name not in names:
-            raise ValueError(f"{path} has no array {name!r}; it has {names}")
-    return {n: read_array(path, n) for n in [*wanted, *optional] if n in names}
+    with _opened(path) as file:
+        for name in wanted:
+            if name not in file.files:
+                raise ValueError(f"{path} has no array {name!r}; it has {file.files}")
+        return {n: _member(file, path, n) for n in [*wanted, *optional] if n in file.files}
 
 
 def read_array(path: Path, name: str | None = None) -> np.ndarray:
@@ -64,20 +57,39 @@ def read_array(path: Path, name: str | None = None) -> np.ndarray:
     Raises:
       FileNotFoundError, ValueError: see `read_arrays`.
     """
-    names = array_names(path)
-    if names is not None and name is None and len(names) == 1:
-        name = names[0]
-    if names is not None and name not in names:
-        raise ValueError(f"{path} has the arrays {names}, none is {name!r}; name it")
-    where = f"{path}: array {name!r}" if names is not None else str(path)
+    if not _is_archive(path):
+        return _opened(path)
+    with _opened(path) as file:
+        if name is None and len(file.files) == 1:
+            name = file.files[0]
+        if name not in file.files:
+            raise ValueError(f"{path} has the arrays {file.files}, none is {name!r}; name it")
+        return _member(file, path, name)
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether the file begins as an `.npz`; False for an `.npy`."""
+    with existing(path).open("rb") as file:
+        start = file.read(6)
+    if not start.startswith((b"PK", b"\x93NUMPY")):
+        pickled = start.startswith(b"\x80")
+        raise ValueError(f"{path} " + (_PICKLED if pickled else "is no .npy or .npz file of numpy"))
+    return start.startswith(b"PK")
+
+
+def _opened(path: Path) -> Any:
+    """The array of an `.npy`, or an `.npz` whose arrays are read when they are asked for."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return loaded[name]
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds for damaged files
-        raise _damaged(where, error) from error
+        return np.load(path, allow_pickle=False)
+    except Exception as error:  # zipfile and numpy raise many kinds for damaged files
+        raise _damaged(str(path), error) from error
+
+
+def _member(file: Any, path: Path, name: str) -> np.ndarray:
+    try:
+        return file[name]
+    except Exception as error:  # so does zlib
+        raise _damaged(f"{path}: array {name!r}", error) from error
 
 
 def _damaged(where: str, error: Exception) -> ValueError:

@@ -10,9 +10,15 @@ import numpy as np
 
 from famus_jax.data import hashing
 from famus_jax.data.sources.arrays import load_npz
-from famus_jax.data.sources.file_lists import FileList, list_folder, list_table
+from famus_jax.data.sources.file_lists import (
+    FileList,
+    classes_of_folder,
+    list_folder,
+    list_table,
+)
 from famus_jax.data.sources.folders import visible_folders
 from famus_jax.data.sources.images import checked_size, read_images, resize
+from famus_jax.data.sources.tables import SUFFIXES
 from famus_jax.data.types import Examples, take
 
 TEST_SHARE = 0.25
@@ -103,11 +109,11 @@ def list_path(
     """
     source = Path(path).expanduser()
     if source.is_dir():
-        splits = split_folders(source, split)
+        splits = split_folders(source)
         if splits:
             return _list_splits(source, split, splits, class_names)
         files = list_folder(source, class_names)
-    elif source.suffix.lower() in (".csv", ".parquet"):
+    elif source.suffix.lower() in SUFFIXES:
         files = list_table(source, class_names=class_names)
     elif not source.exists():
         raise FileNotFoundError(f"no data at {source.absolute()}")
@@ -119,19 +125,20 @@ def list_path(
     return files.take(held_out(files.labels, np.asarray(files.ids), split))
 
 
-def split_folders(source: Path, split: str = "all") -> list[str]:
+def split_folders(source: Path) -> list[str]:
     """The folders of a set that is split already, or [] if its folders are classes.
 
     "train" may be a class, beside "bus" and "car". It is a split if it holds folders, and the others
-    are named as splits too (or "train" and another such folder hold folders of the same names).
+    are named as splits too, or another folder, whatever its name, holds a folder of the same name as
+    one in "train": that one is a split then.
     """
     inside = {folder.name: folder for folder in visible_folders(source)}
-    named = [name for name in inside if name in (*_SPLITS, split)]
-    if "train" not in named:
+    if "train" not in inside:
         return []
-    classes = {name: {f.name for f in visible_folders(inside[name])} for name in named}
-    twin = any(classes[name] & classes["train"] for name in named if name != "train")
-    if classes["train"] and (twin or len(named) == len(inside)):
+    classes = {name: {f.name for f in visible_folders(folder)} for name, folder in inside.items()}
+    twins = {name for name in inside if name != "train" and classes[name] & classes["train"]}
+    named = [name for name in inside if name in _SPLITS or name in twins]
+    if classes["train"] and (twins or len(named) == len(inside)):
         return sorted(named)
     if len(named) == len(inside):
         raise ValueError(
@@ -145,17 +152,13 @@ def _list_splits(
     source: Path, split: str, splits: list[str], class_names: Sequence[str]
 ) -> FileList:
     wanted = splits if split == "all" else [split]
-    if split not in ("all", *splits):
+    if split not in ("all", *splits, *(folder.name for folder in visible_folders(source))):
         raise FileNotFoundError(
             f"{source} has the splits {splits}, but no folder {split!r}: name another with "
             f"data.train_split or data.test_split, or give {source / 'train'} as the source, of which "
-            "a part is then held out"
+            "a part is then held out; if 'train' is a class, rename it"
         )
-    names = class_names or list_folder(source / "train").class_names
-    try:
-        parts = [list_folder(source / name, names) for name in wanted]
-    except ValueError as error:
-        raise ValueError(f"{error} (the class folders of 'train' say which there are)") from error
+    parts = [_list_split(source, name, class_names) for name in wanted]
     return FileList(
         paths=[path for part in parts for path in part.paths],
         labels=np.concatenate([part.labels for part in parts]),
@@ -163,6 +166,15 @@ def _list_splits(
         class_names=parts[0].class_names,
         name=f"{source.name}/{split}",
     )
+
+
+def _list_split(source: Path, name: str, class_names: Sequence[str]) -> FileList:
+    if class_names or name == "train":
+        return list_folder(source / name, class_names)
+    try:
+        return list_folder(source / name, classes_of_folder(source / "train"))
+    except ValueError as error:
+        raise ValueError(f"{error} (the class folders of 'train' say which there are)") from error
 
 
 def _fitted(examples: Examples, size: int | tuple[int, int] | None) -> Examples:

@@ -65,7 +65,7 @@ def _eight_bits_of(image: Any) -> np.ndarray:
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
     white = 2**bits - 1
-    values = np.minimum(np.asarray(image).astype(np.int64), white)
+    values = np.minimum(np.asarray(image).astype(np.int32), white)
     values = (255 * values + white // 2) // white
     if tags.get(_PHOTOMETRIC) == 0:  # 0 is white there; Pillow turns only 8 bits around
         values = 255 - values

@@ -177,5 +177,5 @@ def _without(
                 kept.append(row)
             else:
                 reasons[files.ids[row]] = reason
-    report_unreadable(reasons, len(files.paths), tolerance, "images")
+    report_unreadable(reasons, len(files.paths), tolerance, "images", stacklevel=4)
     return files.take(kept)

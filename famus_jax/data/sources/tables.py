@@ -42,13 +42,17 @@ def quote_formula(text: str) -> str:
     >>> quote_formula("=1+1"), quote_formula("cat/1.png")
     ("'=1+1", 'cat/1.png')
     """
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+    return f"'{text}" if _may_run(text) else text
 
 
 def unquote_formula(text: str) -> str:
     """What `quote_formula` was given."""
-    quoted = text.startswith("'") and text[1:].lstrip(" ").startswith(_FORMULA)
-    return text[1:] if quoted else text
+    return text[1:] if text.startswith("'") and _may_run(text) else text
+
+
+def _may_run(text: str) -> bool:
+    """Whether it begins like a formula, quoted or not: what is quoted already is quoted once more."""
+    return text.lstrip("'").lstrip(" ").startswith(_FORMULA)
 
 
 def read_text(path: Path) -> str:

@@ -64,6 +64,33 @@ def test_batches_come_in_turn_and_errors_as_they_are():
     found.close()
 
 
+SIGNALED = """
+import os, signal, sys
+
+if any("spawn_main" in word for word in sys.orig_argv):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        os.kill(os.getpid(), getattr(signal, name))
+"""
+
+
+def masks(worker, workers):
+    while True:
+        yield signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_signal_to_the_group_while_workers_start(tmp_path, monkeypatch):
+    """It reaches them while they import. Fails if they die of it, though who asked for them goes on; or
+    if signals stay blocked, there or here."""
+    (tmp_path / "sitecustomize.py").write_text(SIGNALED)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    found = Workers(masks, 2)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    assert [next(found), next(found)] == [before, before]
+    found.close()
+
+
 def test_an_error_that_can_not_travel_is_told():
     """Fails if it ends the process without a word."""
     with pytest.raises(RuntimeError, match="Refusing: this and that"):

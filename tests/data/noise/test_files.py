@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from famus_jax.cli import main
 from famus_jax.data.noise import cli as noise_cli
 from famus_jax.data.noise.files import align, make_table, noisy_from_table, read_table, write_table
 from famus_jax.data.sources.load import load_source
@@ -111,6 +112,65 @@ def test_bad_files_are_named(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=words):
         read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[0, 1.5]", r"row 1: label 1\.5 is no whole number"),
+        ("[0, true]", "row 1: label True is neither a whole number nor a name"),
+        ("[0, null]", "row 1: label None is neither a whole number nor a name"),
+    ],
+)
+def test_a_list_of_labels_is_checked_as_an_object_is(tmp_path, text, words):
+    """Fails if true becomes a class that is called "True"."""
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_table(tmp_path / "a.json", order="torchvision")
+
+
+def test_a_suffix_in_capitals(tmp_path):
+    for suffix in (".CSV", ".JSON"):
+        write_table(tmp_path / f"t{suffix}", TABLE)
+        assert read_table(tmp_path / f"t{suffix}").digest == TABLE.digest
+    (tmp_path / "t.PT").write_bytes(b"")
+    with pytest.raises(ValueError, match="is a pickle"):
+        read_table(tmp_path / "t.PT")
+
+
+@pytest.mark.parametrize("name", ["NA", "none", "-1"])
+def test_a_class_that_reads_as_no_label_goes_to_json(tmp_path, name):
+    """Fails if a `.csv` is written that can't be read back."""
+    table = make_table(["a", "b"], [0, 1], class_names=("ZA", name))
+    with pytest.raises(
+        ValueError, match=rf"the class '{name}' would be read as no label.*use \.json"
+    ):
+        write_table(tmp_path / "t.csv", table)
+    assert not (tmp_path / "t.csv").exists()
+    write_table(tmp_path / "t.json", table)
+    assert read_table(tmp_path / "t.json").written_labels() == ["ZA", name]
+
+
+def test_command_with_a_class_called_na(tmp_path, capsys):
+    """Its labels are read as in training. Fails if the command can't be told the classes."""
+    rows = "".join(f"{i}.png,{'NA' if i % 2 else 'ZA'}\n" for i in range(8))
+    (tmp_path / "t.csv").write_text("path,label\n" + rows)
+    source = [f"--source={tmp_path / 't.csv'}", "--split=all"]
+    out = tmp_path / "noise.json"
+    write = ["noise", "write", f"--out={out}", "--kind=pair_flip", "--rate=1", *source]
+    assert main(["famus", *write]) == 1
+    assert "data.class_names" in capsys.readouterr().err
+    names = "--class_names=ZA, NA"
+    assert main(["famus", *write, names]) == 0
+    assert json.loads(out.read_text())["labels"]["0.png"] == "NA"
+    capsys.readouterr()
+    assert main(["famus", "noise", "inspect", str(out), *source, names]) == 0
+    assert "wrong labels    8 (100.00 %)" in capsys.readouterr().out
+    assert main(["famus", *write, "--class_names=ZA"]) == 2
+    assert "two names or more" in capsys.readouterr().err
+    digits = ["noise", "write", f"--out={out}", "--kind=symmetric", "--rate=0.1", names]
+    assert main(["famus", *digits]) == 1
+    assert "has classes of its own" in capsys.readouterr().err
 
 
 def test_other_refusals(tmp_path):

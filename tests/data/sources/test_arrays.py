@@ -5,6 +5,7 @@ import pytest
 
 from famus_jax.data.noise.files import read_table
 from famus_jax.data.sources.arrays import from_arrays, load_features, load_npz, looks_channels_first
+from famus_jax.data.sources.numpy_files import read_arrays
 from famus_jax.data.sources.own_data import load_path
 
 LABELS = np.arange(12) % 3
@@ -119,6 +120,16 @@ def test_other_files_called_npz(tmp_path):
     (tmp_path / "x.npy").rename(tmp_path / "x.npz")
     with pytest.raises(ValueError, match="one array without a name"):
         load_npz(tmp_path / "x.npz")
+
+
+def test_an_archive_is_opened_once(tmp_path, monkeypatch):
+    """Fails if its directory is read again for every array."""
+    np.savez(tmp_path / "t.npz", images=np.zeros((12, 4)), labels=LABELS, ids=LABELS.astype(str))
+    opened, load = [], np.load
+    monkeypatch.setattr(np, "load", lambda *a, **k: opened.append(a) or load(*a, **k))
+    found = read_arrays(tmp_path / "t.npz", ["images", "labels"], ["ids", "none"])
+    assert list(found) == ["images", "labels", "ids"]
+    assert len(opened) == 1
 
 
 def test_features_with_a_table_of_names(tmp_path):

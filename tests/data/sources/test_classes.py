@@ -16,6 +16,13 @@ def test_natural_order():
     assert sorted(names, key=natural) == expected
 
 
+def test_names_that_begin_another():
+    """Fails if a name's end is compared with the number that the longer one goes on with."""
+    expected = ["1", "1a", "a", "a1", "a2", "a10"]
+    assert sorted(["a10", "a1", "a", "a2", "1a", "1"], key=natural) == expected
+    assert number_classes(["cat2", "cat"], "t")[1] == ("cat", "cat2")
+
+
 @pytest.mark.parametrize("word", ["nan", "NaN", "NA", "None", "null", "N/A", "<NA>", "", " ", None])
 def test_a_missing_label_is_refused_with_its_row(word):
     """Fails if the word becomes a class, or the numbers beside it become names."""
@@ -75,6 +82,15 @@ def test_capitals_alone_are_warned_of():
     number_classes(["a", "A"], "t")  # letters may well be classes
 
 
+def test_places_are_named_in_errors_alone():
+    """Fails if a row's place, which may take long to find, is asked for where all is well."""
+
+    def fail(row):
+        raise AssertionError
+
+    assert number_classes(["b", "a"], "t", at=fail, class_names=("a", "b"))[0].tolist() == [1, 0]
+
+
 def test_numbers_among_named_classes():
     """Classes called 1 … 3: a number is a name. Fails if it is taken for a place (off by one)."""
     names = ("1", "2", "3")
@@ -116,3 +132,9 @@ def test_labels_in_arrays():
     assert labels.dtype == np.int32
     with pytest.raises(ValueError, match="label 3 at row 0 is outside the 3 classes"):
         labels_of_array([3, 0], "x", ("a", "b", "c"))
+
+
+def test_given_classes_of_an_array_are_spelled_as_others_are():
+    """Fails if "e" and an accent stay two letters beside labels in numbers."""
+    names = (unicodedata.normalize("NFD", "café"), " thé ")
+    assert labels_of_array([1, 0], "t", names)[1] == ("café", "thé")

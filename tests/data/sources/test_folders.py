@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from famus_jax.cli import main
+from famus_jax.data.sources import folders
 from famus_jax.data.sources.file_lists import list_folder, list_table
+from famus_jax.data.sources.load import load_labels
 from famus_jax.data.sources.own_data import list_path, load_path
 
 PIXEL = Image.fromarray(np.zeros((2, 2), np.uint8))
@@ -138,6 +141,43 @@ def test_folders_that_are_splits(tmp_path):
     in_classes(tmp_path / "c", ("train", "test"))
     with pytest.raises(ValueError, match="named as splits but hold no class folders"):
         list_path(tmp_path / "c", "train")
+
+
+def test_a_split_of_any_name(tmp_path, capsys):
+    """A "holdout" is a split, whichever one is wanted. Fails if wanting "train" makes classes of the
+    two: then test images are trained on."""
+    in_classes(tmp_path, ("train/cat", "train/dog", "holdout/cat", "holdout/dog"))
+    for name in ("train", "holdout"):
+        files, labels = list_path(tmp_path, name), load_labels(str(tmp_path), name)
+        assert files.class_names == labels.class_names == ("cat", "dog")
+        assert {i.split("/")[0] for i in files.ids} == {name}
+        assert labels.ids.tolist() == files.ids
+    out = tmp_path / "t.csv"
+    write = ["--kind=symmetric", "--rate=0.5", f"--source={tmp_path}", f"--out={out}"]
+    assert main(["famus", "noise", "write", *write]) == 0
+    assert "examples        8" in capsys.readouterr().out
+    rows = out.read_text().splitlines()[1:]
+    assert {row.split("/")[0] for row in rows} == {"train"}
+    assert {row.split(",")[1] for row in rows} <= {"cat", "dog"}
+    in_classes(tmp_path, ("other/eel",))  # beside splits no class, but none of theirs either
+    assert len(list_path(tmp_path, "all").ids) == 16
+    with pytest.raises(ValueError, match="no class 'eel'.*folders of 'train' say which"):
+        list_path(tmp_path, "other")
+    with pytest.raises(ValueError, match="no class 'eel'") as caught:
+        list_path(tmp_path, "other", ("cat", "dog"))
+    assert "'train'" not in str(caught.value)  # the user said which there are
+
+
+@pytest.mark.parametrize(("split", "walks"), [("train", 1), ("val", 0), ("all", 1)])
+def test_training_folders_are_walked_once(tmp_path, monkeypatch, split, walks):
+    """Fails if a large "train" is walked once for its classes and again for its images."""
+    in_classes(tmp_path, ("train/x", "train/y", "val/x"))
+    walked, images = [], folders.Tree.images
+    monkeypatch.setattr(
+        folders.Tree, "images", lambda tree, at: walked.append(at) or images(tree, at)
+    )
+    list_path(tmp_path, split)
+    assert walked.count(tmp_path / "train" / "x") == walks
 
 
 def test_given_classes(tmp_path):

@@ -49,8 +49,8 @@ def test_one_piece_is_held_out_by_id(tmp_path):
 
 
 def test_many_classes_are_held_out_at_once():
-    """A wrong column makes as many classes as rows. Fails (by minutes) if each class looks at all rows;
-    and against the definition, class by class."""
+    """A wrong column makes as many classes as rows; where each class looks at all rows this takes
+    minutes. And against the definition, class by class."""
     rng = np.random.default_rng(0)
     ids = np.array([f"i{i}" for i in range(200_000)])
     assert own_data.held_out(np.arange(200_000), ids, "test").size == 0

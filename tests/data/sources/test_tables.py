@@ -96,7 +96,7 @@ def test_a_path_twice_is_found_at_once(tmp_path):
             list_table(tmp_path / "t.csv")
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", " =1", "＝1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", " =1", "＝1", "'=1", "''=1"])
 def test_formulas_are_quoted_and_come_back(tmp_path, text):
     """Fails if a file name runs as a formula in a spreadsheet, or is another id when it is read."""
     assert quote_formula(text) == f"'{text}"
