@@ -4,19 +4,21 @@
     python -m experiments.mutations --only=alpha
 
 A mutation that no test notices is a survivor: the command prints it and ends with status 1. Each is
-made in a copy of the repository. They are mistakes that a person could make, and that once passed every
-quick test of their area; blind mutations of every operator (mutmut, cosmic-ray) take days here, since
-each needs compilations.
+made in a copy of the repository, in which the tests must pass without it. They are mistakes that a
+person could make, and that once passed every quick test of their area; blind mutations of every
+operator (mutmut, cosmic-ray) take days here, since each needs compilations.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,11 +161,7 @@ def survives(mutation: Mutation) -> bool:
     Raises:
       ValueError: if the text to be changed is not there once, or the tests could not be run.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        shutil.copytree(
-            ROOT, copy, ignore=shutil.ignore_patterns(".*", "runs", "results", "__pycache__")
-        )
+    with _copied() as copy:
         path = copy / mutation.file
         text = path.read_text()
         if text.count(mutation.right) != 1:
@@ -172,21 +170,43 @@ def survives(mutation: Mutation) -> bool:
                 f"{text.count(mutation.right)} times, not once: mend the list of mutations"
             )
         path.write_text(text.replace(mutation.right, mutation.wrong))
-        command = [sys.executable, "-m", "pytest", "-x", "-n", "0", *mutation.tests]
-        done = subprocess.run(
-            command, cwd=copy, capture_output=True, text=True, env=_environment(copy)
-        )
+        done = _tested(copy, mutation.tests)
     if done.returncode not in (0, 1):
         raise ValueError(f"{mutation.name}: pytest ended with {done.returncode}:\n{done.stdout}")
     return done.returncode == 0
 
 
-def _environment(copy: Path) -> dict[str, str]:
+def refuse_failing(tests: Sequence[str]) -> None:
+    """Raises `ValueError` unless the tests pass in a copy in which nothing is changed.
 
-    return {**os.environ, "PYTHONPATH": str(copy)}
+    One that fails there anyway would seem to notice every mistake.
+    """
+    with _copied() as copy:
+        done = _tested(copy, tests)
+    if done.returncode:
+        raise ValueError(
+            f"without any mistake in the code, pytest ended with {done.returncode}:\n{done.stdout}"
+        )
+
+
+@contextlib.contextmanager
+def _copied() -> Iterator[Path]:
+    """A copy of the repository, but for what is hidden and what runs have left."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        left_out = shutil.ignore_patterns(".*", "runs", "results", "__pycache__")
+        shutil.copytree(ROOT, copy, ignore=left_out)
+        yield copy
+
+
+def _tested(copy: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-x", "-n", "0", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    return subprocess.run(command, cwd=copy, capture_output=True, text=True, env=environment)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status, 1 if a mutation survives."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.mutations",
         description="Would a test notice? Named mistakes, put in one at a time.",
@@ -194,6 +214,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="mutations whose name holds this")
     only = parser.parse_args(arguments).only
     chosen = [m for m in MUTATIONS if only in m.name]
+    if not chosen:
+        parser.error(f"no mutation has a name with {only!r} in it")
+    refuse_failing(list(dict.fromkeys(test for mutation in chosen for test in mutation.tests)))
     survivors = []
     for mutation in track(chosen, "mutation"):
         lives = survives(mutation)

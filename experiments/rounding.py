@@ -47,10 +47,10 @@ def main(argv: Sequence[str]) -> int:
 
 def compare(steps: int, ulps: int) -> dict[str, Any]:
     """Rows `{"what", "accuracy_points", "first_loss"}`: differences from one device."""
-    rate = np.float32(0.1)
+    rate = np.float32(_config()["schedule"]["learning_rate"])
     rates = {0: rate}
     for k in range(1, ulps + 1):
-        rates[k] = np.nextafter(rates[k - 1], np.float32(1))
+        rates[k] = np.nextafter(rates[k - 1], np.float32(np.inf))
         rates[-k] = np.nextafter(rates[1 - k], np.float32(0))
     settings = [("one device", rate, ONE_DEVICE)]
     if jax.device_count() > 1:
@@ -74,8 +74,12 @@ def compare(steps: int, ulps: int) -> dict[str, Any]:
     return {"steps": steps, "rows": rows, "provenance": provenance()}
 
 
+def _config() -> dict[str, Any]:
+    return runpy.run_path(str(CONFIG))["get_config"]().to_dict()
+
+
 def _history(steps: int, learning_rate: float, placement: Placement) -> list[dict[str, Any]]:
-    config = runpy.run_path(str(CONFIG))["get_config"]().to_dict()
+    config = _config()
     config["runs"] = [run for run in config["runs"] if run["method"] == "l2r"]
     config["seeds"] = (0,)
     config["schedule"] |= {"steps": steps, "eval_every": 10, "checkpoint_every": 10 * steps}

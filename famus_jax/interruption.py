@@ -48,6 +48,7 @@ class Interruption:
         self.received: signal.Signals | None = None
         self.forward = lambda number: None
         self._name, self._deferred = name, False
+        self._listens = False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interruption:
@@ -60,11 +61,13 @@ class Interruption:
         self._told.setblocking(False)
         self._descriptor = signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._listen, daemon=True).start()
+        self._listens = True
         return self
 
     def __exit__(self, *unused: object) -> None:
-        if not self._before:
+        if not self._listens:
             return
+        self._listens = False
         signal.set_wakeup_fd(self._descriptor)
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]

@@ -2,24 +2,20 @@
 
 The lock is the kernel's (`flock`), on a file in the folder: it ends with the process that holds it,
 however that ends, so none is ever left behind. What the file says is for people only. Where there
-is no such lock (on Windows, and on some network file systems) a warning says so.
+is no such lock (on some network file systems) a warning says so.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import platform
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None
 
 NAME = "in_use"
 
@@ -46,10 +42,6 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[None]:
-    if fcntl is None:
-        _warn_unlocked(path, "this system has no flock")
-        yield
-        return
     handle = _locked(path)
     try:
         os.ftruncate(handle, 0)
@@ -75,7 +67,6 @@ def _locked(path: Path) -> int:
 
 
 def _lock(handle: int, path: Path) -> None:
-    assert fcntl is not None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -87,11 +78,9 @@ def _lock(handle: int, path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
             raise
-        _warn_unlocked(path, str(error))
-
-
-def _warn_unlocked(path: Path, why: str) -> None:
-    warnings.warn(f"{path.parent} can't be locked ({why}): start no second run in it", stacklevel=2)
+        warnings.warn(
+            f"{path.parent} can't be locked ({error}): start no second run in it", stacklevel=2
+        )
 
 
 def _is_still(path: Path, handle: int) -> bool:

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -49,6 +50,24 @@ def test_what_is_ignored_stays_so():
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_nothing_is_left_where_all_are_ignored():
+    """Fails if the way out is told by what was replaced: where nothing was, the descriptor that signals
+    wake and the thread that listens would stay."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    threads = threading.active_count()
+    try:
+        with Interruption():
+            assert threading.active_count() == threads + 1
+        assert signal.set_wakeup_fd(-1) == -1
+        until = time.monotonic() + 10
+        while threading.active_count() > threads:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_second_interrupt_ends_at_once_in_the_midst_of_c_code():

@@ -1,5 +1,7 @@
 """One command at a time in a folder, with the kernel's lock."""
 
+import errno
+import fcntl
 import subprocess
 import sys
 
@@ -52,3 +54,16 @@ def test_an_error_leaves_nothing_behind(tmp_path):
     with pytest.raises(KeyError), alone_in(tmp_path / "deep" / "work"):
         raise KeyError
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
+    """Fails if the work there is refused, or goes on without a word."""
+
+    def flock(handle, operation):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.warns(UserWarning, match="work can't be locked .*no locks"):  # noqa: SIM117
+        with alone_in(tmp_path / "work"):
+            (tmp_path / "work" / "kept").write_text("x")
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["kept"]

@@ -68,15 +68,15 @@ class Study:
             by: Comparer(problem, self.optimizer) for by, problem in self._problems.items()
         }
         self.comparer = self._comparers["module"]
+        sources, seeds = self.setting.sources, config.seeds
+        self.seeded = {seed: data_setup.seed_data(sources, config.data, seed) for seed in seeds}
         self.made_from = self._made_from()
         self._steps: dict[str, TrainStep] = {}
         self._probes: dict[str, Callable[[Scene], dict[str, jax.Array]]] = {}
 
     def _made_from(self) -> dict[str, str]:
         """Hashes of config and data."""
-        config, sources = self.plan.experiment, self.setting.sources
-        seeded = {s: data_setup.seed_data(sources, config.data, s) for s in config.seeds}
-        data = fingerprint.of_data(sources, seeded, self.setting.pretrained)
+        data = fingerprint.of_data(self.setting.sources, self.seeded, self.setting.pretrained)
         return {**fingerprint.of_config(self.plan.as_dict()), **data}
 
     def problem_of(self, estimator: Estimator) -> Problem:
@@ -129,8 +129,7 @@ class Study:
     @contextlib.contextmanager
     def streams(self, seed: int) -> Iterator[tuple[Any, Any, data_setup.SeedData]]:
         """The training and meta batches of a seed, and its data."""
-        config = self.plan.experiment
-        seeded = data_setup.seed_data(self.setting.sources, config.data, seed)
+        config, seeded = self.plan.experiment, self.seeded[seed]
         opened = streams.open_streams(METHODS["mwnet"], seeded, config.data, config.schedule, seed)
         with opened as (training, meta):
             yield training, meta, seeded

@@ -230,15 +230,17 @@ class Watch:
             if "done" in message:
                 return None
             if "ended" in message:
-                return self._lost(str(message["ended"]))
+                return self._lost(str(message["ended"]), index)
 
-    def _lost(self, why: str) -> None:
+    def _lost(self, why: str, teller: int | None = None) -> None:
+        """Passes it on, but to who told it: process 0 would take the answer for the other's end."""
         with self._told:
             if self._over.is_set():
                 return
             self._over.set()
-        for peer in self._peers.values():
-            peer.send({"ended": why})
+        for index, peer in self._peers.items():
+            if index != teller:
+                peer.send({"ended": why})
         time.sleep(GRACE if "ended" in why else 0)  # often this one fails of the same, and says it
         self._end(why)
 

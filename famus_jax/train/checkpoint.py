@@ -43,10 +43,9 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         self._ocp, self._folder, self._made_from = ocp, folder.absolute(), dict(made_from or {})
-        newest = _settle(self._folder) if is_writer() else ""
-        said = text_of_first(newest)  # the others wait here until the folder is settled
-        if said.startswith("!"):
-            raise ValueError(said[1:])
+        refused = _settle(self._folder) if is_writer() else ""
+        if refused := text_of_first(refused):  # the others wait here until the folder is settled
+            raise ValueError(refused)
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
         self._manager = _manager_class(ocp)(self._folder, options=options)
 
@@ -121,7 +120,7 @@ def seals_in(folder: Path) -> list[Path]:
 
 
 def _settle(folder: Path) -> str:
-    """Leaves whole checkpoints only, and returns "", or "!" and why none can be used.
+    """Leaves whole checkpoints only, and returns "", or why none can be used.
 
     The newest whole one counts. What is newer goes, since it would be in the way of its step's next
     save: without a seal it is of an interrupted writer, else it is damaged, and a warning says so.
@@ -141,7 +140,7 @@ def _settle(folder: Path) -> str:
     else:
         if damaged:
             return (
-                f"!{damaged[0][1]}, and there is no whole checkpoint before it: delete {folder}, and "
+                f"{damaged[0][1]}, and there is no whole checkpoint before it: delete {folder}, and "
                 "this run begins anew"
             )
     for path in unsealed + unfinished:

@@ -27,6 +27,7 @@ from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results,
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
 from famus_jax.train.figures import drawn
+from famus_jax.train.fingerprint import MadeFrom
 from famus_jax.train.label_issues import list_label_issues
 from famus_jax.train.methods import METHODS
 from famus_jax.train.one_network import OneNetworkRuns
@@ -62,9 +63,8 @@ def run_experiment(
 
     Raises:
       ValueError: for a config that can't work; a work directory that another process is at work in,
-      or
-        that holds another experiment or one of other data; processes that disagree on the config or
-        the data.
+        or that holds another experiment or one of other data; processes that disagree on the config
+        or the data.
       FloatingPointError: if a loss stops being finite.
       TimeIsUp: after `max_minutes`; the message says how far it is. Call again to go on.
       Interrupted: after a signal, alike.
@@ -74,21 +74,20 @@ def run_experiment(
     agree("max_minutes", str(max_minutes), "Start all of them with the same --max_minutes.")
     agree("the config", parsed.digest(), "Start all of them with the same --config and flags.")
     with _alone(workdir):
-        kept.refuse_kept_of_others(workdir, fingerprint.of_config(dataclasses.asdict(parsed)))
+        settings = dataclasses.asdict(parsed)
+        made_from = fingerprint.of_config(settings)
+        kept.refuse_kept_of_others(workdir, made_from)
         # What can't work raises here, before a file is made.
         experiment = Experiment(parsed, workdir, placement)
-        kept.refuse_kept_of_others(workdir, experiment.made_from)
-        record = {"digest": parsed.digest(), "config": dataclasses.asdict(parsed)}
+        made_from |= experiment.made_from_data
+        kept.refuse_kept_of_others(workdir, made_from)
+        record = {"digest": parsed.digest(), "config": settings}
         if is_writer():
             remove_parts(workdir)
-            kept.write_config(workdir, record, experiment.made_from)
+            kept.write_config(workdir, record, made_from)
         check_shared(workdir)
-        rows, curves = experiment.run(clock)
-        result = {
-            "rows": rows,
-            "config": dataclasses.asdict(parsed),
-            "provenance": provenance(command),
-        }
+        rows, curves = experiment.run(made_from, clock)
+        result = {"rows": rows, "config": settings, "provenance": provenance(command)}
         if not is_writer():
             return result
         result = finite(result)
@@ -136,25 +135,30 @@ class Experiment:
         for run in config.runs:  # a class may have lost its last label to the noise
             for seeded in self.seeded.values():
                 self.one_network.check_counts(run, seeded.class_counts)
-        self.made_from = self._made_from()
+        self.made_from_data = self._made_from_data()
 
-    def _made_from(self) -> dict[str, str]:
-        """Hashes of the config and of the data, which all processes must share."""
+    def _made_from_data(self) -> dict[str, str]:
+        """Hashes of the data, which all processes must share: the first one's."""
         data = fingerprint.of_data(self.sources, self.seeded, self.setting.pretrained)
         agree(
             "the data",
             fingerprint.shared(data),
             "Give all of them the same data.data_dir, or the same files.",
         )
-        config = fingerprint.of_config(dataclasses.asdict(self.config))
-        return json.loads(text_of_first(json.dumps({**config, **data})))
+        return json.loads(text_of_first(json.dumps(data)))
 
     def _runs(self, run: RunConfig) -> OneNetworkRuns | TwoNetworkRuns:
         """What makes runs of this method's kind."""
         return self.two_networks if METHODS[run.method].networks == 2 else self.one_network
 
-    def run(self, clock: Clock | None = None) -> tuple[list[dict[str, Any]], list[plots.Curve]]:
+    def run(
+        self, made_from: MadeFrom, clock: Clock | None = None
+    ) -> tuple[list[dict[str, Any]], list[plots.Curve]]:
         """Every run for every seed: the table's rows and the picture's curves.
+
+        Args:
+          made_from: hashes of config and data, kept with every result and checkpoint.
+          clock: see `loop.train`.
 
         Raises:
           TimeIsUp: if the clock says so before the last step of the last run.
@@ -174,7 +178,7 @@ class Experiment:
             for run in ordered:  # all seeds of a method share its compiled step
                 for seed in config.seeds:
                     progress.describe(f"{run.name} seed {seed}")
-                    one = Seeded(run, seed, seeded[seed], evaluated[seed], self.made_from)
+                    one = Seeded(run, seed, seeded[seed], evaluated[seed], made_from)
 
                     def so_far(what: object) -> str:
                         return (
@@ -207,10 +211,10 @@ class Experiment:
         """One run of one seed: read back if it is finished, else trained."""
         run, seed = one.run, one.seed
         folder = self.workdir / "runs" / run.name / f"seed_{seed}"
-        known = kept.read_result(folder, self.made_from)
-        if known is not None:
+        finished = kept.read_result(folder, one.made_from)
+        if finished is not None:
             progress.skip(self._length(run))
-            return known
+            return finished
         method, arrays = METHODS[run.method], {}
         if method.early_stop:
             result = results.stopped_early(run.method, seed, done[method.needs, seed])
@@ -222,7 +226,7 @@ class Experiment:
         known = one.data.noise_rate is not None
         result["noise_transition"] = one.data.noise_transition.tolist() if known else None
         if is_writer():
-            kept.write_result(folder, finite(result), self.made_from, arrays)
+            kept.write_result(folder, finite(result), one.made_from, arrays)
         return result
 
     def _train(

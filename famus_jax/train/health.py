@@ -7,7 +7,7 @@ finite, a loss beyond all bounds, a run in which nothing has moved from the star
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,28 +25,22 @@ _NOTHING_MOVED = 100  # steps, or the whole run
 _LOWER = "Lower schedule.learning_rate (or the meta-model's meta.learning_rate)"
 
 
-def first_bad_step(window: Window) -> int | None:
-    """The place in the window of the first step whose loss is not finite; None if there is none."""
-    bad = [i for i, step in enumerate(window) if not math.isfinite(sum(one.loss for one in step))]
-    return bad[0] if bad else None
-
-
-def refuse_nonfinite_loss(window: Window, first: int, suspect: str = "") -> None:
+def refuse_nonfinite_loss(window: Window, first: int, suspect_of: Callable[[int], str]) -> None:
     """Raises `FloatingPointError` for the first step of the window whose loss is not finite.
 
     Args:
       window: the steps since the last evaluation.
       first: the number of the first of them.
-      suspect: what is known of that step's batch: an example whose values are beyond all others.
+      suspect_of: `place of a step in the window -> what stands out in its batch`, or "".
     """
-    bad = first_bad_step(window)
-    if bad is None:
-        return
-    raise FloatingPointError(
-        f"the loss is {sum(one.loss for one in window[bad])} at step {first + bad}. "
-        f"{f'{suspect}: look at it first. ' if suspect else ''}{_LOWER}; the last checkpoint is from "
-        "before this step"
-    )
+    for i, loss in enumerate(sum(one.loss for one in step) for step in window):
+        if not math.isfinite(loss):
+            suspect = suspect_of(i)
+            raise FloatingPointError(
+                f"the loss is {loss} at step {first + i}. "
+                f"{f'{suspect}: look at it first. ' if suspect else ''}{_LOWER}; the last checkpoint "
+                "is from before this step"
+            )
 
 
 def refuse_nonfinite_state(state: PyTree, first: int, last: int) -> None:
@@ -59,17 +53,20 @@ def refuse_nonfinite_state(state: PyTree, first: int, last: int) -> None:
       state: holds one `TrainState` or several.
       first, last: the steps since this was last asked, for the message.
     """
-    for name, part in _trained(state).items():
-        paths = [
-            jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(part)
-        ]
-        bad = [path for path, fine in zip(paths, jax.device_get(_finite(part))) if not fine]
-        if bad:
-            raise FloatingPointError(
-                f"{name}{bad[0]} is not finite after step {last - 1}, though every loss was: a "
-                f"gradient of steps {first} to {last - 1} overflowed. {_LOWER}, or look for examples "
-                "with very large values; nothing of these steps is saved"
-            )
+    parts = _trained(state)
+    names = [
+        f"{name}{jax.tree_util.keystr(path)}"
+        for name, part in parts.items()
+        for path, _ in jax.tree_util.tree_leaves_with_path(part)
+    ]
+    fine = jax.device_get(_finite(list(parts.values())))  # a list: a dict would be sorted by name
+    bad = [name for name, good in zip(names, fine, strict=True) if not good]
+    if bad:
+        raise FloatingPointError(
+            f"{bad[0]} is not finite after step {last - 1}, though every loss was: a gradient of "
+            f"steps {first} to {last - 1} overflowed. {_LOWER}, or look for examples with very large "
+            "values; nothing of these steps is saved"
+        )
 
 
 def _trained(state: PyTree) -> dict[str, PyTree]:
@@ -206,7 +203,10 @@ def _nonfinite(parts: Sequence[Any], updated: Sequence[Any]) -> list[tuple[str, 
 
 
 def _expected(window: Window, history: Sequence[Mapping[str, Any]], guessing: float) -> float:
-    """A loss that a run may well have: that of guessing, or what it began with if that is more (losses
-    that scale the logits begin higher)."""
+    """A loss that a run may well have: that of guessing, or what it began with if that is more.
+
+    A loss that is scaled, or whose logits are, begins higher and jumps as much higher. The lowest loss
+    so far would be another measure for it than for others, which may go back to where they began.
+    """
     begun = [record["loss"] for record in history if record["loss"] is not None]
-    return max(guessing, min(begun) if begun else float(np.mean([one.loss for one in window[0]])))
+    return max(guessing, begun[0] if begun else float(np.mean([one.loss for one in window[0]])))

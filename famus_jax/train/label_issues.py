@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,9 +115,16 @@ def list_label_issues(
 def _keep_changed(path: Path) -> None:
     """A list that is not the one to be written is a damaged one, or has somebody's notes."""
     if path.exists():
-        kept = path.with_suffix(".changed.csv")
+        kept = next(free for free in _other_names(path) if not free.exists())
         path.replace(kept)
         warnings.warn(f"{path} was changed: it is kept as {kept}, and written anew", stacklevel=2)
+
+
+def _other_names(path: Path) -> Iterator[Path]:
+    """One after the other: what was kept before is never overwritten."""
+    yield path.with_suffix(".changed.csv")
+    for i in itertools.count(1):
+        yield path.with_suffix(f".changed{i}.csv")
 
 
 def _values(path: Path) -> dict[str, np.ndarray]:

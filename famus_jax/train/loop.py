@@ -49,6 +49,7 @@ class Run(NamedTuple):
       state: the state before the first step, a pytree of arrays.
       evaluate: `state -> {"test_accuracy": ..., "validation_accuracy": ...}`.
       wrong: bool [N], which labels were corrupted (for the record of weights; never trained on).
+      known: whether it is known which labels are right; else `wrong` says nothing of them.
       learns: whether there is a meta-model, whose diagnostics are recorded.
       reweights: whether its weights tell something of the examples, and are recorded.
       weighs: whether the loss is the examples' losses by these weights; False where they only tell
@@ -65,6 +66,7 @@ class Run(NamedTuple):
     state: PyTree
     evaluate: Callable[[PyTree], dict[str, float]]
     wrong: np.ndarray
+    known: bool
     learns: bool
     reweights: bool
     weighs: bool
@@ -109,7 +111,8 @@ def train(
       run: see `Run`.
       folder: where checkpoints and records go.
       on_progress: called with (steps just taken, newest measurements) after every evaluation; what
-        `health` finds wrong is among these, as `"warnings"`.
+        `health` finds wrong is among these, as `"warnings"`. When a run goes on, called first with
+        the newest of the steps before, without them.
       clock: looked at after every evaluation; at least one is reached, whatever it says. Its
         interruption is looked at after every step.
 
@@ -123,11 +126,10 @@ def train(
     state, first, history, times, seconds = run.state, 0, [], [], 0.0
     sums = np.zeros((2, len(run.wrong)))  # of weights, and of draws
     window: Window = []  # the steps since the last evaluation
-    made_from = run.made_from
     with (
         clock.deferred(),
         _named(run),
-        Checkpoints(folder / "checkpoints", made_from) as checkpoints,
+        Checkpoints(folder / "checkpoints", run.made_from) as checkpoints,
     ):
         if checkpoints.latest_step() is not None:
             (state, sums), record = checkpoints.restore((state, sums))
@@ -135,8 +137,9 @@ def train(
             sums = sums.copy()  # what is restored may be read-only
             first, seconds = record["step"], record["seconds"]
             history, times = record["history"], record["times"]
-            window = measure.from_json(record.get("window", []))
-            on_progress(first, history[-1] if history else {})
+            window = measure.from_json(record["window"])
+            newest = history[-1] if history else {}
+            on_progress(first, {k: v for k, v in newest.items() if k != "warnings"})  # said before
         with Records(folder, history, times, is_writer()) as records:
 
             def save(step: int, window: Window) -> None:
@@ -157,8 +160,7 @@ def train(
                     on_progress(reached - first, {})
                     raise _interrupted(run, clock, reached)
                 health.refuse_hopeless(window, records.history, run.guessing, last, run.steps)
-                known = bool(run.wrong.any())  # else it is not known which labels are right
-                measured = measure.means(window, run.learns, run.reweights, known)
+                measured = measure.means(window, run.learns, run.reweights, run.known)
                 measured.update(run.evaluate(state))
                 said = health.warnings_of(window, records.history, run.guessing, run.weighs)
                 records.append({"step": last, **measured, **({"warnings": said} if said else {})})
@@ -229,9 +231,9 @@ def _told(
     """The steps' numbers, all of them finite losses; adds their weights to `sums`."""
     steps = jax.device_get(taken)
     window = measure.told(steps, run.wrong, run.reweights)
-    bad = health.first_bad_step(window)
-    suspect = "" if bad is None else run.suspect(np.concatenate([x.examples for x in steps[bad]]))
-    health.refuse_nonfinite_loss(window, first, suspect)
+    health.refuse_nonfinite_loss(
+        window, first, lambda i: run.suspect(np.concatenate([one.examples for one in steps[i]]))
+    )
     if run.reweights and last > run.steps // 2:
         for one in (part for step in steps for part in step):
             np.add.at(sums[0], one.examples, measure.scaled_weights(one.info))

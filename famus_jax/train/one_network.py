@@ -125,6 +125,7 @@ class OneNetworkRuns:
                 state=placement.state(step.init(key_train, params, model_state, batch, meta_batch)),
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
+                known=seeded.data.noise_rate is not None,
                 learns=trusted is not None,
                 reweights=trusted is not None,
                 weighs=trusted is not None and step.problem.method.reweights,

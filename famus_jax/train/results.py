@@ -52,7 +52,7 @@ def stopped_early(method: str, seed: int, parent: dict[str, Any]) -> dict[str, A
             "none",
             seed,
             kept,
-            **{name: row.get(name) for name in carried},  # an older row may lack some
+            **{name: row[name] for name in carried},
             steps=kept[-1]["step"],
             seconds=round(row["seconds"] * share, 3),
         ),

@@ -28,6 +28,17 @@ def test_what_is_seen_and_what_is_not(capsys, monkeypatch):
     assert "1 of 2 noticed" in out
 
 
+def test_tests_that_fail_anyway_are_an_error(tmp_path, monkeypatch):
+    """Fails if what fails without any mistake counts as noticed."""
+    (tmp_path / "code.py").write_text("right = 1\n")
+    (tmp_path / "test_code.py").write_text("def test():\n    raise KeyError('anyway')\n")
+    mutation = Mutation("any", "code.py", "right", "wrong", ("test_code.py",))
+    monkeypatch.setattr(mutations, "ROOT", tmp_path)
+    monkeypatch.setattr(mutations, "MUTATIONS", (mutation,))
+    with pytest.raises(ValueError, match=r"without any mistake(.|\n)*anyway"):
+        mutations.main([])
+
+
 @pytest.mark.slow
 def test_no_mutation_survives():
     assert mutations.main([]) == 0

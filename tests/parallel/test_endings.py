@@ -140,10 +140,12 @@ def test_a_folder_that_only_one_can_use(config, tmp_path):
 
 
 def test_an_error_in_one_is_told_by_the_other(config, tmp_path):
-    """The first one's disk is full, say: here a folder lies where it writes a file."""
-    (tmp_path / "config.json" / "x").mkdir(parents=True)
+    """Process 0's disk is full, say: here a folder lies where it alone writes a file. Fails if process
+    1 waits for it, or ends without saying which one had the error, and what it was."""
+    (tmp_path / "runs" / "ce" / "seed_0" / "metrics.jsonl" / "x").mkdir(parents=True)
     with Two(config, tmp_path, tmp_path) as two:
-        ended = [two.end(i, 60) for i in (0, 1)]
-    assert [status for status, _ in ended] == [1, 1]
-    assert "config.json" in ended[0][1]
-    assert "config.json" in ended[1][1]
+        (status_0, said_0), (status_1, said_1) = [two.end(i, 60) for i in (0, 1)]
+    assert (status_0, status_1) == (1, 1)
+    assert "metrics.jsonl" in said_0
+    assert "process 0 has ended: " in said_1
+    assert "metrics.jsonl" in said_1.split("process 0 has ended: ")[1]

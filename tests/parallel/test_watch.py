@@ -181,3 +181,16 @@ def test_the_first_ends_last():
     watches[0].leave()
     assert 0.4 < time.monotonic() - began < 2
     assert ended == [[], [], []]
+
+
+def test_process_0_waits_until_the_other_has_said_why():
+    """Fails if the other's answer to the news counts as its end: jax's service would end with process 0
+    and the other with it, by a signal and without our line."""
+    watches, ended = met(2)
+    leaving = threading.Thread(target=watches[0].leave, args=("has ended: a full disk",))
+    leaving.start()
+    assert wait_for(lambda: ended[1] == ["process 0 has ended: a full disk"])
+    assert leaving.is_alive()
+    watches[1]._peers[0].close()
+    leaving.join(1)
+    assert not leaving.is_alive()

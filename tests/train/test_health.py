@@ -43,6 +43,17 @@ def test_a_healthy_run_is_left_alone():
     health.refuse_hopeless(window(loss=0.0), [{"loss": 2.0}], GUESSING, 200, 200)
 
 
+def test_a_loss_is_large_beside_the_one_that_it_began_with():
+    """Fails if the lowest so far is what counts: a loss on scaled logits that learns well and jumps, to
+    less than it began with, would be warned of, and ended where logits are scaled much."""
+    history = [{"loss": 60.0}, {"loss": 0.5}]
+    assert not said(window(loss=60.0), history)
+    assert "loss reached 610" in said(window(loss=610.0), history)
+    health.refuse_hopeless(window(loss=5.8e4), history, GUESSING, 12, 1000)
+    with pytest.raises(FloatingPointError, match="grown to"):
+        health.refuse_hopeless(window(loss=6.1e5), history, GUESSING, 12, 1000)
+
+
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
@@ -123,6 +134,7 @@ def train(folder, *bad, steps=10, on_progress=lambda taken, newest: None):
         state=advance.step.init(jax.random.key(0), PARAMS, (), BATCH),
         evaluate=lambda state: {"test_accuracy": 0.5, "validation_accuracy": 0.5},
         wrong=np.zeros(4, bool),
+        known=False,
         learns=False,
         reweights=False,
         weighs=False,
@@ -152,3 +164,30 @@ def test_a_loss_that_is_not_finite_names_run_and_step(tmp_path):
     with pytest.raises(FloatingPointError, match=r"one: the loss is nan at step 3\. Lower"):
         train(tmp_path, 2)
     assert not (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_a_state_is_looked_at_in_one_go(monkeypatch):
+    """Fails if every part of it is a program of its own, waited for alone; or if what is named first is
+    not the first of the parts but that of the alphabet."""
+    step = Steps().step
+    pair = [step.init(jax.random.key(k), PARAMS, (), BATCH) for k in (0, 1)]
+    waits, get = [], jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda tree: waits.append(tree) or get(tree))
+    before = health._finite._cache_size()
+    health.refuse_nonfinite_state(pair, 0, 5)
+    assert health._finite._cache_size() == before + 1
+    assert len(waits) == 1
+    bad = jax.tree.map(lambda x: x * jnp.nan, PARAMS)
+    pair[1] = pair[1]._replace(params=bad, model_state={"mean": jnp.array(jnp.nan)})
+    with pytest.raises(FloatingPointError, match=r"params of network 1\['body'\] is not finite"):
+        health.refuse_nonfinite_state(pair, 0, 5)
+
+
+def test_a_run_that_goes_on_does_not_repeat_its_warnings(tmp_path, monkeypatch):
+    """Fails if the last record is handed over with what has been said of it before."""
+    monkeypatch.setattr(health, "warnings_of", lambda *unused: ["odd"])
+    told = []
+    train(tmp_path, steps=5, on_progress=lambda taken, newest: told.append(newest))
+    train(tmp_path, steps=10, on_progress=lambda taken, newest: told.append(newest))
+    assert [newest["step"] for newest in told] == [5, 5, 10]
+    assert [newest.get("warnings") for newest in told] == [["odd"], None, ["odd"]]

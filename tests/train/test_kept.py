@@ -248,6 +248,17 @@ def test_what_is_damaged_is_made_again(made, root, name, how, warning, recwarn):
     assert [warning in text for text in told] == ([True] if warning else [])
 
 
+def test_no_notes_in_a_list_are_lost(made, root):
+    """Fails if notes that are written a second time overwrite those of the first."""
+    path = root / "work" / RUN / ".." / "label_issues.csv"
+    for notes in (b"first", b"second", b"third"):
+        path.write_bytes(notes)
+        with pytest.warns(UserWarning, match="was changed: it is kept as"):
+            again(root, made)
+    kept = {name: path.with_suffix(f".{name}.csv") for name in ("changed", "changed1", "changed2")}
+    assert [file.read_bytes() for file in kept.values()] == [b"first", b"second", b"third"]
+
+
 @pytest.mark.parametrize("name", ["config.json", f"{RUN}/result.json"])
 def test_what_an_earlier_version_wrote_is_refused(made, root, name):
     """Fails if a finished experiment without checksums is taken for a damaged one, and trained anew."""

@@ -1,5 +1,6 @@
 """One's own data in an experiment: both paths alike, results that nothing can cost, no false words."""
 
+import csv
 import json
 import os
 import unicodedata
@@ -201,6 +202,23 @@ def test_nothing_is_called_clean_or_right_that_is_not_known(finished):
     assert "clean" not in shown
     records = next(work.rglob("metrics.jsonl")).read_text()
     assert "weight_clean" not in records
+
+
+def test_labels_that_are_known_to_be_right_are_called_so(finished):
+    """A table that corrects nothing: a noise rate of 0 that is known. Fails if that is taken for one
+    that is not known, since no label is wrong either way."""
+    settings, work, _ = finished
+    table = work.parent / "right.csv"
+    names = [name for name in NAMES if not name.startswith("=")]
+    photos(work.parent / "t", dict.fromkeys(names, 8))
+    rows = [["id", "label"], *([f"{name}/{i}.png", name] for name in names for i in range(8))]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    data = {**settings["data"], "source": str(work.parent / "t"), "noise_table": str(table)}
+    run_experiment({**settings, "data": data}, work.parent / "known", show=lambda text: None)
+    record = next((work.parent / "known").rglob("metrics.jsonl")).read_text().splitlines()[-1]
+    assert json.loads(record)["weight_clean"] > 0
+    assert json.loads(record)["weight_wrong"] is None
 
 
 def test_violins_by_what_is_known():

@@ -138,6 +138,7 @@ class TwoNetworkRuns:
                 ),
                 evaluate=lambda state: self._evaluate(state, seeded),
                 wrong=data.wrong,
+                known=data.noise_rate is not None,
                 learns=method.learns,
                 reweights=method.learns and not mixed,  # its two parts' losses are of two scales
                 weighs=method.learns and not mixed,
