@@ -8,20 +8,53 @@ from typing import NamedTuple
 import numpy as np
 
 
+class Planted(NamedTuple):
+    """Labels that were corrupted on purpose before a training, and how each kind of evidence saw them.
+
+    Attributes:
+      positions: int [P], the examples.
+      labels: int [P], what their labels were changed to.
+      evidence: name -> float64 [P], for the changed labels.
+    """
+
+    positions: np.ndarray
+    labels: np.ndarray
+    evidence: Mapping[str, np.ndarray]
+
+
+class Evidence(NamedTuple):
+    """What a training tells of N labels.
+
+    Attributes:
+      kinds: name -> float64 [N], higher where the label looks right; NaN where there is none. Known
+        names are in `score.SCORED`; others count as well.
+      probabilities: float [N, C], of each class, best of networks that have not seen the label.
+      planted: of the self-test; None if no label was corrupted on purpose.
+      duplicates: groups of positions of near-duplicates.
+      unlike_all: bool [N], far from every other example; None if that was not looked at.
+    """
+
+    kinds: Mapping[str, np.ndarray]
+    probabilities: np.ndarray
+    planted: Planted | None = None
+    duplicates: tuple[tuple[int, ...], ...] = ()
+    unlike_all: np.ndarray | None = None
+
+
 class SelfTest(NamedTuple):
-    """How one kind of evidence ranked labels that were corrupted on purpose.
+    """How one kind of evidence ranked labels that are known, or sure, to be wrong.
 
     Attributes:
       name: of the evidence.
-      auroc: the chance that a corrupted label looks worse than one left alone; 0.5 is a coin's.
+      auroc: the chance that a wrong label looks worse than another; 0.5 is a coin's. NaN: not tested.
       low: lower end of its 95 % interval.
-      used: whether the evidence counts in the score.
+      weight: of the evidence in the score, in [0, 1]; 0: it counts for nothing.
     """
 
     name: str
     auroc: float
     low: float
-    used: bool
+    weight: float
 
 
 class Summary(NamedTuple):

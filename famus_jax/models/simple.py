@@ -25,6 +25,7 @@ class MLP(nn.Module):
       num_classes: width of the output.
       hidden: widths of the hidden layers.
       norm: as in `norm_factory`; `"none"` by default.
+      dropout: share of each hidden layer's outputs that is left out in training (rng "dropout").
       dtype: dtype of the computation, None for that of input and parameters.
       cosine_head: logits are cosines in [-1, 1], for losses that scale them (LDAM).
 
@@ -37,6 +38,7 @@ class MLP(nn.Module):
     norm: layers.Norm = "none"
     dtype: Any = None
     cosine_head: bool = False
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
@@ -53,6 +55,8 @@ class MLP(nn.Module):
                 name=f"dense{i}",
             )(x)
             x = nn.relu(norm(f"norm{i}")(x))
+            if self.dropout:
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return layers.head(x, self.num_classes, cosine=self.cosine_head)
 
 

@@ -1,0 +1,69 @@
+"""How many labels are wrong, and which classes are taken for which: the confident joint.
+
+Northcutt, Jiang, Chuang: Confident Learning, JAIR 2021 ([arXiv:1911.00068](https://arxiv.org/abs/1911.00068)),
+sections 3.1 and 3.2. Symbols: p̂ probabilities, ỹ given labels, y* true ones, t_c the mean of p̂_c over examples labelled c.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def confident_joint(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Estimated number of examples of true class (row) and given label (column), float64 [C, C].
+
+    An example counts where its most probable class, of those with p̂_c ≥ t_c, is c; then each column is
+    scaled to the number of its label.
+
+    Args:
+      probabilities: float [N, C], best of networks that have not seen the label.
+      labels: int [N] in [0, C).
+
+    >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.9, 0.1]])
+    >>> confident_joint(p, np.array([0, 0, 1, 1])).tolist()
+    [[2.0, 1.0], [0.0, 1.0]]
+    """
+    true, counted = _confident(probabilities, labels)
+    return _scaled(true[counted], labels[counted], labels, probabilities.shape[1])
+
+
+def share_wrong(
+    probabilities: np.ndarray, labels: np.ndarray, *, draws: int = 200, seed: int = 0
+) -> tuple[float, float, float]:
+    """Estimated share of wrong labels, and a 95 % interval from a bootstrap over examples.
+
+    The interval is of chance alone: a network that learns the wrong labels as if they were right
+    (noise that follows a rule) finds too few, whatever the draw.
+    """
+    true, counted = _confident(probabilities, labels)
+    classes = probabilities.shape[1]
+
+    def share(rows: np.ndarray) -> float:
+        kept = rows[counted[rows]]
+        joint = _scaled(true[kept], labels[kept], labels[rows], classes)
+        return float(1 - np.trace(joint) / joint.sum()) if joint.sum() else 0.0
+
+    everyone = np.arange(len(labels))
+    generator = np.random.default_rng(seed)
+    drawn = [share(generator.integers(0, len(labels), len(labels))) for _ in range(draws)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    middle = share(everyone)
+    return middle, min(float(low), middle), max(float(high), middle)
+
+
+def _confident(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The class that each example is counted for, and whether it is counted."""
+    classes = probabilities.shape[1]
+    count = np.bincount(labels, minlength=classes)
+    own = probabilities[np.arange(len(labels)), labels]
+    threshold = np.bincount(labels, weights=own, minlength=classes) / np.maximum(count, 1)
+    above = (probabilities >= threshold) & (count > 0)
+    return np.where(above, probabilities, -1).argmax(1), above.any(1)
+
+
+def _scaled(true: np.ndarray, given: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    joint = np.zeros((classes, classes))
+    np.add.at(joint, (true, given), 1)
+    empty = joint.sum(0) == 0  # no example of this label is counted: nothing speaks against it
+    joint[empty, empty] = 1
+    return joint / joint.sum(0) * np.bincount(labels, minlength=classes)

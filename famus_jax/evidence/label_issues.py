@@ -1,0 +1,237 @@
+"""Which labels are wrong: from evidence to a probability, a rank and a suggestion for each example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from famus_jax.evidence.calibrate import (
+    falling,
+    fitted_to_decisions,
+    mixture_posterior,
+    with_mean,
+)
+from famus_jax.evidence.confident import confident_joint, share_wrong
+from famus_jax.evidence.score import mean_rank, scored_kinds
+from famus_jax.evidence.self_test import self_tests
+from famus_jax.evidence.types import Evidence, LabelIssues, SelfTest, Summary
+
+_MIXTURE_OF = ("aum", "held_out", "probability", "neighbors")  # the first that is there
+_ENOUGH_TRUSTED = 20
+_ENOUGH_DECISIONS = 10
+
+
+def label_issues(
+    evidence: Evidence,
+    labels: Any,
+    *,
+    trusted: Any = None,
+    known_wrong: Any = None,
+    seed: int = 0,
+) -> LabelIssues:
+    """Ranks labels by how likely they are wrong, and suggests others.
+
+    A pure function of arrays, for evidence of any training: `famus_jax.evidence.sums` gathers it in
+    one's own loop, `famus audit` in networks that have not seen the label.
+
+    Args:
+      evidence: see `Evidence`; every kind of it is tried (`self_test`) before it counts.
+      labels: int [N] in [0, C); -1: no label, and a suggestion.
+      trusted: bool [N], labels that are known to be right; from twenty on they fix what evidence of
+        right labels looks like. None: there are none.
+      known_wrong: bool [N], labels that are known to be wrong. With `trusted` they are decisions, and
+        from ten on, of both kinds, the probability is fitted to them.
+      seed: of the bootstrap.
+
+    Returns:
+      `LabelIssues`. Where `summary.warnings` is not empty, read it first.
+
+    Raises:
+      ValueError: labels or evidence of other shapes or ranges; fewer than two labels; no evidence
+        that tells one label from another.
+
+    >>> kinds = {"aum": np.array([2.0, 3.0, 2.5, -4.0, 2.2, 3.1])}
+    >>> p = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.95, 0.05], [0.1, 0.9], [0.2, 0.8]])
+    >>> found = label_issues(Evidence(kinds, p), [0, 0, 1, 1, 1, 1])
+    >>> int(np.argmax(found.p_wrong)), int(found.rank[3]), int(found.suggested_label[3])
+    (3, 1, 0)
+    """
+    labels = np.asarray(labels)
+    sure = _flags(trusted, len(labels), "trusted")
+    bad = _flags(known_wrong, len(labels), "known_wrong")
+    _check(evidence, labels, sure, bad)
+    at = np.flatnonzero(labels >= 0)
+    kinds = {name: np.asarray(v, np.float64) for name, v in evidence.kinds.items()}
+    probabilities = np.asarray(evidence.probabilities, np.float64)
+    seen = np.isfinite(probabilities).all(1)
+    probabilities = np.where(seen[:, None], probabilities, 1 / probabilities.shape[1])
+
+    names = scored_kinds({name: values[at] for name, values in kinds.items()})
+    if not names:
+        raise ValueError(
+            f"no evidence tells one label from another (there is {sorted(kinds) or 'none'}): the "
+            "network has learned nothing, train longer or with another learning rate"
+        )
+    tests = self_tests(kinds, names, evidence.planted, _compared(labels, bad, evidence))
+    weights = [(test.name, test.weight) for test in tests]
+    failed = not any(weight for _, weight in weights)
+    if failed:
+        weights = [(name, 1.0) for name in names]
+    score = mean_rank({n: kinds[n][at] for n in names}, weights, len(at))
+
+    share, low, high = share_wrong(probabilities[at], labels[at], seed=seed)
+    p = _probability(kinds, weights, at, score, share, sure[at])
+    decided = np.flatnonzero((sure | bad)[at])
+    if len(decided) >= _ENOUGH_DECISIONS and sure[at].any() and bad[at].any():
+        features = np.column_stack([_standard(kinds[n][at]) for n, w in weights if w])
+        p = fitted_to_decisions(features, p, decided, bad[at][decided])
+        score = -p
+        share = float(p.mean())
+        low, high = min(low, share), max(high, share)
+    p = np.where(sure[at], 0.0, np.where(bad[at], 1.0, p))
+
+    # No ties: what the probability leaves open, the score decides, and then the data's order.
+    order = np.lexsort((np.arange(len(at)), score, -p))
+    rank = np.zeros(len(labels), np.int64)
+    rank[at[order]] = np.arange(1, len(at) + 1)
+    p_wrong = np.full(len(labels), np.nan)
+    p_wrong[at] = p
+    issue = np.nan_to_num(p_wrong) > 0.5
+    suggested, p_suggested = _suggest(probabilities, labels, p_wrong, issue)
+    unlike = evidence.unlike_all
+    summary = Summary(
+        share_wrong=share,
+        share_low=low,
+        share_high=high,
+        num_issues=int(issue.sum()),
+        confusion=confident_joint(probabilities[at], labels[at]),
+        duplicates=tuple(g for g in evidence.duplicates if len(set(labels[list(g)]) - {-1}) > 1),
+        self_tests=tests,
+        warnings=_warnings(tests, failed, share, high),
+    )
+    return LabelIssues(
+        p_wrong=p_wrong,
+        rank=rank,
+        suggested_label=suggested,
+        p_suggested=p_suggested,
+        fits_no_class=np.zeros(len(labels), bool) if unlike is None else np.asarray(unlike, bool),
+        is_label_issue=issue,
+        probabilities=probabilities.astype(np.float32),
+        evidence=kinds,
+        summary=summary,
+    )
+
+
+def _flags(values: Any, count: int, name: str) -> np.ndarray:
+    if values is None:
+        return np.zeros(count, bool)
+    flags = np.asarray(values)
+    if flags.shape != (count,) or flags.dtype != bool:
+        raise ValueError(
+            f"{name} has shape {flags.shape} and dtype {flags.dtype}; expected bool [{count}], one "
+            "for each label"
+        )
+    return flags
+
+
+def _check(evidence: Evidence, labels: np.ndarray, sure: np.ndarray, bad: np.ndarray) -> None:
+    shape = np.shape(evidence.probabilities)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels are {labels.dtype} {labels.shape}; expected whole numbers, [N]")
+    if len(shape) != 2 or shape[0] != len(labels) or shape[1] < 2:
+        raise ValueError(
+            f"probabilities have the shape {shape}; expected [{len(labels)}, C] for as many labels and "
+            "C >= 2 classes"
+        )
+    out = np.flatnonzero((labels < -1) | (labels >= shape[1]))
+    if out.size:
+        raise ValueError(
+            f"label {labels[out[0]]} at position {out[0]} is none of the {shape[1]} classes "
+            f"0 … {shape[1] - 1} ({out.size} such; -1 marks an example without a label)"
+        )
+    if (labels >= 0).sum() < 2:
+        raise ValueError("fewer than two examples have a label: there is nothing to compare")
+    for name, values in evidence.kinds.items():
+        if np.shape(values) != (len(labels),):
+            raise ValueError(
+                f"evidence {name!r} has the shape {np.shape(values)}; expected [{len(labels)}]"
+            )
+    if (sure & bad).any():
+        at = int(np.flatnonzero(sure & bad)[0])
+        raise ValueError(f"position {at} is both trusted and known_wrong; it can be one of them")
+
+
+def _compared(labels: np.ndarray, bad: np.ndarray, evidence: Evidence) -> np.ndarray:
+    """Labels as they were given, for the self-test to compare those with that it corrupted."""
+    compared = (labels >= 0) & ~bad
+    if evidence.planted is not None:
+        compared[evidence.planted.positions] = False
+    return compared
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    known = np.isfinite(values)
+    spread = values[known].std() or 1.0
+    return np.where(known, (values - values[known].mean()) / spread, 0.0)
+
+
+def _probability(
+    kinds: dict[str, np.ndarray],
+    weights: list[tuple[str, float]],
+    at: np.ndarray,
+    score: np.ndarray,
+    share: float,
+    sure: np.ndarray,
+) -> np.ndarray:
+    used = {name for name, weight in weights if weight}
+    name = next((n for n in _MIXTURE_OF if n in used), next(iter(used)))
+    values = kinds[name][at]
+    values = np.where(np.isfinite(values), values, np.nanmedian(values))
+    if sure.sum() >= _ENOUGH_TRUSTED:
+        raw = mixture_posterior(values, values[sure])
+    else:
+        raw = with_mean(mixture_posterior(values), share)
+    return falling(raw, score)
+
+
+def _suggest(
+    probabilities: np.ndarray, labels: np.ndarray, p_wrong: np.ndarray, issue: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable class of all, or but the given one where the label is an issue."""
+    rows, labelled = np.arange(len(labels)), labels >= 0
+    others = probabilities.copy()
+    others[rows[labelled], labels[labelled]] = 0.0
+    total = np.maximum(others.sum(1), 1e-12)
+    best = others.argmax(1)
+    p_best = others[rows, best] / total * np.where(labelled, np.nan_to_num(p_wrong), 1.0)
+    keeps = labelled & ~issue
+    suggested = np.where(keeps, labels, best).astype(np.int32)
+    return suggested, np.where(keeps, 1 - np.nan_to_num(p_wrong), p_best)
+
+
+def _warnings(
+    tests: tuple[SelfTest, ...], failed: bool, share: float, high: float
+) -> tuple[str, ...]:
+    said = []
+    tried = [test for test in tests if np.isfinite(test.auroc)]
+    if failed:
+        best = max(tried, key=lambda test: test.auroc)
+        said.append(
+            "This list may be no better than chance: no evidence ranked wrong labels low in the "
+            f"self-test (the best, {best.name}, had AUROC {best.auroc:.2f}; a coin has 0.50)."
+        )
+    elif not tried:
+        said.append("No evidence could be tested on labels that are known to be wrong.")
+    for test in tried:
+        if not failed and test.weight == 0:
+            said.append(
+                f"The evidence {test.name!r} failed the self-test (AUROC {test.auroc:.2f}) and does "
+                "not count."
+            )
+    if share > 0.5 or high > 0.7:
+        said.append(
+            f"About {share:.0%} of the labels look wrong. Above a half it is hard to know which side "
+            "is right: tick some labels (--propose-trusted) before you trust this list."
+        )
+    return tuple(said)
