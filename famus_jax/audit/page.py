@@ -28,6 +28,7 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
@@ -110,11 +111,11 @@ def page_content(
         raise ValueError("a class has an empty name, which means 'no label' here; name it")
     last = max((row.rank for row in rows), default=0) + 1
     rows = sorted(rows, key=lambda row: row.rank or last)
-    of_id = written_once([row.id for row in rows], "ids")
-    if len(of_id) < len(rows):
-        ids = [row.id for row in rows]
-        twice = next(name for name in ids if ids.count(name) > 1)
+    ids = [row.id for row in rows]
+    if len(set(ids)) < len(ids):
+        twice = Counter(ids).most_common(1)[0][0]
         raise ValueError(f"two rows have the id {twice!r}; ids must be unique")
+    of_id = written_once(ids, "ids")
     data = {
         **_columns(rows, of_class),
         "classes": list(of_class),
