@@ -155,8 +155,8 @@ def page_content(
 def thumbnail(image: np.ndarray, size: int = 96) -> bytes:
     """A small picture of an image, encoded.
 
-    One that fits into the square is scaled up by a whole number, so that its pixels can be seen
-    (8x8 becomes 96x96), and is a PNG; a larger one is scaled down and is a JPEG.
+    One that fits into the square more than once is scaled up by a whole number, so that its pixels can
+    be seen (8x8 becomes 96x96), and is a PNG. Any other is a JPEG, scaled down if it is too large.
 
     Args:
       image: uint8 [H, W, 1 or 3].
@@ -178,12 +178,12 @@ def thumbnail(image: np.ndarray, size: int = 96) -> bytes:
     height, width = image.shape[:2]
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     content = io.BytesIO()
-    if max(height, width) <= size:
-        times = size // max(height, width)
+    times = size // max(height, width)
+    if times > 1:
         picture = picture.resize((width * times, height * times), Image.Resampling.NEAREST)
         picture.save(content, "PNG", optimize=True)
     else:
-        scale = size / max(height, width)
+        scale = min(1.0, size / max(height, width))
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         picture.resize(shape, Image.Resampling.LANCZOS).save(content, "JPEG", quality=85)
     return content.getvalue()

@@ -78,10 +78,8 @@ function makeCard(row) {
   );
   const card = element("li", { class: "card", tabIndex: -1, "data-row": row });
   if (data.pictures[row]) card.append(picture(row, "thumb"));
-  if (data.texts[row] !== null) {
-    card.classList.add("with-text");
-    card.append(element("p", { class: "excerpt", dir: "auto" }, data.texts[row].slice(0, 400)));
-  }
+  if (data.texts[row] !== null)
+    body.prepend(element("p", { class: "excerpt", dir: "auto" }, data.texts[row].slice(0, 240)));
   card.append(body, buttons, element("div", { class: "mark" }));
   return card;
 }
@@ -120,6 +118,8 @@ function measure() {
 // Draws what is in sight: makes the cards that come, removes those that go.
 function paint() {
   const top = find("grid").getBoundingClientRect().top;
+  // Where the panel lies over the page it waits until the items come into sight.
+  find("panel").classList.toggle("away", top > innerHeight - 160);
   const first = Math.max(0, Math.floor(-top / view.height) - SPARE) * view.columns;
   const last = (Math.ceil((innerHeight - top) / view.height) + SPARE) * view.columns;
   const wanted = new Map();
