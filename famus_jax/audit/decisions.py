@@ -1,8 +1,8 @@
 """What a person decided about labels: `decisions.csv`, as the page saves it.
 
-Columns `id`, `label` (the given one, empty if there is none), `decision` ("right", "wrong" or "relabel"; empty
-while undecided) and `new_label` (of a "relabel", else empty). "wrong" says that the label is wrong, and
-not which one is right.
+Columns `id`, `label` (the given one, empty if there is none), `decision` ("right", "wrong" or
+"relabel"; empty while undecided) and `new_label` (of a "relabel", else empty). "wrong" says that the
+label is wrong, and not which one is right.
 
 An id or a name may hold what no CSV in UTF-8 can: the byte 0, or a byte of a file name that is not
 UTF-8. The file has those escaped (`written`), and reading compares with ids and names escaped alike.
@@ -89,14 +89,14 @@ def read_decisions(
       labels: today's label of each id, in [0, C), or -1 for none; None: not compared.
 
     Returns:
-      id -> its decision, in the file's order, ids and names as they were given here. Who is undecided is
-      left out.
+      id -> its decision, in the file's order, ids and names as they were given here. What is undecided
+      is left out.
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: an id or a class that there is not, an unknown word, an id decided twice and not alike,
-        a label that is no longer the given one, a decision that its other cells contradict. Names the
-        line and the fix.
+      ValueError: an id or a class that there is not, an unknown word, an id decided twice and not
+        alike, a label that is no longer the given one, a decision that its other cells contradict.
+        Names the line and the fix.
     """
     path = Path(path)
     table = read_columns(path, COLUMNS)
@@ -121,8 +121,8 @@ def read_decisions(
             today = int(labels[at])
             said = f"the label {class_names[today]!r}" if today >= 0 else "no label"
             raise ValueError(
-                f"{where}: {name!r} has {said} today, and had {label!r} when this was decided: the data "
-                "changed since; remove the line and decide anew"
+                f"{where}: {name!r} has {said} today, and had {label!r} when this was decided: the "
+                "data changed since; remove the line and decide anew"
             )
         _check(where, word, given, new, label)
         if not word:

@@ -21,7 +21,8 @@ function parseCsv(text) {
   let began = 1;
   let state = "start"; // of a cell; then "plain", "quoted" or "closed"
   const endRow = () => {
-    if (cells.length || cell || state === "closed") rows.push({ cells: [...cells, cell], line: began });
+    if (cells.length || cell || state === "closed")
+      rows.push({ cells: [...cells, cell], line: began });
     cells = [];
     cell = "";
     state = "start";
@@ -76,7 +77,10 @@ function readDecisions(text) {
   const names = header.cells.map((name) => name.trim());
   const columns = HEADER.map((name) => names.indexOf(name));
   if (columns.includes(-1)) {
-    const fix = names.length === 1 && /[;\t]/.test(names[0]) ? "save it with commas" : "is it the right file?";
+    const fix =
+      names.length === 1 && /[;\t]/.test(names[0])
+        ? "save it with commas"
+        : "is it the right file?";
     throw new Error(`it has no column “${HEADER[columns.indexOf(-1)]}”; ${fix}`);
   }
   const changes = new Map();
@@ -97,8 +101,13 @@ function readDecisions(text) {
       );
     if (!word) continue;
     const seen = row === undefined ? carried.get(id) : changes.get(row);
-    const same = seen && (row === undefined ? seen[2] === word && seen[3] === renamed : seen.word === word && seen.to === to);
-    if (seen && !same) throw new Error(`${where}: “${id}” is decided twice, and not alike; keep one line`);
+    const same =
+      seen &&
+      (row === undefined
+        ? seen[2] === word && seen[3] === renamed
+        : seen.word === word && seen.to === to);
+    if (seen && !same)
+      throw new Error(`${where}: “${id}” is decided twice, and not alike; keep one line`);
     if (row === undefined) carried.set(id, [id, label, word, renamed]);
     else changes.set(row, { word, to });
   }
@@ -107,16 +116,20 @@ function readDecisions(text) {
 
 function knownClass(where, name) {
   const at = name ? store.classOf.get(name) : -1;
-  if (at === undefined) throw new Error(`${where}: there is no class “${name}” here; correct the name`);
+  if (at === undefined)
+    throw new Error(`${where}: there is no class “${name}” here; correct the name`);
   return at;
 }
 
 function checkDecision(where, word, given, to) {
   if (word && !WORDS.includes(word))
     throw new Error(`${where}: “${word}” is no decision; write right, wrong or relabel`);
-  if (word === "relabel" && to < 0) throw new Error(`${where}: relabel without a new_label; name the class`);
-  if (word === "relabel" && to === given) throw new Error(`${where}: relabeled to its own label; write right`);
-  if (word !== "relabel" && to >= 0) throw new Error(`${where}: a new_label without “relabel”; empty it`);
+  if (word === "relabel" && to < 0)
+    throw new Error(`${where}: relabel without a new_label; name the class`);
+  if (word === "relabel" && to === given)
+    throw new Error(`${where}: relabeled to its own label; write right`);
+  if (word !== "relabel" && to >= 0)
+    throw new Error(`${where}: a new_label without “relabel”; empty it`);
   if (["right", "wrong"].includes(word) && given < 0)
     throw new Error(`${where}: “${word}”, but there is no label; relabel it or empty the decision`);
 }

@@ -2,7 +2,16 @@
 
 const ANY = -2;
 const BINS = 25;
-const wanted = { text: "", issue: false, undecided: false, misfit: false, given: ANY, suggested: ANY, low: 0, high: 100 };
+const wanted = {
+  text: "",
+  issue: false,
+  undecided: false,
+  misfit: false,
+  given: ANY,
+  suggested: ANY,
+  low: 0,
+  high: 100,
+};
 let haystack = null; // ids and texts in lower case, made at the first search
 
 function passes(row) {
@@ -19,7 +28,8 @@ function passes(row) {
 }
 
 function filterRows() {
-  if (wanted.text) haystack ??= data.ids.map((id, row) => `${id}\n${data.texts[row] ?? ""}`.toLowerCase());
+  if (wanted.text)
+    haystack ??= data.ids.map((id, row) => `${id}\n${data.texts[row] ?? ""}`.toLowerCase());
   view.order = [];
   for (let row = 0; row < COUNT; row++) if (passes(row)) view.order.push(row);
 }
@@ -63,11 +73,26 @@ function drawFilters() {
 }
 
 const isFiltered = () =>
-  wanted.text || wanted.issue || wanted.undecided || wanted.misfit || wanted.given !== ANY ||
-  wanted.suggested !== ANY || wanted.low > 0 || wanted.high < 100;
+  wanted.text ||
+  wanted.issue ||
+  wanted.undecided ||
+  wanted.misfit ||
+  wanted.given !== ANY ||
+  wanted.suggested !== ANY ||
+  wanted.low > 0 ||
+  wanted.high < 100;
 
 function clearFilters() {
-  Object.assign(wanted, { text: "", issue: false, undecided: false, misfit: false, given: ANY, suggested: ANY, low: 0, high: 100 });
+  Object.assign(wanted, {
+    text: "",
+    issue: false,
+    undecided: false,
+    misfit: false,
+    given: ANY,
+    suggested: ANY,
+    low: 0,
+    high: 100,
+  });
   find("search").value = "";
   filtersChanged();
 }
@@ -76,12 +101,21 @@ function chooseClass(which) {
   const counts = new Map();
   for (const at of data[which]) counts.set(at, (counts.get(at) ?? 0) + 1);
   const present = [...counts.keys()].sort((a, b) => a - b);
-  const choices = present.map((at) => ({ value: at, name: className(at), note: counts.get(at).toLocaleString("en-US"), none: at < 0 }));
+  const choices = present.map((at) => ({
+    value: at,
+    name: className(at),
+    note: counts.get(at).toLocaleString("en-US"),
+    none: at < 0,
+  }));
   choices.unshift({ value: ANY, name: "any", note: COUNT.toLocaleString("en-US"), none: true });
-  openPicker(which === "given" ? "Only items with the given label" : "Only items whose suggestion is", choices, (value) => {
-    wanted[which] = value;
-    filtersChanged();
-  });
+  openPicker(
+    which === "given" ? "Only items with the given label" : "Only items whose suggestion is",
+    choices,
+    (value) => {
+      wanted[which] = value;
+      filtersChanged();
+    },
+  );
 }
 
 // How many labels are how probably wrong, behind the range that is chosen.
@@ -120,7 +154,8 @@ function startFilters() {
       if (wanted.low > wanted.high) wanted[which] = which === "low" ? wanted.high : wanted.low;
       filtersChanged();
     });
-  for (const button of document.querySelectorAll(".clear-filters")) button.addEventListener("click", clearFilters);
+  for (const button of document.querySelectorAll(".clear-filters"))
+    button.addEventListener("click", clearFilters);
   find("filters-toggle").addEventListener("click", () => {
     const open = find("filters").classList.toggle("open");
     find("filters-toggle").setAttribute("aria-expanded", String(open));

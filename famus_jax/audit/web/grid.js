@@ -30,12 +30,19 @@ function cardLabel(row) {
   ];
   if (data.wrong[row] !== null) parts.push(`${percent(data.wrong[row])} probably wrong`);
   if (data.misfit[row]) parts.push("fits no class");
-  if (decision) parts.push(`decided: ${decision.word} ${decision.to < 0 ? "" : className(decision.to)}`);
+  if (decision)
+    parts.push(`decided: ${decision.word} ${decision.to < 0 ? "" : className(decision.to)}`);
   return parts.join(", ");
 }
 
 function picture(row, kind) {
-  return element("img", { class: kind, src: data.pictures[row], alt: "", draggable: false, decoding: "async" });
+  return element("img", {
+    class: kind,
+    src: data.pictures[row],
+    alt: "",
+    draggable: false,
+    decoding: "async",
+  });
 }
 
 function meter(p) {
@@ -48,11 +55,22 @@ function makeCard(row) {
   const small = (action, symbol, label) =>
     element(
       "button",
-      { type: "button", tabIndex: -1, class: `small ${action}`, title: label, "aria-label": label, "data-action": action },
+      {
+        type: "button",
+        tabIndex: -1,
+        class: `small ${action}`,
+        title: label,
+        "aria-label": label,
+        "data-action": action,
+      },
       symbol,
     );
   const buttons = element("div", { class: "card-buttons" });
-  if (data.given[row] >= 0) buttons.append(small("right", "✓", "The label is right"), small("wrong", "✕", "The label is wrong"));
+  if (data.given[row] >= 0)
+    buttons.append(
+      small("right", "✓", "The label is right"),
+      small("wrong", "✕", "The label is wrong"),
+    );
   if (data.suggested[row] !== data.given[row])
     buttons.append(small("suggested", "→", `Relabel to ${className(data.suggested[row])}`));
   buttons.append(small("other", "…", "Relabel to another class"));
@@ -66,7 +84,12 @@ function makeCard(row) {
       meter(data.wrong[row]),
       element("b", { title: "probability that the label is wrong" }, percent(data.wrong[row])),
     ),
-    element("div", { class: "line given" }, element("span", { class: "what" }, "given"), classText(data.given[row])),
+    element(
+      "div",
+      { class: "line given" },
+      element("span", { class: "what" }, "given"),
+      classText(data.given[row]),
+    ),
     element(
       "div",
       { class: "line suggested" },
@@ -74,7 +97,12 @@ function makeCard(row) {
       classText(data.suggested[row]),
       element("span", { class: "sure" }, percent(data.sure[row])),
     ),
-    element("div", { class: "line id" }, own(data.ids[row], "own mono"), data.misfit[row] ? element("span", { class: "tag" }, "fits no class") : ""),
+    element(
+      "div",
+      { class: "line id" },
+      own(data.ids[row], "own mono"),
+      data.misfit[row] ? element("span", { class: "tag" }, "fits no class") : "",
+    ),
   );
   const card = element("li", { class: "card", tabIndex: -1, "data-row": row });
   if (data.pictures[row]) card.append(picture(row, "thumb"));
@@ -150,11 +178,13 @@ function paint() {
 function reveal() {
   const at = lowerBound(view.order, view.current);
   if (view.order[at] !== view.current) return;
-  const top = find("grid").getBoundingClientRect().top + Math.floor(at / view.columns) * view.height;
+  const top =
+    find("grid").getBoundingClientRect().top + Math.floor(at / view.columns) * view.height;
   const ceiling = find("bar").getBoundingClientRect().height + 10;
   const panel = find("panel").getBoundingClientRect();
   const covers = getComputedStyle(find("panel")).position === "fixed";
   const floor = (covers ? panel.top : innerHeight) - 10;
   if (top < ceiling) scrollBy(0, top - ceiling);
-  else if (top + view.height > floor) scrollBy(0, Math.min(top - ceiling, top + view.height - floor));
+  else if (top + view.height > floor)
+    scrollBy(0, Math.min(top - ceiling, top + view.height - floor));
 }

@@ -61,21 +61,32 @@ function decide(row, decision, byKey) {
   if (decision && decision.to >= 0)
     store.recent = [decision.to, ...store.recent.filter((at) => at !== decision.to)].slice(0, 5);
   afterChange(row, { byKey, advance: decision !== null });
-  const word = decision ? `${decision.word} ${decision.to < 0 ? "" : className(decision.to)}` : "undecided";
+  const word = decision
+    ? `${decision.word} ${decision.to < 0 ? "" : className(decision.to)}`
+    : "undecided";
   say(`${data.ids[row]}: ${word}. ${countDecided()} decided.`);
   if (!store.kept && store.history.length === 1) warnUnkept();
 }
 
 function warnUnkept() {
-  notice("warn", "This browser keeps nothing for this page: a reload would lose your decisions. Save decisions.csv before you leave.");
+  notice(
+    "warn",
+    "This browser keeps nothing for this page: a reload would lose your decisions. Save decisions.csv before you leave.",
+  );
 }
 
 function relabelOther(row, byKey) {
   const given = data.given[row];
   const first = [...new Set([data.suggested[row], ...store.recent])].filter((at) => at !== given);
-  const noted = new Map(first.map((at, place) => [at, place || at !== data.suggested[row] ? "recent" : "suggested"]));
+  const noted = new Map(
+    first.map((at, place) => [at, place || at !== data.suggested[row] ? "recent" : "suggested"]),
+  );
   const rest = data.classes.map((_, at) => at).filter((at) => at !== given && !noted.has(at));
-  const choices = [...first, ...rest].map((at) => ({ value: at, name: className(at), note: noted.get(at) }));
+  const choices = [...first, ...rest].map((at) => ({
+    value: at,
+    name: className(at),
+    note: noted.get(at),
+  }));
   openPicker("Relabel to", choices, (to) => decide(row, { word: "relabel", to }, byKey));
 }
 
@@ -89,11 +100,18 @@ function act(action, row, byKey = false) {
   if (action === "other") return relabelOther(row, byKey);
   if (action === "clear") return store.decided[row] ? decide(row, null, byKey) : undefined;
   if (action === "suggested") {
-    if (suggested !== data.given[row]) return decide(row, { word: "relabel", to: suggested }, byKey);
-    return notice("info", "The suggestion is the given label: R says that it is right, L gives it another.");
+    if (suggested !== data.given[row])
+      return decide(row, { word: "relabel", to: suggested }, byKey);
+    return notice(
+      "info",
+      "The suggestion is the given label: R says that it is right, L gives it another.",
+    );
   }
   if (labelled) return decide(row, { word: action, to: -1 }, byKey);
-  return notice("info", "This item has no label that could be right or wrong: S takes the suggestion, L another class.");
+  return notice(
+    "info",
+    "This item has no label that could be right or wrong: S takes the suggestion, L another class.",
+  );
 }
 
 function takeBack(byKey) {
@@ -112,7 +130,9 @@ function save() {
   setTimeout(() => URL.revokeObjectURL(url), 10000);
   store.saved = true;
   drawProgress();
-  const more = store.carried.length ? `, and ${store.carried.length} of items that this page doesn't show` : "";
+  const more = store.carried.length
+    ? `, and ${store.carried.length} of items that this page doesn't show`
+    : "";
   notice("info", `decisions.csv holds ${counted(countDecided(), "decision")}${more}.`);
 }
 
@@ -120,15 +140,21 @@ async function load(file) {
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
     const { changes, carried } = readDecisions(text);
-    const replaced = [...changes].filter(([row, one]) => store.decided[row] && !alike(store.decided[row], one)).length;
+    const replaced = [...changes].filter(
+      ([row, one]) => store.decided[row] && !alike(store.decided[row], one),
+    ).length;
     const others = new Map(store.carried.map((line) => [line[0], line]));
     for (const [id, line] of carried) others.set(id, line);
     change([...changes], [...others.values()]);
     filterRows();
     afterChange(view.current, { advance: false });
     const parts = [`${counted(changes.size, "decision")} loaded`];
-    if (replaced) parts.push(`${replaced} of them replaced another one of yours (U takes that back)`);
-    if (carried.size) parts.push(`${carried.size} more are about items that this page doesn't show; they stay in the file that you save`);
+    if (replaced)
+      parts.push(`${replaced} of them replaced another one of yours (U takes that back)`);
+    if (carried.size)
+      parts.push(
+        `${carried.size} more are about items that this page doesn't show; they stay in the file that you save`,
+      );
     notice("info", `${parts.join("; ")}.`);
   } catch (error) {
     const why = error instanceof TypeError ? "it is not text in UTF-8" : error.message;
@@ -137,8 +163,17 @@ async function load(file) {
 }
 
 const KEYS = {
-  r: "right", w: "wrong", s: "suggested", l: "other", c: "clear", u: "undo", j: "next", k: "previous",
-  Backspace: "clear", ArrowRight: "next", ArrowLeft: "previous",
+  r: "right",
+  w: "wrong",
+  s: "suggested",
+  l: "other",
+  c: "clear",
+  u: "undo",
+  j: "next",
+  k: "previous",
+  Backspace: "clear",
+  ArrowRight: "next",
+  ArrowLeft: "previous",
 };
 
 function onKey(event) {
@@ -165,8 +200,10 @@ function onKey(event) {
     layout();
     find("search").focus();
   } else if (key === "?") find("help").showModal();
-  else if (key === "e") find("evidence").open = !find("evidence").open;
-  else return undefined;
+  else if (key === "e") {
+    find("evidence").open = !find("evidence").open;
+    drawEvidence();
+  } else return undefined;
   return event.preventDefault();
 }
 

@@ -6,7 +6,10 @@ const sortedEvidence = new Map(); // name -> ascending values, made when first l
 // Share of the page's items whose labels look worse by this evidence.
 function standing(name, value) {
   if (!sortedEvidence.has(name))
-    sortedEvidence.set(name, data.evidence[name].filter((v) => v !== null).sort((a, b) => a - b));
+    sortedEvidence.set(
+      name,
+      data.evidence[name].filter((v) => v !== null).sort((a, b) => a - b),
+    );
   const values = sortedEvidence.get(name);
   return values.length > 1 ? lowerBound(values, value) / (values.length - 1) : 0.5;
 }
@@ -23,7 +26,8 @@ function drawPanel() {
     return;
   }
   const at = lowerBound(view.order, row);
-  find("position").textContent = `${(at + 1).toLocaleString("en-US")} of ${view.order.length.toLocaleString("en-US")}`;
+  find("position").textContent =
+    `${(at + 1).toLocaleString("en-US")} of ${view.order.length.toLocaleString("en-US")}`;
   const labelled = data.given[row] >= 0;
   const decision = store.decided[row];
   const fact = (name, ...value) => [element("dt", {}, name), element("dd", {}, ...value)];
@@ -31,16 +35,28 @@ function drawPanel() {
     "dl",
     {},
     ...fact("given", classText(data.given[row])),
-    ...fact("suggested", classText(data.suggested[row]), element("span", { class: "sure" }, percent(data.sure[row]))),
-    ...(labelled ? fact("wrong", meter(data.wrong[row]), element("b", {}, percent(data.wrong[row]))) : []),
-    ...(decision ? fact("decided", element("span", { class: `verdict ${decision.word}` }, ...decisionMark(row))) : []),
+    ...fact(
+      "suggested",
+      classText(data.suggested[row]),
+      element("span", { class: "sure" }, percent(data.sure[row])),
+    ),
+    ...(labelled
+      ? fact("wrong", meter(data.wrong[row]), element("b", {}, percent(data.wrong[row])))
+      : []),
+    ...(decision
+      ? fact(
+          "decided",
+          element("span", { class: `verdict ${decision.word}` }, ...decisionMark(row)),
+        )
+      : []),
   );
   const tags = element("p", { class: "tags" });
   if (data.issue[row]) tags.append(element("span", { class: "tag issue" }, "label issue"));
   if (data.misfit[row]) tags.append(element("span", { class: "tag" }, "fits no class"));
   const shown = [];
   if (data.pictures[row]) shown.push(picture(row, "large"));
-  if (data.texts[row] !== null) shown.push(element("p", { class: "full", dir: "auto", tabIndex: 0 }, data.texts[row]));
+  if (data.texts[row] !== null)
+    shown.push(element("p", { class: "full", dir: "auto", tabIndex: 0 }, data.texts[row]));
   const name = element(
     "h2",
     {},
@@ -49,12 +65,20 @@ function drawPanel() {
   );
   find("focus").replaceChildren(...shown, element("div", { class: "about" }, name, tags, list));
   const suggested = data.suggested[row];
-  const buttons = Object.fromEntries([...panel.querySelectorAll(".decide button")].map((b) => [b.dataset.action, b]));
+  const buttons = Object.fromEntries(
+    [...panel.querySelectorAll(".decide button")].map((b) => [b.dataset.action, b]),
+  );
   buttons.right.disabled = buttons.wrong.disabled = !labelled;
   buttons.suggested.disabled = suggested === data.given[row];
   find("suggestion").replaceChildren(own(className(suggested)));
   for (const [action, button] of Object.entries(buttons)) {
-    const word = decision && (decision.word !== "relabel" ? decision.word : decision.to === suggested ? "suggested" : "other");
+    const word =
+      decision &&
+      (decision.word !== "relabel"
+        ? decision.word
+        : decision.to === suggested
+          ? "suggested"
+          : "other");
     button.setAttribute("aria-pressed", String(word === action));
   }
   panel.querySelector("[data-action=clear]").disabled = !decision;
@@ -70,10 +94,20 @@ function drawEvidence() {
     const value = data.evidence[name][row];
     const place = standing(name, value);
     const words = `looks better than ${Math.round(100 * place)} % of the items here`;
-    const track = element("span", { class: "track", role: "img", title: words, "aria-label": words }, element("span", {}));
+    const track = element(
+      "span",
+      { class: "track", role: "img", title: words, "aria-label": words },
+      element("span", {}),
+    );
     track.firstChild.style.left = `${100 * place}%`;
     const number = String(Number(value.toPrecision(3)));
-    return element("tr", {}, element("th", { scope: "row" }, own(name)), element("td", {}, track), element("td", {}, number));
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, own(name)),
+      element("td", {}, track),
+      element("td", {}, number),
+    );
   });
   find("evidence-body").replaceChildren(...lines);
 }

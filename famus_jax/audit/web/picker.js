@@ -31,7 +31,12 @@ function narrow() {
     ...picker.shown.map((one, at) =>
       element(
         "li",
-        { role: "option", id: `option-${at}`, onclick: () => pick(at), onmousemove: () => mark(at) },
+        {
+          role: "option",
+          id: `option-${at}`,
+          onclick: () => pick(at),
+          onmousemove: () => mark(at),
+        },
         one.none ? element("span", { class: "none" }, one.name) : own(one.name),
         element("span", { class: "note" }, one.note ?? ""),
       ),

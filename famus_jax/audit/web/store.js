@@ -85,7 +85,8 @@ function restore() {
     store.decided[row] = word ? { word, to } : null;
     taken++;
   }
-  const wellFormed = (line) => Array.isArray(line) && line.length === 4 && line.every((c) => typeof c === "string");
+  const wellFormed = (line) =>
+    Array.isArray(line) && line.length === 4 && line.every((c) => typeof c === "string");
   store.carried = kept.carried.filter((line) => wellFormed(line) && !store.rowOf.has(line[0]));
   return taken + store.carried.length;
 }

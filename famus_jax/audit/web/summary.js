@@ -24,7 +24,10 @@ function drawConfusion() {
       ...line.map((value, c) => confusionCell(value, most, shown[r], shown[c])),
     ),
   );
-  find("confusion-table").replaceChildren(element("thead", {}, head), element("tbody", {}, ...lines));
+  find("confusion-table").replaceChildren(
+    element("thead", {}, head),
+    element("tbody", {}, ...lines),
+  );
   find("confusion-note").textContent =
     shown.length < data.classes.length
       ? `The ${shown.length} most confused of ${data.classes.length.toLocaleString("en-US")} classes.`
@@ -42,7 +45,11 @@ function confusionCell(value, most, truth, label) {
     find("work").scrollIntoView();
   };
   // Not on the way of the tab key, which would stop hundreds of times: both pickers do the same.
-  const button = element("button", { type: "button", tabIndex: -1, title: words, "aria-label": words, onclick: show }, short(value));
+  const button = element(
+    "button",
+    { type: "button", tabIndex: -1, title: words, "aria-label": words, onclick: show },
+    short(value),
+  );
   const cell = element("td", {}, button);
   cell.style.setProperty("--heat", `${Math.round(12 + 58 * Math.sqrt(value / most))}%`);
   return cell;
