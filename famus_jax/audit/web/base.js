@@ -6,8 +6,8 @@ const NO_LABEL = "no label";
 
 const find = (id) => document.getElementById(id);
 
-// An element. Children that are strings become text, never markup. Properties: "on…" listens, "class",
-// "aria-…", "data-…" and the like are attributes, all else is set on the object.
+// An element. Children that are strings become text, never markup. Properties: "on…" listens,
+// "class", "aria-…", "data-…" and the like are attributes, all else is set on the object.
 function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {

@@ -96,7 +96,7 @@ function readDecisions(text) {
     checkDecision(where, word, given, to);
     if (row !== undefined && data.given[row] !== given)
       throw new Error(
-        `${where}: “${id}” has ${given < 0 ? "no label" : `the label “${label}”`} in the file, but ` +
+        `${where}: “${id}” has ${label ? `the label “${label}”` : "no label"} in the file, but ` +
           `“${className(data.given[row])}” here: the data changed since; remove the line`,
       );
     if (!word) continue;

@@ -71,7 +71,8 @@ function decide(row, decision, byKey) {
 function warnUnkept() {
   notice(
     "warn",
-    "This browser keeps nothing for this page: a reload would lose your decisions. Save decisions.csv before you leave.",
+    "This browser keeps nothing for this page: a reload would lose your decisions. ",
+    "Save decisions.csv before you leave.",
   );
 }
 
@@ -153,7 +154,7 @@ async function load(file) {
       parts.push(`${replaced} of them replaced another one of yours (U takes that back)`);
     if (carried.size)
       parts.push(
-        `${carried.size} more are about items that this page doesn't show; they stay in the file that you save`,
+        `${carried.size} more are about items that this page doesn't show; they stay in what you save`,
       );
     notice("info", `${parts.join("; ")}.`);
   } catch (error) {

@@ -1,5 +1,5 @@
-// Choose one of many classes: type to narrow the list, arrows and Enter, or a click. Of a long list only
-// a part is on the page.
+// Choose one of many classes: type to narrow the list, arrows and Enter, or a click. Of a long list
+// only a part is on the page.
 
 const MOST_OPTIONS = 60;
 const picker = { choices: [], shown: [], at: 0, choose: null };

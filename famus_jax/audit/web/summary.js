@@ -38,7 +38,8 @@ function drawConfusion() {
 function confusionCell(value, most, truth, label) {
   if (truth === label) return element("td", { class: "diagonal" }, short(value));
   if (value < 0.5) return element("td", { class: "zero" }, short(value));
-  const words = `About ${short(value)} labeled ${className(label)} that are ${className(truth)}: show them`;
+  const what = `labeled ${className(label)} that are ${className(truth)}`;
+  const words = `About ${short(value)} ${what}: show them`;
   const show = () => {
     Object.assign(wanted, { given: label, suggested: truth });
     filtersChanged();
