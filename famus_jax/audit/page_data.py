@@ -17,7 +17,7 @@ from famus_jax.audit.decisions import check_decision, written, written_once
 SHOWN_OF_TEXT = 4000  # characters; a page of whole books would open slowly
 MOST_CLASSES = 24  # of the confusion; of more classes the most confused ones
 SHOWN_CLASSES = 16
-_KINDS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
+_KINDS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 
 
 class Row(NamedTuple):
@@ -125,10 +125,12 @@ def _number(value: float | None) -> float | None:
 def _data_uri(row: Row) -> str | None:
     if row.picture is None:
         return None
-    for head, kind in _KINDS.items():
-        if row.picture.startswith(head):
-            return f"data:image/{kind};base64,{base64.b64encode(row.picture).decode()}"
-    raise ValueError(f"row {row.id!r}: its picture is no PNG, JPEG or WebP; see thumbnail()")
+    kinds = [kind for head, kind in _KINDS.items() if row.picture.startswith(head)]
+    if row.picture[:4] == b"RIFF" and row.picture[8:12] == b"WEBP":
+        kinds = ["webp"]
+    if not kinds:
+        raise ValueError(f"row {row.id!r}: its picture is no PNG, JPEG or WebP; see thumbnail()")
+    return f"data:image/{kinds[0]};base64,{base64.b64encode(row.picture).decode()}"
 
 
 def _excerpt(text: str) -> str:

@@ -290,10 +290,15 @@ def test_other_data_does_not_take_up_decisions(browser):
     assert decided(browser) == 0
 
 
-def test_a_browser_that_keeps_nothing_says_so(browser, tmp_path):
-    refuse = (
-        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no') }})"
-    )
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no') }})",
+        "Storage.prototype.setItem = () => { throw new DOMException('full') }",
+    ],
+    ids=["forbidden", "full"],
+)
+def test_a_browser_that_keeps_nothing_says_so(browser, tmp_path, refuse):
     browser.open(some_page(), before=refuse)
     browser.press("r")
     assert "a reload would lose your decisions" in browser.text("#notice")
@@ -350,6 +355,29 @@ def test_hostile_texts_are_shown_as_text_and_come_back_whole(browser, tmp_path):
     messages, asked = browser.log()
     assert messages == []
     assert all(url.startswith(("file:", "blob:")) for url in asked)
+
+
+def test_two_tabs_share_what_they_keep(browser):
+    """Fails if the first tab's next decision wrote over the second's."""
+    browser.open(some_page())
+    first = browser.driver.current_window_handle
+    url = browser.driver.current_url
+    browser.driver.switch_to.new_window("tab")
+    browser.driver.get(url)
+    browser.press("jw")
+    browser.driver.close()
+    browser.driver.switch_to.window(first)
+    browser.press("r")
+    assert decided(browser) == 2
+    browser.reload()
+    assert decided(browser) == 2
+
+
+def test_an_empty_list_is_a_page(browser):
+    browser.open(page_content("nothing", [], CLASSES, (), confusion=np.eye(4)))
+    browser.press("rwsljku", Keys.END)
+    assert browser.run("return document.getElementById('save').disabled")
+    assert browser.log()[0] == []
 
 
 HEAD = "id,label,decision,new_label\n"

@@ -65,10 +65,11 @@ function decide(row, decision, byKey) {
     ? `${decision.word} ${decision.to < 0 ? "" : className(decision.to)}`
     : "undecided";
   say(`${data.ids[row]}: ${word}. ${countDecided()} decided.`);
-  if (!store.kept && store.history.length === 1) warnUnkept();
+  if (!store.kept && !store.warned) warnUnkept();
 }
 
 function warnUnkept() {
+  store.warned = true;
   notice(
     "warn",
     "This browser keeps nothing for this page: a reload would lose your decisions. ",
@@ -249,6 +250,13 @@ function listen() {
   addEventListener("scroll", soon(paint), { passive: true });
   addEventListener("resize", soon(layout));
   new ResizeObserver(soon(layout)).observe(find("bar"));
+  // The same page in another tab has decided: what both keep is one.
+  addEventListener("storage", (event) => {
+    if (event.key !== STORAGE_KEY) return;
+    restore();
+    filterRows();
+    afterChange(view.current, { advance: false });
+  });
   addEventListener("beforeunload", (event) => {
     if (!store.kept && !store.saved) event.preventDefault();
   });

@@ -8,6 +8,7 @@ const store = {
   classOf: new Map(data.classes.map((name, at) => [name, at])),
   recent: [], // classes lately relabeled to
   kept: true, // whether the browser keeps decisions over a reload
+  warned: false, // that it doesn't
   saved: true, // whether all is in a file, as far as the page knows
 };
 
