@@ -21,6 +21,7 @@ from famus_jax.files import finite, remove_parts, write_json
 from famus_jax.interruption import Interrupted, Interruption
 from famus_jax.lock import alone_in
 from famus_jax.parallel.processes import agree, check_shared, is_writer, text_of_first
+from famus_jax.predictor import Predictor
 from famus_jax.progress import Progress
 from famus_jax.provenance import made_on, provenance
 from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, streams
@@ -32,6 +33,7 @@ from famus_jax.train.label_issues import list_label_issues
 from famus_jax.train.methods import METHODS
 from famus_jax.train.one_network import OneNetworkRuns
 from famus_jax.train.placement import ONE_DEVICE, Placement
+from famus_jax.train.predictors import predictor_of
 from famus_jax.train.setting import Seeded, make_setting
 from famus_jax.train.two_networks.runs import TwoNetworkRuns
 
@@ -215,24 +217,24 @@ class Experiment:
         if finished is not None:
             progress.skip(self._length(run))
             return finished
-        method, arrays = METHODS[run.method], {}
+        method, arrays, predictor = METHODS[run.method], {}, None
         if method.early_stop:
             result = results.stopped_early(run.method, seed, done[method.needs, seed])
         else:
             if self._trained and clock.is_up():
                 raise TimeIsUp(f"{run.name} seed {seed} is not begun, or not gone on with")
-            result, arrays = self._train(one, folder, progress, clock)
+            result, arrays, predictor = self._train(one, folder, progress, clock)
             self._trained = True
         known = one.data.noise_rate is not None
         result["noise_transition"] = one.data.noise_transition.tolist() if known else None
         if is_writer():
-            kept.write_result(folder, finite(result), one.made_from, arrays)
+            kept.write_result(folder, finite(result), one.made_from, arrays, predictor)
         return result
 
     def _train(
         self, seeded: Seeded, folder: Path, progress: Progress, clock: Clock
-    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The run's result, and what it tells of every example."""
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray], Predictor]:
+        """The run's result, what it tells of every example, and what predicts."""
         run, data, steps = seeded.run, seeded.data, self._length(seeded.run)
 
         def on_progress(taken: int, newest: dict) -> None:
@@ -246,6 +248,7 @@ class Experiment:
 
         with self._runs(run).open(seeded, steps) as prepared:
             done = loop.train(prepared, folder, on_progress, clock)
+        predictor = predictor_of(self.setting, seeded, prepared.members(done.state))
         per_example = dict(done.per_example)
         if done.weights is not None:
             per_example["weights"] = done.weights
@@ -269,7 +272,8 @@ class Experiment:
             probability_auroc=results.auroc(done.per_example.get("clean_probability"), data.wrong),
         )
         weights = None if done.weights is None else _finite_list(done.weights)
-        return {"row": row, "history": done.history, "weights": weights}, per_example
+        result = {"row": row, "history": done.history, "weights": weights}
+        return result, per_example, predictor
 
     def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
         """The step's forward and backward passes over a plain step's, from its layers."""
