@@ -245,9 +245,11 @@ def _refuse_unfit(array: np.ndarray, path: Path, predictor: Predictor) -> None:
             f"{_shape(predictor)}"
         )
     if array.shape[3] != takes.channels:
-        fix = "" if (array.shape[3], takes.channels) != (1, 3) else (
-            ": save numpy.repeat(images, 3, axis=3)"
-        )  # fmt: skip
+        fix = ""
+        if array.shape[1] == takes.channels:
+            fix = ": save images.transpose(0, 2, 3, 1)"
+        elif (array.shape[3], takes.channels) == (1, 3):
+            fix = ": save numpy.repeat(images, 3, axis=3)"
         raise ValueError(
             f"{path} holds images of {array.shape[3]} channels, {has}; the network takes "
             f"{takes.channels}{fix}"
