@@ -5,5 +5,5 @@ values, how it is built, what it trains on), `estimator_spec`, `build`, `config`
 `lazy_images`, `data_setup` (splits and noise), `streams` (batches, in memory or from disk);
 `evaluation`, `clock`, `placement` (devices), `records`, `checkpoint`, `loop` (one run); `setting` (what
 runs share), `one_network` and `two_networks` (what opens a run); `results`, `plots` and `label_issues`
-(what people read); `experiment` (all runs).
+(what people read), `predictors` (what `famus predict` reads); `experiment` (all runs).
 """
