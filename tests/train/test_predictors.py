@@ -4,16 +4,20 @@ import csv
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from famus_jax.cli import main
-from famus_jax.predictor import Images, load_predictor
+from famus_jax.predictor import Features, Images, load_predictor, predict
 from famus_jax.sealed import read_sealed, write_sealed
 from famus_jax.train import loop
+from famus_jax.train.config import RunConfig, parse_config
+from famus_jax.train.data_setup import SeedData
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.predictors import find_predictor
+from famus_jax.train.predictors import find_predictor, predictor_of
+from famus_jax.train.setting import Seeded, make_setting
 
 # ml_collections reads config files with a loader method that Python is about to remove.
 pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
@@ -178,6 +182,30 @@ def test_a_run_of_an_earlier_version_gets_a_predictor_as_told(made, work, monkey
     (run / "result.json").unlink()
     assert main(command) == 0
     assert {p.name: p.read_bytes() for p in (run / "predictor").iterdir()} == want
+
+
+def test_cosines_are_scaled_as_in_the_loss(tmp_path):
+    """Fails if probabilities of LDAM, whose logits lie in [-1, 1], are all alike; or others scaled."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "f.npz", images=rng.normal(size=(40, 4)), labels=np.arange(40) % 2)
+    config = parse_config(
+        {
+            "data": {"source": str(tmp_path / "f.npz"), "trusted_per_class": 0},
+            "model": {"name": "mlp", "overrides": {"hidden": (4,), "cosine_head": True}},
+            "runs": [{"method": "ldam"}],
+            "long_tail": {"scale": 12.0},
+        }
+    )
+    setting = make_setting(config, tmp_path)
+    data = SeedData(*[None] * 7, None, 2)  # type: ignore[arg-type]
+    member = setting.init(jax.random.key(0))
+    for method, scale in [("ldam", 12.0), ("ce", 1.0)]:
+        made = predictor_of(setting, Seeded(RunConfig(method), 0, data, {}, {}), [member])
+        assert (made.scale, made.inputs) == (scale, Features(4))
+        p = predict(made, np.eye(4, dtype=np.float32))
+        cosines = np.asarray(setting.predict(*member, None, {"image": np.eye(4)})[0])
+        odds = np.exp(scale * (cosines[:, 1] - cosines[:, 0]).astype(np.float64))
+        np.testing.assert_allclose(p[:, 1] / p[:, 0], odds, rtol=1e-4)
 
 
 @pytest.mark.slow
