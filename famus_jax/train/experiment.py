@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from famus_jax.provenance import made_on, provenance
 from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
+from famus_jax.train.curves import curve_of
 from famus_jax.train.figures import drawn
 from famus_jax.train.fingerprint import MadeFrom
 from famus_jax.train.label_issues import list_label_issues
@@ -201,7 +201,11 @@ class Experiment:
         rows = [done[r.name, s]["row"] for r in config.runs for s in config.seeds]
         # A run that was stopped early is part of another's curve.
         drawn = [run for run in config.runs if not METHODS[run.method].early_stop]
-        return rows, [self._curve(run, seeded, done) for run in drawn]
+        curves = []
+        for run in drawn:
+            found = {seed: done[run.name, seed] for seed in config.seeds}
+            curves.append(curve_of(config, run, seeded, found))
+        return rows, curves
 
     def _length(self, run: RunConfig) -> int:
         method, schedule = METHODS[run.method], self.config.schedule
@@ -266,7 +270,7 @@ class Experiment:
             dtype=self.config.model.dtype,
             steps=steps,
             seconds=round(done.seconds, 3),
-            warnings=_warnings(done.history),
+            warnings=results.repeated(done.history),
             step_cost=round(self._cost(run, done.history), 4),
             weight_auroc=results.auroc(done.weights, data.wrong),
             probability_auroc=results.auroc(done.per_example.get("clean_probability"), data.wrong),
@@ -282,49 +286,6 @@ class Experiment:
         if method.batches == "noisy+trusted":
             return 1 + rho
         return float(np.mean([record["cost"] for record in history]))
-
-    def _curve(self, run: RunConfig, seeded, done) -> plots.Curve:
-        found = {seed: done[run.name, seed] for seed in self.config.seeds}
-        histories = [result["history"] for result in found.values()]
-        weights: dict[str, np.ndarray] = {}
-        if all(result["weights"] is not None for result in found.values()):
-            parts = [
-                (np.array(result["weights"], float), seeded[seed].wrong)
-                for seed, result in found.items()
-            ]
-            known = all(seeded[seed].noise_rate is not None for seed in found)
-            weights = _by_label(
-                [(w[np.isfinite(w)], bad[np.isfinite(w)]) for w, bad in parts], known
-            )
-        offset = self.config.schedule.steps if METHODS[run.method].needs else 0
-        return plots.Curve(
-            method=run.method,
-            estimator=run.estimator_label,
-            histories=histories,
-            offset=offset,
-            weights=weights,
-        )
-
-
-def _by_label(parts: list[tuple[np.ndarray, np.ndarray]], known: bool) -> dict[str, np.ndarray]:
-    """Weights by whether the label is wrong, where that is known; {} if nothing was weighed."""
-    if not any(len(w) and np.ptp(w) > 1e-6 for w, _ in parts):
-        return {}
-    if not known:
-        return {plots.UNKNOWN: np.concatenate([w for w, _ in parts])}
-    return {
-        plots.RIGHT: np.concatenate([w[~bad] for w, bad in parts]),
-        plots.WRONG: np.concatenate([w[bad] for w, bad in parts]),
-    }
-
-
-def _warnings(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What looked wrong, and at how many evaluations; texts that differ in numbers only are one."""
-    said: dict[str, list[str]] = {}
-    for record in history:
-        for text in record.get("warnings", ()):
-            said.setdefault(re.sub(r"[\d.]+(e[+-]?\d+)?", "", text), []).append(text)
-    return [f"{texts[-1]} ({len(texts)} of {len(history)} evaluations)" for texts in said.values()]
 
 
 def _finite_list(values: np.ndarray) -> list[float | None]:
