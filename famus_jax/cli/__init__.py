@@ -1,4 +1,4 @@
-"""The command `famus`: train, benchmark, noise. `famus COMMAND --help` shows a command's flags.
+"""The command `famus`: train, predict, ... `famus COMMAND --help` shows a command's flags.
 
 A command is a module with `add_arguments(parser)` and `run(arguments) -> exit status`; its docstring
 is its help. Exit statuses: 0, it is done; 1, it failed, and a line on standard error names the value
@@ -27,6 +27,7 @@ from famus_jax.version import __version__
 
 COMMANDS = {
     "train": "famus_jax.cli.train",
+    "predict": "famus_jax.cli.predict",
     "benchmark": "famus_jax.benchmark.command",
     "noise": "famus_jax.data.noise.cli",
 }
@@ -35,6 +36,7 @@ _DESCRIPTION = """Learn, while training, how much each example's label deserves 
 
 commands:
   train      run an experiment:  famus train --config=configs/quickstart.py --workdir=runs/quickstart
+  predict    classes of images or features:  famus predict runs/quickstart photos/ --method=ce
   benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
   noise      write and inspect label-noise tables:  famus noise kinds
 

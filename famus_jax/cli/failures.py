@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _LONGEST = 1000
 # Of these the message is for people; of others the type says more than the text.
-_TOLD = (ValueError, TypeError, FloatingPointError, ImportError)
+_TOLD = (ValueError, TypeError, FloatingPointError, ImportError, FileNotFoundError)
 
 
 def one_line(error: BaseException) -> str:

@@ -26,17 +26,11 @@ from famus_jax.data.batches.pixels import channel_statistics
 from famus_jax.data.batches.stream import Stream
 from famus_jax.data.batches.streaming import streaming
 from famus_jax.data.long_tail import LongTail, exponential_profile, long_tail
-from famus_jax.data.noise.files import (
-    LabelTable,
-    align,
-    make_table,
-    noisy_from_table,
-    read_table,
-    write_table,
-)
+from famus_jax.data.noise.files import read_table, write_table
 from famus_jax.data.noise.instance import instance_dependent
 from famus_jax.data.noise.kinds import NoiseSpec, apply_noise, spec_from_transition
 from famus_jax.data.noise.presets import named_noise, published_noise, published_rate
+from famus_jax.data.noise.table import LabelTable, align, make_table, noisy_from_table
 from famus_jax.data.noise.transition import (
     NoisyLabels,
     corrupt_labels,

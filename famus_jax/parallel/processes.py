@@ -18,7 +18,8 @@ import jax
 import numpy as np
 
 from famus_jax.bounds import Bounds, whole
-from famus_jax.parallel.watch import Watch, bracketed, meet, parse_address, resolve
+from famus_jax.parallel.address import bracketed, parse_address, resolve
+from famus_jax.parallel.watch import Watch, meet
 
 
 def start(

@@ -12,9 +12,10 @@ import numpy as np
 
 from famus_jax import data
 from famus_jax.data import hashing
-from famus_jax.data.noise.files import noisy_from_table, read_table
+from famus_jax.data.noise.files import read_table
 from famus_jax.data.noise.kinds import apply_noise
 from famus_jax.data.noise.presets import named_noise
+from famus_jax.data.noise.table import noisy_from_table
 from famus_jax.data.noise.transition import summarize
 from famus_jax.data.sources.classes import names_of, shown
 from famus_jax.data.types import take

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,20 @@ from famus_jax.files import finite, remove_parts, write_json
 from famus_jax.interruption import Interrupted, Interruption
 from famus_jax.lock import alone_in
 from famus_jax.parallel.processes import agree, check_shared, is_writer, text_of_first
+from famus_jax.predictor import Predictor
 from famus_jax.progress import Progress
 from famus_jax.provenance import made_on, provenance
 from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
+from famus_jax.train.curves import curve_of
 from famus_jax.train.figures import drawn
 from famus_jax.train.fingerprint import MadeFrom
 from famus_jax.train.label_issues import list_label_issues
 from famus_jax.train.methods import METHODS
 from famus_jax.train.one_network import OneNetworkRuns
 from famus_jax.train.placement import ONE_DEVICE, Placement
+from famus_jax.train.predictors import predictor_of
 from famus_jax.train.setting import Seeded, make_setting
 from famus_jax.train.two_networks.runs import TwoNetworkRuns
 
@@ -199,7 +201,11 @@ class Experiment:
         rows = [done[r.name, s]["row"] for r in config.runs for s in config.seeds]
         # A run that was stopped early is part of another's curve.
         drawn = [run for run in config.runs if not METHODS[run.method].early_stop]
-        return rows, [self._curve(run, seeded, done) for run in drawn]
+        curves = []
+        for run in drawn:
+            found = {seed: done[run.name, seed] for seed in config.seeds}
+            curves.append(curve_of(config, run, seeded, found))
+        return rows, curves
 
     def _length(self, run: RunConfig) -> int:
         method, schedule = METHODS[run.method], self.config.schedule
@@ -215,24 +221,24 @@ class Experiment:
         if finished is not None:
             progress.skip(self._length(run))
             return finished
-        method, arrays = METHODS[run.method], {}
+        method, arrays, predictor = METHODS[run.method], {}, None
         if method.early_stop:
             result = results.stopped_early(run.method, seed, done[method.needs, seed])
         else:
             if self._trained and clock.is_up():
                 raise TimeIsUp(f"{run.name} seed {seed} is not begun, or not gone on with")
-            result, arrays = self._train(one, folder, progress, clock)
+            result, arrays, predictor = self._train(one, folder, progress, clock)
             self._trained = True
         known = one.data.noise_rate is not None
         result["noise_transition"] = one.data.noise_transition.tolist() if known else None
         if is_writer():
-            kept.write_result(folder, finite(result), one.made_from, arrays)
+            kept.write_result(folder, finite(result), one.made_from, arrays, predictor)
         return result
 
     def _train(
         self, seeded: Seeded, folder: Path, progress: Progress, clock: Clock
-    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The run's result, and what it tells of every example."""
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray], Predictor]:
+        """The run's result, what it tells of every example, and what predicts."""
         run, data, steps = seeded.run, seeded.data, self._length(seeded.run)
 
         def on_progress(taken: int, newest: dict) -> None:
@@ -246,6 +252,7 @@ class Experiment:
 
         with self._runs(run).open(seeded, steps) as prepared:
             done = loop.train(prepared, folder, on_progress, clock)
+        predictor = predictor_of(self.setting, seeded, prepared.members(done.state))
         per_example = dict(done.per_example)
         if done.weights is not None:
             per_example["weights"] = done.weights
@@ -263,13 +270,14 @@ class Experiment:
             dtype=self.config.model.dtype,
             steps=steps,
             seconds=round(done.seconds, 3),
-            warnings=_warnings(done.history),
+            warnings=results.repeated(done.history),
             step_cost=round(self._cost(run, done.history), 4),
             weight_auroc=results.auroc(done.weights, data.wrong),
             probability_auroc=results.auroc(done.per_example.get("clean_probability"), data.wrong),
         )
         weights = None if done.weights is None else _finite_list(done.weights)
-        return {"row": row, "history": done.history, "weights": weights}, per_example
+        result = {"row": row, "history": done.history, "weights": weights}
+        return result, per_example, predictor
 
     def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
         """The step's forward and backward passes over a plain step's, from its layers."""
@@ -278,49 +286,6 @@ class Experiment:
         if method.batches == "noisy+trusted":
             return 1 + rho
         return float(np.mean([record["cost"] for record in history]))
-
-    def _curve(self, run: RunConfig, seeded, done) -> plots.Curve:
-        found = {seed: done[run.name, seed] for seed in self.config.seeds}
-        histories = [result["history"] for result in found.values()]
-        weights: dict[str, np.ndarray] = {}
-        if all(result["weights"] is not None for result in found.values()):
-            parts = [
-                (np.array(result["weights"], float), seeded[seed].wrong)
-                for seed, result in found.items()
-            ]
-            known = all(seeded[seed].noise_rate is not None for seed in found)
-            weights = _by_label(
-                [(w[np.isfinite(w)], bad[np.isfinite(w)]) for w, bad in parts], known
-            )
-        offset = self.config.schedule.steps if METHODS[run.method].needs else 0
-        return plots.Curve(
-            method=run.method,
-            estimator=run.estimator_label,
-            histories=histories,
-            offset=offset,
-            weights=weights,
-        )
-
-
-def _by_label(parts: list[tuple[np.ndarray, np.ndarray]], known: bool) -> dict[str, np.ndarray]:
-    """Weights by whether the label is wrong, where that is known; {} if nothing was weighed."""
-    if not any(len(w) and np.ptp(w) > 1e-6 for w, _ in parts):
-        return {}
-    if not known:
-        return {plots.UNKNOWN: np.concatenate([w for w, _ in parts])}
-    return {
-        plots.RIGHT: np.concatenate([w[~bad] for w, bad in parts]),
-        plots.WRONG: np.concatenate([w[bad] for w, bad in parts]),
-    }
-
-
-def _warnings(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What looked wrong, and at how many evaluations; texts that differ in numbers only are one."""
-    said: dict[str, list[str]] = {}
-    for record in history:
-        for text in record.get("warnings", ()):
-            said.setdefault(re.sub(r"[\d.]+(e[+-]?\d+)?", "", text), []).append(text)
-    return [f"{texts[-1]} ({len(texts)} of {len(history)} evaluations)" for texts in said.values()]
 
 
 def _finite_list(values: np.ndarray) -> list[float | None]:

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from famus_jax.files import write_atomically
+from famus_jax.predictor import Predictor, save_predictor
 from famus_jax.sealed import Damaged, Unsealed, file_checksum, read_sealed, write_sealed
 from famus_jax.train.checkpoint import seals_in
 from famus_jax.train.fingerprint import MadeFrom, refuse_others
 
 CONFIG, RESULT, WEIGHTS = "config.json", "result.json", "weights.npz"
+PREDICTOR = "predictor"  # a folder
 
 
 def refuse_kept_of_others(workdir: Path, made_from: MadeFrom) -> None:
@@ -56,15 +58,23 @@ def write_config(workdir: Path, config: Mapping[str, Any], made_from: MadeFrom) 
 
 
 def write_result(
-    folder: Path, result: Mapping[str, Any], made_from: MadeFrom, arrays: Mapping[str, np.ndarray]
+    folder: Path,
+    result: Mapping[str, Any],
+    made_from: MadeFrom,
+    arrays: Mapping[str, np.ndarray],
+    predictor: Predictor | None = None,
 ) -> None:
-    """Keeps a run's result, and `arrays` of its examples in a file beside it if there are some."""
+    """Keeps a run's result, and beside it `arrays` of its examples and its predictor, if there are
+    some."""
     beside = {}
     if arrays:
         content = io.BytesIO()
         np.savez(content, **arrays)  # type: ignore[arg-type]
         write_atomically(folder / WEIGHTS, content.getvalue())
         beside[WEIGHTS] = file_checksum(folder / WEIGHTS)
+    if predictor is not None:
+        for path in save_predictor(folder / PREDICTOR, predictor):
+            beside[path.relative_to(folder).as_posix()] = file_checksum(path)
     write_sealed(folder / RESULT, {**result, "made_from": dict(made_from), "files": beside})
 
 

@@ -17,6 +17,7 @@ from famus_jax.parallel.processes import is_writer
 from famus_jax.train import health, measure
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.clock import Clock, TimeIsUp
+from famus_jax.train.evaluation import Member
 from famus_jax.train.fingerprint import MadeFrom
 from famus_jax.train.measure import Taken, Window
 from famus_jax.train.records import Records
@@ -59,6 +60,7 @@ class Run(NamedTuple):
       suspect: `positions of a batch -> which of its examples stands out`, or "".
       made_from: hashes of config and data, see `fingerprint`; kept with every checkpoint.
       per_example: `state -> {name: [N]}`, what else the state tells of every example.
+      members: `state -> ` the networks that decide together where the run is evaluated.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Run(NamedTuple):
     suspect: Callable[[np.ndarray], str] = lambda examples: ""
     made_from: MadeFrom = MappingProxyType({})
     per_example: Callable[[PyTree], dict[str, np.ndarray]] = lambda state: {}
+    members: Callable[[PyTree], Sequence[Member]] = lambda state: ()
 
 
 class Finished(NamedTuple):

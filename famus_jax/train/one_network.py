@@ -21,7 +21,7 @@ from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
-from famus_jax.train.evaluation import training_accuracy
+from famus_jax.train.evaluation import Member, training_accuracy
 from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
@@ -113,9 +113,8 @@ class OneNetworkRuns:
                 params, model_state = self._parent(method.needs, seeded, batch, params, model_state)
 
             def evaluate(state: TrainState) -> dict[str, float]:
-                member = (state.params, state.model_state)
                 return {
-                    f"{name}_accuracy": setting.evaluator.accuracy([member], batches)
+                    f"{name}_accuracy": setting.evaluator.accuracy(_members(state), batches)
                     for name, batches in seeded.evaluated.items()
                 }
 
@@ -137,6 +136,7 @@ class OneNetworkRuns:
                 suspect=functools.partial(
                     suspect_of, seeded.data.images, setting.sources.train.ids
                 ),
+                members=_members,
             )
 
     def step(
@@ -206,6 +206,10 @@ class OneNetworkRuns:
                 )
             (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
         return jax.device_get(setting.placement.everywhere((state.params, state.model_state)))
+
+
+def _members(state: TrainState) -> list[Member]:
+    return [(state.params, state.model_state)]
 
 
 def _of_all(batch: dict[str, Any], hosts: int) -> dict[str, Any]:

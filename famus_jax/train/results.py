@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,15 @@ def stopped_early(method: str, seed: int, parent: dict[str, Any]) -> dict[str, A
         "history": kept,
         "weights": None,
     }
+
+
+def repeated(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What looked wrong, and at how many evaluations; texts that differ in numbers only are one."""
+    said: dict[str, list[str]] = {}
+    for record in history:
+        for text in record.get("warnings", ()):
+            said.setdefault(re.sub(r"[\d.]+(e[+-]?\d+)?", "", text), []).append(text)
+    return [f"{texts[-1]} ({len(texts)} of {len(history)} evaluations)" for texts in said.values()]
 
 
 def auroc(values: np.ndarray | None, wrong: np.ndarray) -> float | None:

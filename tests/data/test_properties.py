@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from famus_jax.data import hashing
 from famus_jax.data.batches.order import batch_indices, local_rows
 from famus_jax.data.long_tail import long_tail
-from famus_jax.data.noise.files import make_table, read_table, write_table
+from famus_jax.data.noise.files import read_table, write_table
 from famus_jax.data.noise.kinds import apply_noise
 from famus_jax.data.noise.presets import KINDS, named_noise
+from famus_jax.data.noise.table import make_table
 from famus_jax.data.noise.transition import corrupt_labels, expected_rate
 from famus_jax.data.splits import split_examples
 

@@ -11,7 +11,8 @@ from fuzz.oracle import fuzz, refusal
 from hypothesis import strategies as st
 
 from famus_jax.data import load_source
-from famus_jax.data.noise.files import make_table, read_table, write_table
+from famus_jax.data.noise.files import read_table, write_table
+from famus_jax.data.noise.table import make_table
 from famus_jax.files import read_json
 from famus_jax.train.checkpoint import Checkpoints
 

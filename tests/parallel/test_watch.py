@@ -7,8 +7,9 @@ import time
 import pytest
 
 from famus_jax.parallel import watch as watching
+from famus_jax.parallel.address import parse_address
 from famus_jax.parallel.processes import start
-from famus_jax.parallel.watch import Refused, Watch, meet, parse_address
+from famus_jax.parallel.watch import Refused, Watch, meet
 
 
 def free_port():

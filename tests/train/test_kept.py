@@ -205,6 +205,8 @@ def results(work):
         "config.json",
         f"{RUN}/result.json",
         f"{RUN}/weights.npz",
+        f"{RUN}/predictor/predictor.json",
+        f"{RUN}/predictor/arrays.npz",
         f"{RUN}/../label_issues.csv",
     )
     return {name: (work / name).read_bytes() for name in names}
@@ -230,6 +232,8 @@ def spoil(path, how):
             "weights.npz is missing or damaged",
         ),
         (f"{RUN}/weights.npz", "gone", "weights.npz is missing or damaged"),
+        (f"{RUN}/predictor/arrays.npz", "cut", "arrays.npz is missing or damaged"),
+        (f"{RUN}/predictor/predictor.json", "gone", "predictor.json is missing or damaged"),
         (f"{RUN}/../label_issues.csv", "cut", "label_issues.changed.csv"),
         (f"{RUN}/../label_issues.csv", "gone", None),
         ("config.json", (b'"steps": 8', b'"steps": 9'), "config.json is damaged"),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from famus_jax.train import experiment as experiment_module
 from famus_jax.train import plots
+from famus_jax.train.curves import by_label
 from famus_jax.train.data_config import DataConfig
 from famus_jax.train.data_setup import load_sources, seed_data
 from famus_jax.train.experiment import run_experiment
@@ -223,11 +224,11 @@ def test_labels_that_are_known_to_be_right_are_called_so(finished):
 
 def test_violins_by_what_is_known():
     weights = [(np.array([0.5, 1.5]), np.array([False, True]))]
-    known = experiment_module._by_label(weights, True)
+    known = by_label(weights, True)
     assert {name: list(w) for name, w in known.items()} == {plots.RIGHT: [0.5], plots.WRONG: [1.5]}
-    unknown = experiment_module._by_label(weights, False)
+    unknown = by_label(weights, False)
     assert {name: list(w) for name, w in unknown.items()} == {plots.UNKNOWN: [0.5, 1.5]}
-    assert experiment_module._by_label([(np.ones(3), np.zeros(3, bool))], True) == {}
+    assert by_label([(np.ones(3), np.zeros(3, bool))], True) == {}
 
 
 def test_a_picture_that_fails_costs_only_itself(finished, monkeypatch):

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from famus_jax.data.noise.files import make_table, noisy_from_table, read_table, write_table
+from famus_jax.data.noise.files import read_table, write_table
 from famus_jax.data.noise.kinds import apply_noise
 from famus_jax.data.noise.presets import all_names, named_noise
+from famus_jax.data.noise.table import make_table, noisy_from_table
 from famus_jax.data.noise.transition import NoisyLabels, expected_rate
 from famus_jax.data.sources.classes import names_of
 from famus_jax.data.sources.load import Labels, load_labels

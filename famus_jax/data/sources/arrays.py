@@ -44,7 +44,7 @@ def from_arrays(
     >>> from_arrays([[0.5, 2.0], [1.5, 0.0]], ["dog", "cat"], name="two").labels
     array([1, 0], dtype=int32)
     """
-    array = _checked_images(np.asarray(images), name)
+    array = checked_images(np.asarray(images), name)
     values, names = labels_of_array(labels, f"{name}: array 'labels'", class_names)
     if len(values) != len(array) or len(array) == 0:
         axis = array.shape.index(len(values)) if len(values) in array.shape[1:] else 0
@@ -57,20 +57,27 @@ def from_arrays(
         if num_classes > count:
             raise ValueError(f"{name}: class {count} of {num_classes} has no examples")
         raise ValueError(f"{name}: label {values.max()} is outside the {num_classes} classes")
-    rows = [f"row_{row:07d}" for row in range(len(values))] if ids is None else _texts(ids, name)
+    rows = (
+        [f"row_{row:07d}" for row in range(len(values))] if ids is None else texts_of_ids(ids, name)
+    )
     checked = np.asarray(hashing.checked_ids(rows, len(values)), dtype=np.str_)
     return Examples(array, values, checked, count, name, names)
 
 
-def _texts(ids: Sequence[str] | np.ndarray, name: str) -> list[str]:
+def texts_of_ids(ids: Sequence[str] | np.ndarray, name: str) -> list[str]:
+    """Ids in one spelling. Raises `ValueError` for an array of anything but texts."""
     array = np.asarray(ids)
     if array.dtype.kind not in "US":
         raise ValueError(f"{name}: ids are {array.dtype}; expected strings: save ids.astype(str)")
     return [spelled(i.decode() if isinstance(i, bytes) else i) for i in array.tolist()]
 
 
-def _checked_images(array: np.ndarray, name: str) -> np.ndarray:
-    """uint8[N, H, W, C] or float32[N, D]."""
+def checked_images(array: np.ndarray, name: str) -> np.ndarray:
+    """Images as uint8[N, H, W, C], or features as float32[N, D].
+
+    Raises:
+      ValueError: another shape or dtype, with its fix; features that are not finite.
+    """
     if array.dtype == np.uint8 and array.ndim == 3:
         array = array[..., None]
     if array.dtype == np.uint8 and array.ndim == 4:

@@ -35,11 +35,23 @@ def visible_folders(folder: Path) -> list[Path]:
     return sorted(Path(e.path) for e in _entries(folder) if e.is_dir())
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and below it, for which no class matters; see `Tree`.
+
+    Raises:
+      ValueError: a folder that can't be read.
+    """
+    tree = Tree(folder, root_is_seen=False)
+    found = tree.images(folder)
+    tree.warn()
+    return found
+
+
 class Tree:
     """Finds images below folders of one root, each folder once, however many links lead to it."""
 
-    def __init__(self, root: Path):
-        self._seen = {_identity(root): root}
+    def __init__(self, root: Path, *, root_is_seen: bool = True):
+        self._seen = {_identity(root): root} if root_is_seen else {}
         self._left_out = [
             f"{entry.path} leads nowhere"
             for entry in _entries(root)

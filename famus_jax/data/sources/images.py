@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +87,16 @@ def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.n
       OSError, ValueError, SyntaxError: what Pillow raises, if it can't be read; a pipe or device; more
         than `MAX_PIXELS`; pixels that are floats or 32-bit integers, whose range nobody knows.
     """
+    with _opened(file) as image:
+        image = in_eight_bits(upright(image), "RGB" if channels == 3 else "L")
+        if size is not None:
+            image = fit(image, size)
+        return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
+
+
+@contextlib.contextmanager
+def _opened(file) -> Iterator[Any]:
+    """A Pillow image whose head has been read, and nothing else."""
     from PIL import Image
 
     if isinstance(file, str | os.PathLike) and not os.path.isfile(file):
@@ -93,10 +105,7 @@ def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.n
         raise FileNotFoundError("there is no such file")
     with Image.open(file, formats=FORMATS) as image:
         _refuse_bomb(image.size)
-        image = in_eight_bits(upright(image), "RGB" if channels == 3 else "L")
-        if size is not None:
-            image = fit(image, size)
-        return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
+        yield image
 
 
 def _refuse_bomb(size: tuple[int, int]) -> None:
@@ -117,6 +126,16 @@ def try_decode(path: Path, size: tuple[int, int] | None, channels: int) -> np.nd
         return f"{type(error).__name__}: {error}"
 
 
+def trouble_at_head(path: Path) -> str:
+    """Why `decode` would fail, as far as the head of the file tells, which is quickly read; "" if it
+    doesn't."""
+    try:
+        with _opened(path):
+            return ""
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
 def check_tolerance(tolerance: float) -> float:
     """Return it; raise `ValueError` unless it is a share in [0, 1)."""
     if not 0.0 <= float(tolerance) < 1.0:
@@ -125,7 +144,12 @@ def check_tolerance(tolerance: float) -> float:
 
 
 def report_unreadable(
-    reasons: dict[str, str], count: int, tolerance: float, noun: str, stacklevel: int = 3
+    reasons: dict[str, str],
+    count: int,
+    tolerance: float,
+    noun: str,
+    stacklevel: int = 3,
+    flag: str = "famus train: --config.data.tolerance",
 ) -> None:
     """Name and count what could not be read: a warning within the tolerance, an error above it.
 
@@ -135,6 +159,7 @@ def report_unreadable(
       tolerance: the share that may be unreadable.
       noun: "images" or "rows", for the message.
       stacklevel: of the warning; 3 is the line that called our caller.
+      flag: how a command is told to allow more.
 
     Raises:
       ValueError: more than `tolerance * count` are unreadable.
@@ -147,7 +172,7 @@ def report_unreadable(
     if len(reasons) > tolerance * count:
         raise ValueError(
             f"{text}\nThe tolerance is {tolerance:g} of them. Mend or remove these, or allow more: "
-            f"tolerance={_enough(len(reasons), count)} (famus train: --config.data.tolerance)."
+            f"tolerance={_enough(len(reasons), count)} ({flag})."
         )
     warnings.warn(f"{text}\nThey are left out (tolerance={tolerance:g}).", stacklevel=stacklevel)
 

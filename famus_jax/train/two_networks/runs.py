@@ -149,6 +149,7 @@ class TwoNetworkRuns:
                 guessing=math.log(data.num_classes),
                 suspect=functools.partial(suspect_of, data.images, setting.sources.train.ids),
                 per_example=lambda state: {"clean_probability": np.mean(state.probability, 0)},
+                members=members,
             )
 
     def _evaluate(self, state: PairState, seeded: Seeded) -> dict[str, float]:

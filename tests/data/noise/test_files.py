@@ -10,7 +10,8 @@ import pytest
 
 from famus_jax.cli import main
 from famus_jax.data.noise import cli as noise_cli
-from famus_jax.data.noise.files import align, make_table, noisy_from_table, read_table, write_table
+from famus_jax.data.noise.files import read_table, write_table
+from famus_jax.data.noise.table import align, make_table, noisy_from_table
 from famus_jax.data.sources.load import load_source
 
 TABLE = make_table(["train_00002", "train_00000", "train_00001"], [5, 3, 4], seed=7)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from famus_jax.data.noise.files import align, make_table, noisy_from_table, read_table, write_table
+from famus_jax.data.noise.files import read_table, write_table
+from famus_jax.data.noise.table import align, make_table, noisy_from_table
 from famus_jax.data.sources.file_lists import list_table
 from famus_jax.data.sources.tables import quote_formula, read_columns, unquote_formula
 

@@ -1,0 +1,26 @@
+"""A trained network with all that predicting needs, in one folder: what `famus predict` reads.
+
+    types            what a predictor is: network, classes, pre-processing, arrays
+    saved            its folder: `predictor.json`, sealed, and `arrays.npz`
+    probabilities    from images or features to probabilities
+    inputs           image files, folders, tables and arrays, as batches of what the network takes
+    table            predictions as a table
+
+>>> from famus_jax.predictor import load_predictor, predict
+"""
+
+from famus_jax.predictor.probabilities import logits, predict
+from famus_jax.predictor.saved import is_predictor, load_predictor, save_predictor
+from famus_jax.predictor.types import Features, Images, Network, Predictor
+
+__all__ = [
+    "Features",
+    "Images",
+    "Network",
+    "Predictor",
+    "is_predictor",
+    "load_predictor",
+    "logits",
+    "predict",
+    "save_predictor",
+]
