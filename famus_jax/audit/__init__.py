@@ -1,1 +1,1 @@
-"""`famus audit`: from noisy data to a list of label issues, a page to look through them, mended data."""
+"""`famus audit`: from noisy data to a list of label issues, a page; mended data."""

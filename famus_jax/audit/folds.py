@@ -40,8 +40,8 @@ def make_folds(
 ) -> Folds:
     """Each network leaves out one fold, of every class alike, and all that has no label.
 
-    A twentieth of the labels (at least sixty, at most three in ten) is corrupted for the self-test, each
-    in one of the networks that see the example; the other networks give the example's own evidence, so
+    A twentieth of the labels (at least sixty, at most three in ten) is corrupted for the self-test,
+    each in one of the networks that see the example. The others give the example's own evidence, so
     that nothing is lost by it.
 
     Args:

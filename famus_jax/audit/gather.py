@@ -22,19 +22,26 @@ NEIGHBORS = 10
 _VOTE_FLOOR = 0.05  # a vote of ten is no more certain than that
 
 
-def gather(trained: Trained, folds: Folds, labels: np.ndarray, features: np.ndarray) -> Evidence:
+def gather(
+    trained: Trained,
+    folds: Folds,
+    trained_on: np.ndarray,
+    labels: np.ndarray,
+    features: np.ndarray,
+) -> Evidence:
     """Evidence of all kinds.
 
     Args:
       trained: of `train_folds`.
       folds: what it was given.
-      labels: int [N], -1 without a label.
+      trained_on: int [N], the labels that were trained on; -1 where none was. These vote.
+      labels: int [N], the labels to be judged; -1 without one.
       features: float [N, ...], where near means alike: for neighbors and duplicates.
     """
-    count, size = folds.seen.shape
+    count = len(folds.seen)
     near = nearest_neighbors(features, NEIGHBORS)
     num_classes = trained.held_out.shape[1]
-    vote = votes(near, labels, num_classes)
+    vote = votes(near, trained_on, num_classes)
     labelled = labels != UNLABELLED
 
     def of_any(y: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
 """Trains the networks of all folds, and gathers evidence while they train.
 
 What a network says of examples that it leaves out comes from a forward pass after every epoch. What it
-says of those that it trains on comes from the training step itself, at no cost; of small networks, which
-train with dropout, from that forward pass too. All are means over the training: early on a network is
+says of those that it trains on comes from the training step itself, at no cost; of small networks,
+which train with dropout, from that forward pass too. All are means over the training: early on a network is
 right about labels that it will learn by heart.
 """
 
@@ -54,13 +54,16 @@ class Trained(NamedTuple):
 
     Attributes:
       sums: what each network said of the examples that it trained on, stacked: [K, N, ...].
-      held_out: float32 [N, C], mean probabilities of networks that have not seen the example.
+      held_out: float32 [N, C], mean probabilities of networks that have not seen the example; 0 where
+        there is none.
+      variables: of the networks at the end, stacked.
       epochs: how many were run.
       seconds: what they took.
     """
 
     sums: Sums
     held_out: np.ndarray
+    variables: Any
     epochs: int
     seconds: float
 
@@ -150,7 +153,8 @@ def train_folds(
             f"{plan.learning_rate:g} is too high"
         )
     sums = jax.tree.map(np.asarray, states.sums)
-    return Trained(sums, mean.astype(np.float32), epochs, time.monotonic() - start)
+    took = time.monotonic() - start
+    return Trained(sums, mean.astype(np.float32), states.variables, epochs, took)
 
 
 class _State(NamedTuple):
@@ -254,7 +258,7 @@ def predict(
 def _batches(
     seen: np.ndarray, seed: int, epoch: int, network: int, steps: int, batch: int
 ) -> np.ndarray:
-    """int32 [steps, n]: the network's examples in an order of its own, what doesn't fill up left out."""
+    """int32 [steps, n]: the network's examples in an order of its own; what is over waits."""
     generator = np.random.default_rng((seed, epoch, network))
     own = generator.permutation(np.flatnonzero(seen))
     return own[: steps * batch].reshape(steps, batch).astype(np.int32)

@@ -77,9 +77,8 @@ def fitted_to_decisions(
 ) -> np.ndarray:
     """P(wrong) by logistic regression on decided labels, drawn to what was thought before them.
 
-    log odds = a + b logit(prior) + Σ w_k features_k, with b and w_k in the sense that evidence has: more
-    of it never makes a label look worse. The penalty draws to a = 0, b = 1, w = 0, so that few
-    decisions change little.
+    log odds = a + b logit(prior) - Σ w_k features_k, with b, w_k >= 0: more evidence for a label never
+    makes it look worse. The penalty draws to a = 0, b = 1, w = 0, so that few decisions change little.
 
     Args:
       features: float [N, K], standardized, higher where the label looks right.

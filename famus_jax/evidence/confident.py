@@ -1,12 +1,17 @@
 """How many labels are wrong, and which classes are taken for which: the confident joint.
 
-Northcutt, Jiang, Chuang: Confident Learning, JAIR 2021 ([arXiv:1911.00068](https://arxiv.org/abs/1911.00068)),
-sections 3.1 and 3.2. Symbols: p̂ probabilities, ỹ given labels, y* true ones, t_c the mean of p̂_c over examples labelled c.
+Northcutt, Jiang, Chuang: Confident Learning, JAIR 2021, sections 3.1 and 3.2
+([arXiv:1911.00068](https://arxiv.org/abs/1911.00068)). Symbols: p̂ probabilities, ỹ given labels, y*
+true ones, t_c the mean of p̂_c over the examples that are labelled c.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from famus_jax.evidence.margins import log_margin
+
+_RECALL = 0.75
 
 
 def confident_joint(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -32,16 +37,23 @@ def share_wrong(
 ) -> tuple[float, float, float]:
     """Estimated share of wrong labels, and a 95 % interval from a bootstrap over examples.
 
+    The lesser of two counts. The confident joint counts the network's own mistakes as wrong labels. The
+    other asks how many labels look as bad as three quarters of those do that were corrupted, after the
+    fact, in the way of the confident joint; where all look alike, it counts too few.
+
     The interval is of chance alone: a network that learns the wrong labels as if they were right
     (noise that follows a rule) finds too few, whatever the draw.
     """
     true, counted = _confident(probabilities, labels)
     classes = probabilities.shape[1]
+    margins = log_margin(probabilities, labels)
+    bad = margins <= _looks_corrupted(probabilities, labels, margins, seed)
 
     def share(rows: np.ndarray) -> float:
         kept = rows[counted[rows]]
         joint = _scaled(true[kept], labels[kept], labels[rows], classes)
-        return float(1 - np.trace(joint) / joint.sum()) if joint.sum() else 0.0
+        confident = 1 - np.trace(joint) / joint.sum() if joint.sum() else 0.0
+        return float(min(confident, bad[rows].mean() / _RECALL))
 
     everyone = np.arange(len(labels))
     generator = np.random.default_rng(seed)
@@ -51,6 +63,27 @@ def share_wrong(
     return middle, min(float(low), middle), max(float(high), middle)
 
 
+def _looks_corrupted(
+    probabilities: np.ndarray, labels: np.ndarray, margins: np.ndarray, seed: int
+) -> float:
+    """The margin below which `_RECALL` of corrupted labels lie.
+
+    The networks have not seen the label, so that it can be corrupted after the fact. Examples whose own
+    label looks doubtful are taken for what the network says.
+    """
+    classes = probabilities.shape[1]
+    true = np.where(margins > np.median(margins), labels, probabilities.argmax(1))
+    taken_for = confident_joint(probabilities, labels)
+    np.fill_diagonal(taken_for, 0.0)
+    taken_for += 1e-3 * len(labels) / classes**2  # a class that is never mistaken gets any other
+    np.fill_diagonal(taken_for, 0.0)
+    upto = np.cumsum(taken_for / taken_for.sum(1, keepdims=True), 1)[true]
+    drawn = np.random.default_rng(seed).random(len(labels))
+    other = np.minimum((upto < drawn[:, None]).sum(1), classes - 1)
+    other = np.where(other == true, (other + 1) % classes, other)
+    return float(np.quantile(log_margin(probabilities, other), _RECALL))
+
+
 def _confident(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The class that each example is counted for, and whether it is counted."""
     classes = probabilities.shape[1]
@@ -58,7 +91,7 @@ def _confident(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarra
     own = probabilities[np.arange(len(labels)), labels]
     threshold = np.bincount(labels, weights=own, minlength=classes) / np.maximum(count, 1)
     above = (probabilities >= threshold) & (count > 0)
-    return np.where(above, probabilities, -1).argmax(1), above.any(1)
+    return np.where(above, probabilities, -1).argmax(1), np.asarray(above.any(1))
 
 
 def _scaled(true: np.ndarray, given: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

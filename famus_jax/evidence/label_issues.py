@@ -64,7 +64,7 @@ def label_issues(
     at = np.flatnonzero(labels >= 0)
     kinds = {name: np.asarray(v, np.float64) for name, v in evidence.kinds.items()}
     probabilities = np.asarray(evidence.probabilities, np.float64)
-    seen = np.isfinite(probabilities).all(1)
+    seen = np.asarray(np.isfinite(probabilities).all(1))
     probabilities = np.where(seen[:, None], probabilities, 1 / probabilities.shape[1])
 
     names = scored_kinds({name: values[at] for name, values in kinds.items()})

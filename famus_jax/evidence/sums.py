@@ -53,7 +53,10 @@ def init(num_examples: int, num_classes: int) -> Sums:
 
     return Sums(
         jnp.zeros((num_examples,), jnp.int32),
-        *(each() for _ in range(4)),
+        each(),
+        each(),
+        each(),
+        each(),
         jnp.zeros((num_examples, num_classes), jnp.float32),
     )
 

@@ -1,0 +1,160 @@
+"""An audit: networks in folds, evidence, label issues, and a network trained on what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from famus_jax.audit.folds import Folds, make_folds
+from famus_jax.audit.gather import gather
+from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.networks import Choice, choose
+from famus_jax.audit.training import predict, train_folds
+from famus_jax.evidence.label_issues import label_issues
+from famus_jax.evidence.types import LabelIssues
+
+NETWORKS = 4
+SURE_SUGGESTION = 0.5  # a suggestion below this is not trained on; the example is left out
+
+
+class Audit(NamedTuple):
+    """What `audit` found.
+
+    Attributes:
+      issues: see `LabelIssues`.
+      choice: the network and its schedule.
+      variables: of a network of the same kind, trained on `mended_labels`; None if none was asked for.
+      epochs: that were run.
+      seconds: that training took.
+    """
+
+    issues: LabelIssues
+    choice: Choice
+    variables: Any
+    epochs: int
+    seconds: float
+
+
+def audit(
+    items: Items,
+    *,
+    features: np.ndarray | None = None,
+    trusted: np.ndarray | None = None,
+    known_wrong: np.ndarray | None = None,
+    final: bool = True,
+    seed: int = 0,
+    seconds: float | None = None,
+    on_epoch: Callable[[str, int, int], None] | None = None,
+) -> Audit:
+    """Finds the labels that are likely wrong.
+
+    Args:
+      items: images or features; texts need `features`.
+      features: float [N, D], of a pretrained network or of texts; the networks then see these.
+      trusted: bool [N], labels that are known to be right; their example is never used to test the
+        evidence, and always trained on.
+      known_wrong: bool [N], labels that are known to be wrong; they are not trained on.
+      final: whether to train a network on the mended labels in the end.
+      seed: of folds, of corrupted labels, of networks.
+      seconds: at most about so many for training; None: no limit.
+      on_epoch: called with the stage, the epochs that are done and those that there are.
+
+    Raises:
+      ValueError: fewer than two classes with labels; fewer examples than the networks have folds.
+    """
+    data = items.inputs if features is None else np.asarray(features, np.float32)
+    if data.dtype == object:
+        raise ValueError("texts need features: see famus_jax.audit.text_features")
+    labels, num_classes = items.labels, len(items.class_names)
+    bad = np.zeros(len(labels), bool) if known_wrong is None else known_wrong
+    _check(items, data, bad)
+    trained_on = np.where(bad, UNLABELLED, labels).astype(np.int32)
+    share = 0.75 if final else 1.0
+    choice = choose(data, num_classes, None if seconds is None else share * seconds)
+    on_device = jnp.asarray(data)
+
+    def stage(name: str) -> Callable[[int, int], None] | None:
+        return None if on_epoch is None else lambda done, of: on_epoch(name, done, of)
+
+    folds = make_folds(
+        trained_on, items.ids, num_classes, count=NETWORKS, seed=seed, spared=trusted
+    )
+    trained = train_folds(
+        choice.module, on_device, choice.inputs, folds, num_classes, choice.plan,
+        seed=seed, on_epoch=stage("networks in folds"),
+    )  # fmt: skip
+    evidence = gather(trained, folds, trained_on, labels, data)
+    issues = label_issues(evidence, labels, trusted=trusted, known_wrong=known_wrong, seed=seed)
+    variables, epochs, took = None, trained.epochs, trained.seconds
+    if final:
+        mended = mended_labels(issues, labels)
+        alone = Folds((mended >= 0)[None], mended[None], np.zeros((1, len(mended)), bool))
+        plan = choice.plan._replace(
+            vmapped=data.ndim == 2,
+            seconds=None if seconds is None else seconds - took,
+        )
+        last = train_folds(
+            choice.module, on_device, choice.inputs, alone, num_classes, plan,
+            seed=seed + 1, on_epoch=stage("the network on mended labels"),
+        )  # fmt: skip
+        variables = _first(last.variables)
+        took += last.seconds
+    return Audit(issues, choice, variables, epochs, took)
+
+
+def mended_labels(issues: LabelIssues, labels: np.ndarray) -> np.ndarray:
+    """int32 [N]: the suggestion where the label is an issue and one is likely; -1: leave it out."""
+    likely = issues.p_suggested > SURE_SUGGESTION
+    changed = np.where(likely, issues.suggested_label, UNLABELLED)
+    unlabelled = labels == UNLABELLED
+    return np.where(issues.is_label_issue | unlabelled, changed, labels).astype(np.int32)
+
+
+def probabilities(found: Audit, rows: np.ndarray) -> np.ndarray:
+    """float32 [n, C] of the final network, for new images or features of the same kind.
+
+    Raises:
+      ValueError: the audit trained no final network.
+    """
+    if found.variables is None:
+        raise ValueError("this audit trained no final network: call audit(..., final=True)")
+    at = np.arange(len(rows))
+    return predict(found.choice.module, found.variables, rows, found.choice.inputs, at)
+
+
+def _first(stacked: Any) -> Any:
+    import jax
+
+    return jax.tree.map(lambda leaf: leaf[0], stacked)
+
+
+def _check(items: Items, data: np.ndarray, bad: np.ndarray) -> None:
+    labels = items.labels
+    if data.ndim not in (2, 4) or len(data) != len(labels):
+        raise ValueError(
+            f"inputs of the shape {data.shape}; expected images [N, H, W, C] or features [N, D] for "
+            f"{len(labels)} labels"
+        )
+    if data.dtype.kind == "f":
+        odd = np.flatnonzero(~np.isfinite(data).all(1))
+        if odd.size:
+            raise ValueError(
+                f"the features of {items.ids[odd[0]]!r} are not finite ({odd.size} such examples): "
+                "leave it out, or mend the features"
+            )
+    there = np.unique(labels[(labels != UNLABELLED) & ~bad])
+    if len(there) < 2:
+        one = items.class_names[int(there[0])] if len(there) else None
+        raise ValueError(
+            f"all labels of {items.name} are {one!r}: with one class there is nothing to compare"
+            if len(there)
+            else f"{items.name} has no labels: label some examples, in two classes or more"
+        )
+    if (labels != UNLABELLED).sum() < 2 * NETWORKS:
+        raise ValueError(
+            f"{items.name} has {(labels != UNLABELLED).sum()} labels; an audit needs at least "
+            f"{2 * NETWORKS}"
+        )
