@@ -117,7 +117,7 @@ class InvertedBottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """The block's result `[n, H, W, features]` of `x` `[n, H, W, C]`, H and W halved by a stride."""
+        """`[n, H, W, C]` -> `[n, H, W, features]`, H and W halved by a stride of 2."""
         wide = x.shape[-1] * self.expand
         y = x
         if self.expand != 1:
