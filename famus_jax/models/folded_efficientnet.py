@@ -26,7 +26,7 @@ class Unit(NamedTuple):
 
     Attributes:
       kernel: [h, w, in, out]; of a depthwise convolution [h, w, 1, channels].
-      bias: [out].
+      bias: [1, 1, 1, out].
     """
 
     kernel: jax.Array
@@ -83,7 +83,7 @@ def _folded(params: Mapping[str, Any], stats: Mapping[str, Any], layer: str) -> 
     }
     by = norm["scale"] / np.sqrt(norm["var"] + EPSILON)
     kernel = np.asarray(params[layer]["kernel"], np.float64) * by
-    return Unit(jnp.float32(kernel), jnp.float32(norm["bias"] - norm["mean"] * by))
+    return Unit(jnp.float32(kernel), jnp.float32((norm["bias"] - norm["mean"] * by)[None, None, None]))
 
 
 def _relu6(x: jax.Array) -> jax.Array:
@@ -104,10 +104,11 @@ def _depthwise(x: jax.Array, unit: Unit, strides: int) -> jax.Array:
     pads = lax.padtype_to_pads((height, width), (size, size), (strides, strides), "SAME")
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     rows, columns = (-(-length // strides) for length in (height, width))
+    weights = unit.kernel[:, :, None, None]  # [size, size, 1, 1, 1, channels]
     y = unit.bias
     for i in range(size):
         for j in range(size):
             ends = (i + (rows - 1) * strides + 1, j + (columns - 1) * strides + 1)
             shifted = lax.slice(x, (0, i, j, 0), (n, *ends, channels), (1, strides, strides, 1))
-            y = y + shifted * unit.kernel[i, j, 0]
+            y = y + shifted * weights[i, j]
     return y
