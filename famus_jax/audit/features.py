@@ -15,7 +15,7 @@ from famus_jax.models.pretrained_efficientnet import load_efficientnet_lite0, sc
 from famus_jax.progress import Progress
 
 WIDTH = 1280
-SIZE = 128
+SIZE = 160
 _LEAST = 32
 
 

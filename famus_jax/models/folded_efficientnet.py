@@ -29,18 +29,19 @@ class Unit(NamedTuple):
       bias: [1, 1, 1, out].
     """
 
-    kernel: jax.Array
-    bias: jax.Array
+    kernel: Any
+    bias: Any
 
 
-def fold(variables: Mapping[str, Any]) -> dict[str, Unit]:
+def fold(variables: Mapping[str, Any], dtype: Any = jnp.float32) -> dict[str, Unit]:
     """The units of a network by name, `stem`, `block3/expand` and so on, its norms folded.
 
     Args:
       variables: of `EfficientNetLite0` with BatchNorm and the published stages.
+      dtype: of the result; the folding itself is in float64.
 
     Returns:
-      kernels and biases in float32, folded in float64.
+      kernels and biases.
     """
     units = {}
     params, stats = variables["params"], variables["batch_stats"]
@@ -49,7 +50,8 @@ def fold(variables: Mapping[str, Any]) -> dict[str, Unit]:
             for layer in params[name]:
                 if not layer.endswith("_norm"):
                     units[f"{name}/{layer}"] = _folded(params[name], stats[name], layer)
-    return units | {name: _folded(params, stats, name) for name in ("stem", "top")}
+    units |= {name: _folded(params, stats, name) for name in ("stem", "top")}
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), units)
 
 
 def pooled_features(units: Mapping[str, Unit], images: jax.Array) -> jax.Array:
@@ -57,10 +59,10 @@ def pooled_features(units: Mapping[str, Unit], images: jax.Array) -> jax.Array:
 
     Args:
       units: what `fold` gives.
-      images: float32 [n, H, W, 3], scaled as the weights expect.
+      images: [n, H, W, 3] in the units' dtype, scaled as the weights expect.
 
     Returns:
-      float32 [n, 1280], in [0, 6].
+      [n, 1280], in [0, 6].
     """
     x = _relu6(_conv(images, units["stem"], 2))
     i = 0
@@ -77,13 +79,14 @@ def pooled_features(units: Mapping[str, Unit], images: jax.Array) -> jax.Array:
 
 
 def _folded(params: Mapping[str, Any], stats: Mapping[str, Any], layer: str) -> Unit:
+    """In float64, as NumPy's arrays."""
     norm = {
         leaf: np.asarray(value, np.float64)
         for leaf, value in {**params[f"{layer}_norm"], **stats[f"{layer}_norm"]}.items()
     }
     by = norm["scale"] / np.sqrt(norm["var"] + EPSILON)
     kernel = np.asarray(params[layer]["kernel"], np.float64) * by
-    return Unit(jnp.float32(kernel), jnp.float32((norm["bias"] - norm["mean"] * by)[None, None, None]))
+    return Unit(kernel, (norm["bias"] - norm["mean"] * by)[None, None, None])
 
 
 def _relu6(x: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ PALACE, BELL_COTE, DAISY = 698, 442, 985  # places among ImageNet's classes
 
 
 def test_what_the_network_sees_in_photographs():
-    """A temple and a daisy-like flower. Fails for pixels in [0, 1], and for most mistakes in the weights."""
+    """A temple and a daisy-like flower. Fails for pixels in [0, 1], and most mistakes in the weights."""
     datasets = pytest.importorskip("sklearn.datasets")
     photographs = [datasets.load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     middle = np.stack([image[:, 106:533] for image in photographs])
@@ -43,7 +43,7 @@ def test_small_images_in_parts():
 
 
 def test_gray_images_are_gray_in_color():
-    gray = RNG.integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
+    gray = RNG.integers(0, 256, (2, 8, 10, 1), dtype=np.uint8)
     here = image_features(gray, size=32, batch=2)
     np.testing.assert_array_equal(here, image_features(gray.repeat(3, axis=3), size=32, batch=2))
 

