@@ -15,7 +15,7 @@ PALACE, BELL_COTE, DAISY = 698, 442, 985  # places among ImageNet's classes
 
 
 def test_what_the_network_sees_in_photographs():
-    """A temple and a daisy-like flower. Fails for pixels in [0, 1], and most mistakes in the weights."""
+    """A temple and a daisy-like flower. Fails for pixels in [0, 1], or weights out of order."""
     datasets = pytest.importorskip("sklearn.datasets")
     photographs = [datasets.load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     middle = np.stack([image[:, 106:533] for image in photographs])
