@@ -15,7 +15,7 @@ from famus_jax.models.pretrained_efficientnet import load_efficientnet_lite0, sc
 from famus_jax.progress import Progress
 
 WIDTH = 1280
-SIZE = 160
+SIZE = 160  # of 32x32 images, larger ones tell little more and cost with the square
 _LEAST = 32
 
 
@@ -23,7 +23,7 @@ def image_features(
     images: np.ndarray,
     *,
     size: int | None = None,
-    batch: int = 16,
+    batch: int = 8,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Features of images from a network that was trained on ImageNet.

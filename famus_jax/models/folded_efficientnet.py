@@ -6,8 +6,8 @@ The same function as the Linen module up to rounding, in two ways quicker:
   convolution with kernel k is the convolution with `k * s / sqrt(v + epsilon)`, and then
   `+ b - m * s / sqrt(v + epsilon)`.
 * **A depthwise convolution is a sum of shifted products**, one for each of its 9 or 25 weights. XLA
-  fuses them into one loop over the pixels, where its own depthwise convolution on a CPU takes some
-  ten times as long.
+  fuses them into one loop over the pixels; its own depthwise convolution takes many times as long on a
+  CPU.
 """
 
 from collections.abc import Mapping
