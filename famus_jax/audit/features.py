@@ -23,7 +23,7 @@ def image_features(
     images: np.ndarray,
     *,
     size: int | None = None,
-    batch: int = 8,
+    batch: int = 16,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Features of images from a network that was trained on ImageNet.
