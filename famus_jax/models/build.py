@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 
 from famus_jax.models.cifar_resnet import CifarResNet
+from famus_jax.models.efficientnet_lite import EfficientNetLite0
 from famus_jax.models.inception_resnet_v2 import InceptionResNetV2
 from famus_jax.models.preact_resnet import PreActResNet18
 from famus_jax.models.resnet import ResNet50
@@ -25,6 +26,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet_32": CifarResNet,
     "resnet_50": ResNet50,
     "inception_resnet_v2": InceptionResNetV2,
+    "efficientnet_lite0": EfficientNetLite0,
 }
 
 

@@ -119,11 +119,13 @@ def conv(
     dtype: Any = None,
     use_bias: bool = False,
     kernel_init: Initializer = KAIMING_FAN_OUT,
-    padding: int | Sequence[tuple[int, int]] | None = None,
+    padding: int | str | Sequence[tuple[int, int]] | None = None,
+    groups: int = 1,
 ) -> nn.Conv:
     """A convolution with PyTorch's symmetric padding; `(kernel - 1) // 2` unless given.
 
-    A bias, where there is one, starts at 0.
+    A bias, where there is one, starts at 0. `groups` splits the channels; as many groups as channels
+    make it depthwise.
     """
     size = (kernel, kernel) if isinstance(kernel, int) else kernel
     if padding is None:
@@ -135,6 +137,7 @@ def conv(
         size,
         strides=(strides, strides),
         padding=padding,
+        feature_group_count=groups,
         use_bias=use_bias,
         dtype=dtype,
         kernel_init=kernel_init,

@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from famus_jax.models.from_torch import from_torch, shapes_of, split_name
 from famus_jax.models.resnet import ResNet50
 
 # Names of `MODELS` whose weights can be read.
@@ -120,38 +121,11 @@ def resnet50_from_torchvision(
       ValueError: names the tensors that are missing, unknown, or of another shape than
         ResNet-50's.
     """
-    wanted = _expected(_num_classes(tensors) if head else 1)
+    wanted = shapes_of(ResNet50(_num_classes(tensors) if head else 1), 64)
     if not head:
         wanted = {path: shape for path, shape in wanted.items() if path[1] != "head"}
-    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    unknown = []
-    for name, value in tensors.items():
-        if name.endswith("num_batches_tracked") or (not head and name.startswith("fc.")):
-            continue
-        array = np.asarray(value)
-        path = _translate(name, array.ndim)
-        if path not in wanted:
-            unknown.append(name)
-            continue
-        # [out, in, h, w] -> [h, w, in, out]; [out, in] -> [in, out]; vectors stay.
-        axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
-        array = array.transpose(axes)
-        shape = wanted.pop(path)
-        if array.shape != shape:
-            raise ValueError(
-                f"tensor {name!r} has shape {np.shape(value)}, which gives {array.shape} here, but "
-                f"ResNet-50 has {shape}; is the file of another network?"
-            )
-        node = variables
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = jnp.asarray(np.asarray(array, np.float32))
-    if unknown or wanted:
-        missing = ["/".join(path) for path in wanted]
-        raise ValueError(
-            f"the tensors aren't those of torchvision's ResNet-50: {len(missing)} missing "
-            f"{missing[:5]}, {len(unknown)} unknown {unknown[:5]}."
-        )
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
+    variables = from_torch(tensors, _translate, wanted, "torchvision's ResNet-50")
     return variables["params"], {"batch_stats": variables["batch_stats"]}
 
 
@@ -160,14 +134,9 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     return {"/".join(entry.key for entry in path): np.shape(leaf) for path, leaf in leaves}
 
 
-_LEAVES = {"bias": "bias", "running_mean": "mean", "running_var": "var"}
-
-
 def _translate(name: str, ndim: int) -> tuple[str, ...]:
     """Path of the torchvision tensor `name` among our variables; `()` if it has none."""
-    layer, _, leaf = name.rpartition(".")
-    leaf = _LEAVES.get(leaf, ("scale" if ndim == 1 else "kernel") if leaf == "weight" else "")
-    collection = "batch_stats" if leaf in ("mean", "var") else "params"
+    layer, collection, leaf = split_name(name, ndim)
     if layer in (top := {"conv1": "stem", "bn1": "stem_norm", "fc": "head"}):
         return (collection, top[layer], leaf)
     match = re.fullmatch(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|downsample\.([01]))", layer)
@@ -185,11 +154,3 @@ def _num_classes(tensors: Mapping[str, Any]) -> int:
     if "fc.weight" not in tensors:
         raise ValueError("there is no tensor 'fc.weight'; pass head=False to do without it.")
     return int(np.shape(tensors["fc.weight"])[0])
-
-
-def _expected(num_classes: int) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """Shapes of our ResNet-50's variables by path, without allocating them."""
-    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    variables = jax.eval_shape(ResNet50(num_classes).init, jax.random.key(0), image)
-    leaves, _ = jax.tree_util.tree_flatten_with_path(dict(variables))
-    return {tuple(entry.key for entry in path): leaf.shape for path, leaf in leaves}

@@ -203,6 +203,7 @@ def test_initializers_have_pytorchs_scales():
         ("resnet_32", layers.KAIMING_FAN_IN, layers.KAIMING_FAN_IN),
         ("resnet_50", layers.KAIMING_FAN_OUT, layers.TORCH_DEFAULT),
         ("inception_resnet_v2", layers.TORCH_DEFAULT, layers.TORCH_DEFAULT),
+        ("efficientnet_lite0", layers.KAIMING_FAN_OUT, layers.TORCH_DEFAULT),
     ],
 )
 def test_every_layer_starts_as_in_the_original(name, kernels, head):
