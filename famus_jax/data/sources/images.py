@@ -125,7 +125,12 @@ def check_tolerance(tolerance: float) -> float:
 
 
 def report_unreadable(
-    reasons: dict[str, str], count: int, tolerance: float, noun: str, stacklevel: int = 3
+    reasons: dict[str, str],
+    count: int,
+    tolerance: float,
+    noun: str,
+    stacklevel: int = 3,
+    flag: str = "famus train: --config.data.tolerance",
 ) -> None:
     """Name and count what could not be read: a warning within the tolerance, an error above it.
 
@@ -135,6 +140,7 @@ def report_unreadable(
       tolerance: the share that may be unreadable.
       noun: "images" or "rows", for the message.
       stacklevel: of the warning; 3 is the line that called our caller.
+      flag: the command and its flag that allow more.
 
     Raises:
       ValueError: more than `tolerance * count` are unreadable.
@@ -147,7 +153,7 @@ def report_unreadable(
     if len(reasons) > tolerance * count:
         raise ValueError(
             f"{text}\nThe tolerance is {tolerance:g} of them. Mend or remove these, or allow more: "
-            f"tolerance={_enough(len(reasons), count)} (famus train: --config.data.tolerance)."
+            f"tolerance={_enough(len(reasons), count)} ({flag})."
         )
     warnings.warn(f"{text}\nThey are left out (tolerance={tolerance:g}).", stacklevel=stacklevel)
 
@@ -198,8 +204,28 @@ def read_images(
       ValueError: more unreadable files than tolerated (named and counted); several sizes; another
         number of channels.
     """
-    pair = checked_size(size)
     tolerance = check_tolerance(tolerance)
+    array, kept, reasons = decode_all(paths, names, size=size, channels=channels, progress=progress)
+    report_unreadable(reasons, len(paths), tolerance, "images")
+    if not len(kept):
+        raise ValueError("none of the images can be read")
+    return array, kept
+
+
+def decode_all(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    *,
+    size: int | tuple[int, int] | None = None,
+    channels: int = 3,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """As `read_images`, but what can't be read is handed back: name -> why.
+
+    Raises:
+      ValueError: several sizes; another number of channels.
+    """
+    pair = checked_size(size)
     if channels not in (1, 3):
         raise ValueError(f"channels = {channels!r}; choose 3 (color) or 1 (gray)")
     reasons: dict[str, str] = {}
@@ -223,7 +249,6 @@ def read_images(
                 )
             array[len(kept)] = image
             kept.append(row)
-    report_unreadable(reasons, len(paths), tolerance, "images")
     if array is None:
-        raise ValueError("none of the images can be read")
-    return array[: len(kept)], np.asarray(kept, np.int64)
+        array = np.zeros((0, *(pair or (0, 0)), channels), np.uint8)
+    return array[: len(kept)], np.asarray(kept, np.int64), reasons
