@@ -4,9 +4,9 @@
     X   = U S V^T, the largest D singular values
     out = rows of U S, each of length 1
 
-Nothing is downloaded, no language is assumed: parts of words stand for stems, endings and spellings. Of
-text without blanks between words (Chinese, Japanese, Thai), a run of letters counts as one word, of which
-the parts are still seen.
+Nothing is downloaded, no language is assumed: parts of words stand for stems, endings and spellings.
+Where a language puts no blanks between words (Chinese, Japanese, Thai), a run of letters counts as
+one word, of which the parts are still seen.
 """
 
 from __future__ import annotations
