@@ -23,7 +23,7 @@ LABELS, IDS, CLASS_NAMES = "labels", "ids", "class_names"
 
 
 def rows_of_npz(source: Path, class_names: Sequence[str] = ()) -> Rows:
-    """An `.npz` with arrays `images` or `features`, `labels` and, if it has them, `ids` and `class_names`.
+    """An `.npz` with `images` or `features`, `labels` and, if it has them, `ids` and `class_names`.
 
     Raises:
       FileNotFoundError, ValueError: see `read_arrays`, `checked_inputs`, `read_labels`; another number
@@ -59,8 +59,8 @@ def rows_of_features(
 
     Args:
       features: `.npy`, or `.npz` with "features" and, if it has them, "ids".
-      labels: a table (columns `label` and, if it has one, `id`); `.npy`; `.npz` with "labels" and, if it
-        has them, "ids"; `.txt`, a label per line.
+      labels: a table (columns `label` and, if it has one, `id`); `.npy`; `.npz` with "labels" and, if
+        it has them, "ids"; `.txt`, a label per line.
       class_names: the classes there are, in their order; () takes those that occur.
       label_column, id_column: other names of these columns.
 
@@ -204,7 +204,7 @@ def _rows(
     if array.dtype.kind == "f" and array.ndim == 2:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32)
-        good = np.isfinite(array).all(axis=1)
+        good = np.asarray(np.isfinite(array).all(axis=1))
         bad = {ids[row]: "not finite as float32" for row in np.flatnonzero(~good)}
     keys = (hash_of_row(i, array[row]) for row, i in enumerate(ids))
     found = distinct(ids, keys, labels, good)

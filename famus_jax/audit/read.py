@@ -52,7 +52,7 @@ def read_items(
         a folder of folders of images, one for each class. `train`, `test`, … with class folders are
           read all together. A folder `unlabelled` or `unlabeled` beside class folders has no labels;
         a table (`.csv`, `.tsv`, `.jsonl`, `.parquet`) with a column `path` of images (relative to the
-          table's folder) or `text`, a column `label` and, if it has one, `id`. With both, `path` counts;
+          table's folder) or `text`, a column `label` and, if it has one, `id`. Of both, `path` counts;
         an `.npz` with `images` (uint8 [N, H, W, C] or [N, H, W]) or `features` (floats [N, D]),
           `labels` and, if it has them, `ids` and `class_names`.
       features: instead of a source, an `.npy` or `.npz` of floats [N, D].

@@ -54,8 +54,8 @@ def text_features(
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
-    found = TruncatedSVD(kept, random_state=seed).fit_transform(counts)
-    return _without_dust(normalize(found).astype(np.float32), counts)
+    found: Any = TruncatedSVD(kept, random_state=seed).fit_transform(counts)
+    return _without_dust(np.asarray(normalize(found), np.float32), counts)
 
 
 def _without_dust(features: np.ndarray, counts: Any) -> np.ndarray:
@@ -91,4 +91,4 @@ def _weighted_counts(texts: list[str]) -> Any:
             continue
     if not parts:
         return scipy.sparse.csr_matrix((len(texts), 1), dtype=np.float32)
-    return (scipy.sparse.hstack(parts) / np.float32(len(parts) ** 0.5)).tocsr()
+    return scipy.sparse.hstack(parts, format="csr") * np.float32(len(parts) ** -0.5)

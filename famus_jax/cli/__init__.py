@@ -1,4 +1,4 @@
-"""The command `famus`: train, benchmark, noise. `famus COMMAND --help` shows a command's flags.
+"""The command `famus`: train, benchmark, noise, mend. `famus COMMAND --help` shows a command's flags.
 
 A command is a module with `add_arguments(parser)` and `run(arguments) -> exit status`; its docstring
 is its help. Exit statuses: 0, it is done; 1, it failed, and a line on standard error names the value
@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "famus_jax.cli.train",
     "benchmark": "famus_jax.benchmark.command",
     "noise": "famus_jax.data.noise.cli",
+    "mend": "famus_jax.audit.mend_command",
 }
 
 _DESCRIPTION = """Learn, while training, how much each example's label deserves to count.
@@ -37,6 +38,7 @@ commands:
   train      run an experiment:  famus train --config=configs/quickstart.py --workdir=runs/quickstart
   benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
   noise      write and inspect label-noise tables:  famus noise kinds
+  mend       apply decisions about labels:  famus mend SOURCE --decisions=decisions.csv --out=FILE
 
 famus COMMAND --help lists a command's flags."""
 

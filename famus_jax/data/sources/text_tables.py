@@ -53,11 +53,11 @@ def cells_of_tsv(text: str, path: Path) -> Cells:
     >>> cells_of_tsv('text\tlabel\n"Jaws", the film\tA\n"an ""odd"" name"\tB\n', Path("t.tsv"))[1]
     [['"Jaws", the film', 'A'], ['an "odd" name', 'B']]
     """
+    if not lines_are_rows(text):
+        return cells_of_csv(text, path, "\t")
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     numbers = [i for i, line in enumerate(lines) if line]
     rows = [lines[i].split("\t") for i in numbers]
-    if not rows or any(len(cells) != len(rows[0]) for cells in rows):
-        return cells_of_csv(text, path, "\t")
     header = [_unquoted(name).strip() for name in rows[0]]
     _refuse_twice(header, path)
     return (
@@ -65,6 +65,12 @@ def cells_of_tsv(text: str, path: Path) -> Cells:
         [[_unquoted(c) for c in cells] for cells in rows[1:]],
         [i + 1 for i in numbers[1:]],
     )
+
+
+def lines_are_rows(text: str) -> bool:
+    """Whether every line that is not empty has as many tabs as the first one."""
+    tabs = [line.count("\t") for line in text.split("\n") if line.removesuffix("\r")]
+    return bool(tabs) and all(count == tabs[0] for count in tabs)
 
 
 def _unquoted(cell: str) -> str:
