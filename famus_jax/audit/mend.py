@@ -78,7 +78,9 @@ def by_label_issues(rows: Rows, path: Path, above: float) -> Mended:
         given, p_wrong, suggested = ("" if cell is None else str(cell) for cell in cells)
         where = table.at(row)
         if name not in place:
-            raise ValueError(f"{where}: the source has no id {name!r}; it is another one, or changed")
+            raise ValueError(
+                f"{where}: the source has no id {name!r}; it is another one, or changed"
+            )
         for label in (given, suggested):
             if label not in number:
                 raise ValueError(
@@ -86,7 +88,7 @@ def by_label_issues(rows: Rows, path: Path, above: float) -> Mended:
                 )
         if number[given] != rows.labels[place[name]]:
             raise ValueError(
-                f"{where}: {name!r} was labelled {given!r}, but is not today: the source changed since; "
+                f"{where}: {name!r} was labelled {given!r} and is not today: the source changed; "
                 "audit it anew"
             )
         if given and _probability(p_wrong, where) > above and suggested:
@@ -104,7 +106,9 @@ def _probability(text: str, where: str) -> float:
     return value
 
 
-def together(decided: Mended, suggested: Mended, given: np.ndarray, undecided: np.ndarray) -> Mended:
+def together(
+    decided: Mended, suggested: Mended, given: np.ndarray, undecided: np.ndarray
+) -> Mended:
     """Decisions of a person, and suggestions for what none was made about.
 
     Args:
@@ -148,7 +152,9 @@ def content(
     # Also rows that repeat an example.
     changes = {row: new[at] for row, at in enumerate(rows.example.tolist()) if at in new}
     gone = {
-        row for row, at in enumerate(rows.example.tolist()) if drop_wrong and mended.wrong[at] and at >= 0
+        row
+        for row, at in enumerate(rows.example.tolist())
+        if drop_wrong and mended.wrong[at] and at >= 0
     }
     suffix = source.suffix.lower()
     if suffix in SUFFIXES:

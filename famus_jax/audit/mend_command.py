@@ -1,8 +1,8 @@
 """`famus mend SOURCE --decisions=decisions.csv --out=FILE`: the data with mended labels, in a new file.
 
 A table stays a table, with all its columns and rows; a folder of images becomes a table of paths and
-labels (.csv), which famus train and famus audit take as a source; of --features and --labels, the labels
-are mended. The source is never changed.
+labels (.csv), which famus train and famus audit take as a source; of --features and --labels, the
+labels are mended. The source is never changed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--above", type=float, default=0.9, help="for suggestions: p_wrong above this (default 0.9)"
     )
     parser.add_argument(
-        "--drop-wrong", action="store_true", help="leave rows out whose label is wrong (default: emptied)"
+        "--drop-wrong",
+        action="store_true",
+        help="leave rows out whose label is wrong (default: emptied)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
     parser.add_argument("--features", help="instead of a source, as for the audit")
@@ -82,19 +84,21 @@ def run(arguments: argparse.Namespace) -> int:
         id_column=a.id_column,
     )
     source, out = Path(a.labels or a.source).expanduser(), Path(a.out).expanduser()
-    _check_out(source, out, [p for p in (a.decisions, a.label_issues, a.features) if p], a.overwrite)
+    _check_out(
+        source, out, [p for p in (a.decisions, a.label_issues, a.features) if p], a.overwrite
+    )
     decisions = Path(a.decisions).expanduser() if a.decisions else None
     mended = by_decisions(rows, decisions) if decisions else None
     if a.label_issues:
         issues = by_label_issues(rows, Path(a.label_issues).expanduser(), a.above)
         free = undecided(rows, decisions) if decisions else np.ones(len(rows.ids), bool)
         count = int((free & (issues.labels != rows.labels)).sum())
-        print(f"suggestions     {count} labels changed without a person (p_wrong above {a.above:g})")
+        print(
+            f"suggestions     {count} labels changed without a person (p_wrong above {a.above:g})"
+        )
         mended = issues if mended is None else together(mended, issues, rows.labels, free)
     assert mended is not None
-    data = content(
-        rows, mended, source, out, label_column=a.label_column, drop_wrong=a.drop_wrong
-    )
+    data = content(rows, mended, source, out, label_column=a.label_column, drop_wrong=a.drop_wrong)
     write_atomically(out, data)
     _report(rows, mended, out, a.drop_wrong)
     return 0
@@ -103,11 +107,15 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_out(source: Path, out: Path, others: list[str], overwrite: bool) -> None:
     suffix = ".csv" if source.is_dir() else source.suffix.lower()
     if out.suffix.lower() != suffix:
-        kind = "the images of a folder become a table" if source.is_dir() else f"{source.name} stays"
+        kind = (
+            "the images of a folder become a table" if source.is_dir() else f"{source.name} stays"
+        )
         raise ValueError(f"--out={out}: {kind}, {suffix}; give a file that ends so")
     for other in (source, *(Path(other).expanduser() for other in others)):
         if os.path.realpath(other) == os.path.realpath(out):
-            raise ValueError(f"--out={out} is {other} itself, which is never changed; name a new file")
+            raise ValueError(
+                f"--out={out} is {other} itself, which is never changed; name a new file"
+            )
     if out.is_dir() or (out.exists() and not overwrite):
         raise FileExistsError(17, "there is a file (--overwrite replaces it)", str(out))
 

@@ -114,14 +114,14 @@ def list_rows(
         return rows_of_features(*pair, class_names, **columns)
     assert source is not None
     path = Path(source).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"no data at {path.absolute()}{_neighbor(path)}")
     if path.is_dir():
         return rows_of_folder(path, class_names)
     if path.suffix.lower() == ".npz":
         return rows_of_npz(path, class_names)
     if path.suffix.lower() in SUFFIXES:
         return rows_of_table(path, class_names, text_column=text_column, **columns)
-    if not path.exists():
-        raise FileNotFoundError(f"no data at {path.absolute()}{_neighbor(path)}")
     known = ", ".join((*SUFFIXES, ".npz"))
     hint = ": give features=… and labels=… instead" if path.suffix.lower() == ".npy" else ""
     raise ValueError(f"{path.name!r}: expected a folder, or one of {known}{hint}")

@@ -67,8 +67,9 @@ def _line(cells: list[str], separator: str, before: str) -> str:
     """A row as text that ends as the line it replaces."""
     ending = before[len(before.rstrip("\r\n")) :]
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=separator, lineterminator="").writerow(cells)
-    return text.getvalue() + ending
+    # Cells with a letter of the line's end are quoted: both must be among them.
+    csv.writer(text, delimiter=separator, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + ending
 
 
 def _tab_lines(text: str, changes: Changes, dropped: Collection[int]) -> str:

@@ -54,7 +54,9 @@ def text_features(
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
-    found: Any = TruncatedSVD(kept, random_state=seed).fit_transform(counts)
+    # Twice is as good as five times for a classifier here, in half of the time.
+    decomposition = TruncatedSVD(kept, random_state=seed, n_iter=2, power_iteration_normalizer="LU")
+    found: Any = decomposition.fit_transform(counts)
     return _without_dust(np.asarray(normalize(found), np.float32), counts)
 
 
