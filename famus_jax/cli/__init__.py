@@ -30,6 +30,7 @@ COMMANDS = {
     "predict": "famus_jax.cli.predict",
     "benchmark": "famus_jax.benchmark.command",
     "noise": "famus_jax.data.noise.cli",
+    "mend": "famus_jax.audit.mend_command",
 }
 
 _DESCRIPTION = """Learn, while training, how much each example's label deserves to count.
@@ -39,6 +40,7 @@ commands:
   predict    classes of images or features:  famus predict runs/quickstart photos/ --method=ce
   benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
   noise      write and inspect label-noise tables:  famus noise kinds
+  mend       apply decisions about labels:  famus mend SOURCE --decisions=decisions.csv --out=FILE
 
 famus COMMAND --help lists a command's flags."""
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from famus_jax.data.sources.arrays import checked_images, texts_of_ids
+from famus_jax.data.sources.arrays import checked_inputs, texts_of_ids
 from famus_jax.data.sources.classes import is_missing, spelled, written
 from famus_jax.data.sources.folders import images_below
 from famus_jax.data.sources.images import (
@@ -217,7 +217,7 @@ def _of_array(path: Path, predictor: Predictor) -> Part:
                 f"{path} has the arrays {names}: call the one to predict 'images' or 'features'"
             )
         chosen = left[0]
-    array = checked_images(np.asarray(read_array(path, chosen)), str(path))
+    array = checked_inputs(np.asarray(read_array(path, chosen)), str(path))
     if not len(array):
         raise ValueError(f"{path} holds no example")
     _refuse_unfit(array, path, predictor)

@@ -209,8 +209,8 @@ def read_table(
 
     Args:
       path: `.json` (ours; an object id -> label; or a list, as DivideMix and its relatives
-        write), `.csv` or `.parquet` (columns "id", "label"), `.npy` (integers [N]), `.npz` (arrays
-        "ids", "labels"). Labels are class numbers, or names.
+        write), another table (columns "id", "label"; see `read_columns`), `.npy` (integers [N]), `.npz`
+        (arrays "ids", "labels"). Labels are class numbers, or names.
       order: "ids", or "torchvision" for files without ids: row i is example i of the original
         files. Never guessed.
       key: the column or array of the labels, e.g. "worse_label" of CIFAR-N.
@@ -236,4 +236,6 @@ def read_table(
         return _from_csv(source, order, prefix, key)
     if suffix in (".npy", ".npz"):
         return _from_numpy(source, order, prefix, key)
-    raise ValueError(f"{source.name!r}: noise tables are .json, .csv, .parquet, .npy or .npz")
+    raise ValueError(
+        f"{source.name!r}: noise tables are .json, {', '.join(SUFFIXES)}, .npy or .npz"
+    )

@@ -11,7 +11,8 @@ images            image files to arrays
 pixel_modes       what a file's pixels mean
 classes           labels as people write them, and the classes that they mean
 labels_in_arrays  labels in arrays, checked
-tables            `.csv` and `.parquet` files as columns
+tables            `.csv`, `.tsv`, `.jsonl` and `.parquet` files as columns
+text_tables       the cells of those that are text
 numpy_files       arrays in `.npy` and `.npz` files
 random_access     one image at a time, for streaming
 tfrecords         TFRecord files without TensorFlow

@@ -44,7 +44,7 @@ def from_arrays(
     >>> from_arrays([[0.5, 2.0], [1.5, 0.0]], ["dog", "cat"], name="two").labels
     array([1, 0], dtype=int32)
     """
-    array = checked_images(np.asarray(images), name)
+    array = checked_inputs(np.asarray(images), name)
     values, names = labels_of_array(labels, f"{name}: array 'labels'", class_names)
     if len(values) != len(array) or len(array) == 0:
         axis = array.shape.index(len(values)) if len(values) in array.shape[1:] else 0
@@ -72,11 +72,12 @@ def texts_of_ids(ids: Sequence[str] | np.ndarray, name: str) -> list[str]:
     return [spelled(i.decode() if isinstance(i, bytes) else i) for i in array.tolist()]
 
 
-def checked_images(array: np.ndarray, name: str) -> np.ndarray:
-    """Images as uint8[N, H, W, C], or features as float32[N, D].
+def checked_inputs(array: np.ndarray, name: str) -> np.ndarray:
+    """uint8[N, H, W, C] or float32[N, D].
 
     Raises:
-      ValueError: another shape or dtype, with its fix; features that are not finite.
+      ValueError: other shapes or dtypes, each with its fix; channels first; a feature that is not
+        finite.
     """
     if array.dtype == np.uint8 and array.ndim == 3:
         array = array[..., None]
@@ -168,7 +169,7 @@ def load_features(
 
     Args:
       features: `.npy` or `.npz` (one array), floats [N, D].
-      labels: `.npy`, `.npz` (integers or strings [N]), `.csv` or `.parquet` (in the same order).
+      labels: `.npy`, `.npz` (integers or strings [N]), or a table (in the same order).
       label_column: of a table; class numbers or names.
       id_column: of a table, ids of the examples; row numbers by default.
 

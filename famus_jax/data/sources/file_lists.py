@@ -78,7 +78,7 @@ def list_folder(root: str | os.PathLike, class_names: Sequence[str] = ()) -> Fil
         spellings,
         str(base),
         at=lambda row: f"class folder {folders[row]}",
-        class_names=tuple(class_names) or _names_of_folders(spellings, base),
+        class_names=tuple(class_names) or names_of_folders(spellings, base),
     )
     tree, found = Tree(base), []
     of_class: dict[int, list[Path]] = {}
@@ -124,7 +124,7 @@ def _sorted_names(spellings: list[str]) -> tuple[str, ...]:
     return tuple(sorted(set(spellings), key=natural))
 
 
-def _names_of_folders(spellings: list[str], base: Path) -> tuple[str, ...]:
+def names_of_folders(spellings: list[str], base: Path) -> tuple[str, ...]:
     """A folder is made on purpose, so that it may be called NA; but a script may have made it."""
     names = _sorted_names(spellings)
     warn_of_capitals(names, str(base))
@@ -147,7 +147,7 @@ def list_table(
     """A table of image paths and labels.
 
     Args:
-      path: `.csv` with a header line, or `.parquet`.
+      path: a table, see `read_columns`.
       path_column, label_column: their names; labels are class numbers or names.
       root: folder that relative paths start from; the table's own folder by default.
       class_names: the classes there are, in their order; () takes them from the labels.
@@ -163,7 +163,7 @@ def list_table(
     )
     base = Path(root).expanduser() if root is not None else source.parent
     texts = _paths(table, path_column)
-    paths = [_on_disk(base / text) for text in texts]
+    paths = [on_disk(base / text) for text in texts]
     _refuse_twice([spelled(os.path.normpath(path)) for path in paths], table.at)
     return FileList(paths, labels, [spelled(text) for text in texts], names, source.name)
 
@@ -177,7 +177,7 @@ def _paths(table: Table, column: str) -> list[str]:
     return [str(value) for value in table.columns[column]]
 
 
-def _on_disk(path: Path) -> Path:
+def on_disk(path: Path) -> Path:
     """The file as the file system spells it, which may write "é" as one letter or as two."""
     if str(path).isascii() or path.exists():
         return path

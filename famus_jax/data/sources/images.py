@@ -223,8 +223,28 @@ def read_images(
       ValueError: more unreadable files than tolerated (named and counted); several sizes; another
         number of channels.
     """
-    pair = checked_size(size)
     tolerance = check_tolerance(tolerance)
+    array, kept, reasons = decode_all(paths, names, size=size, channels=channels, progress=progress)
+    report_unreadable(reasons, len(paths), tolerance, "images")
+    if not len(kept):
+        raise ValueError("none of the images can be read")
+    return array, kept
+
+
+def decode_all(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    *,
+    size: int | tuple[int, int] | None = None,
+    channels: int = 3,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """As `read_images`, but what can't be read is handed back: name -> why.
+
+    Raises:
+      ValueError: several sizes; another number of channels.
+    """
+    pair = checked_size(size)
     if channels not in (1, 3):
         raise ValueError(f"channels = {channels!r}; choose 3 (color) or 1 (gray)")
     reasons: dict[str, str] = {}
@@ -248,7 +268,6 @@ def read_images(
                 )
             array[len(kept)] = image
             kept.append(row)
-    report_unreadable(reasons, len(paths), tolerance, "images")
     if array is None:
-        raise ValueError("none of the images can be read")
-    return array[: len(kept)], np.asarray(kept, np.int64)
+        array = np.zeros((0, *(pair or (0, 0)), channels), np.uint8)
+    return array[: len(kept)], np.asarray(kept, np.int64), reasons

@@ -89,7 +89,7 @@ def load_source(
         as ArrayRecord, with the features "image", "label" and, if it has one, "id". Without an id,
         examples are named by split and record number, "train_0000017"; such ids are stable for one
         version of the builder, which then is part of `Examples.name`. Or a path to the user's own
-        data, recognized by its start ("./", "/", "~", "../") or its suffix (.csv, .parquet, .npz):
+        data, recognized by its start ("./", "/", "~", "../") or its suffix (.npz, or a table's):
         see `own_data.load_path`.
       split: a name in the builder, "train"; "train", "test" or "all" of own data.
       data_dir: see `open_builder`.

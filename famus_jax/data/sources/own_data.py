@@ -97,7 +97,7 @@ def list_path(
 
     Args:
       path: a folder of class folders; or with folders "train" and "test" (or others named as splits)
-        of class folders; or a `.csv`/`.parquet` of paths and labels (columns "path", "label").
+        of class folders; or a table (`tables.SUFFIXES`) with the columns "path" and "label".
       split: "train", "test" (or another of the folders) or "all". Data in one piece are split by
         `held_out`. A small class may then have nothing in "test".
       class_names: the classes there are, in their order; () takes them from the folders or the table
@@ -119,8 +119,8 @@ def list_path(
         raise FileNotFoundError(f"no data at {source.absolute()}")
     else:
         raise ValueError(
-            f"{source.name!r}: expected a folder, .csv, .parquet or .npz (features in .npy: "
-            "load_features)"
+            f"{source.name!r}: expected a folder, a table ({', '.join(SUFFIXES)}) or .npz (features in "
+            ".npy: load_features)"
         )
     return files.take(held_out(files.labels, np.asarray(files.ids), split))
 
@@ -179,15 +179,24 @@ def _list_split(source: Path, name: str, class_names: Sequence[str]) -> FileList
 
 def _fitted(examples: Examples, size: int | tuple[int, int] | None) -> Examples:
     """Images of arrays at the size that was asked for, as those of files are; features as they are."""
-    pair, shape = checked_size(size), examples.images.shape
-    if pair is None or len(shape) != 4 or shape[1:3] == pair or not len(examples.labels):
-        return examples
+    return examples._replace(images=fitted_images(examples.images, size, examples.name))
+
+
+def fitted_images(images: np.ndarray, size: int | tuple[int, int] | None, name: str) -> np.ndarray:
+    """uint8 [N, H, W, C] fitted to a size (`images.fit`); features, and with None images, as they are.
+
+    Raises:
+      ValueError: images of other than 1 or 3 channels.
+    """
+    pair, shape = checked_size(size), images.shape
+    if pair is None or len(shape) != 4 or shape[1:3] == pair or not len(images):
+        return images
     if shape[-1] not in (1, 3):
         raise ValueError(
-            f"{examples.name}: images of {shape[-1]} channels can't be fitted to {pair}; save them at "
+            f"{name}: images of {shape[-1]} channels can't be fitted to {pair}; save them at "
             "that size, or keep theirs (famus train: --config.data.image_size=0)"
         )
-    return examples._replace(images=np.stack([resize(image, pair) for image in examples.images]))
+    return np.stack([resize(image, pair) for image in images])
 
 
 def load_path(

@@ -1,16 +1,20 @@
-"""Tables in files, `.csv` and `.parquet`, as columns whose rows can be named in a message."""
+"""Tables in files (`.csv`, `.tsv`, `.jsonl`, `.parquet`), as columns whose rows can be named."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from famus_jax.data.sources.text_tables import (
+    cells_of_csv,
+    cells_of_tsv,
+    columns_of,
+    objects_of_jsonl,
+)
 from famus_jax.one_of import nearest
 
-SUFFIXES = (".csv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 # A spreadsheet takes a cell that begins so for a formula, and runs it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 _OTHER_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
@@ -21,7 +25,7 @@ class Table(NamedTuple):
 
     Attributes:
       path: the file.
-      columns: name -> N cells, text in a `.csv`.
+      columns: name -> N cells, text in a `.csv` and a `.tsv`.
       lines: of a text file, the line that each row ends on (the header's is 1); None of others.
       present: the names of all columns that the file has.
     """
@@ -83,11 +87,12 @@ def read_text(path: Path) -> str:
 
 
 def read_columns(path: Path, wanted: Iterable[str], optional: Iterable[str] = ()) -> Table:
-    """Columns of a `.csv` or `.parquet` file.
+    """Columns of a `.csv`, `.tsv`, `.jsonl` or `.parquet` file.
 
     Args:
-      path: the file; a `.csv` is UTF-8, with commas and a header line.
-      wanted: names of columns.
+      path: the file. Text is UTF-8; a `.csv` has commas, a `.tsv` tabs, and both have a header line; a
+        `.jsonl` has an object per line, and None in the place of a key that an object lacks.
+      wanted: names of columns, at least one.
       optional: of such as may be missing.
 
     Raises:
@@ -99,12 +104,17 @@ def read_columns(path: Path, wanted: Iterable[str], optional: Iterable[str] = ()
     if not path.is_file():
         raise FileNotFoundError(f"no table at {path.absolute()}")
     wanted, optional = list(wanted), list(optional)
-    if path.suffix.lower() == ".csv":
-        table = _read_csv(path)
-    elif path.suffix.lower() == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        table = _read_cells(path)
+    elif suffix == ".jsonl":
+        objects, lines = objects_of_jsonl(read_text(path), path)
+        columns = columns_of(objects)
+        table = Table(path, columns, lines, list(columns))
+    elif suffix == ".parquet":
         table = _read_parquet(path, [*wanted, *optional])
     else:
-        raise ValueError(f"{path.name!r}: tables are .csv or .parquet")
+        raise ValueError(f"{path.name!r}: tables are {', '.join(SUFFIXES)}")
     for name in wanted:
         if name not in table.present:
             raise ValueError(f"{path} has no column {name!r}; {_what_it_has(table.present, name)}")
@@ -123,33 +133,21 @@ def _what_it_has(present: list[str], name: str) -> str:
     return f"it has {present}{nearest(name, present)}"
 
 
-def _read_csv(path: Path) -> Table:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    rows, lines = [], []
-    try:
-        present = [name.strip() for name in next(reader, [])]
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(present):
-                raise ValueError(
-                    f"{path}, line {reader.line_num}: {len(cells)} cells, but the header has "
-                    f"{len(present)}; put a cell that holds a comma in double quotes"
-                )
-            rows.append(cells)
-            lines.append(reader.line_num)
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
-    twice = [name for name in present if present.count(name) > 1]
-    if twice:
-        raise ValueError(f"{path} has {present.count(twice[0])} columns {twice[0]!r}; rename one")
+def _read_cells(path: Path) -> Table:
+    read = cells_of_tsv if path.suffix.lower() == ".tsv" else cells_of_csv
+    present, rows, lines = read(read_text(path), path)
     columns = {
         name: [unquote_formula(cells[i]) for cells in rows] for i, name in enumerate(present)
     }
     return Table(path, columns, lines, present)
 
 
-def _read_parquet(path: Path, wanted: list[str]) -> Table:
+def import_parquet() -> Any:
+    """`pyarrow.parquet`.
+
+    Raises:
+      ModuleNotFoundError: there is no pyarrow, or one that a file can make run code.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
@@ -162,10 +160,17 @@ def _read_parquet(path: Path, wanted: list[str]) -> Table:
             f"pyarrow {pyarrow.__version__} can be made to run code by a Parquet file "
             "(CVE-2023-47248): pip install 'pyarrow>=15'"
         )
+    return pyarrow.parquet
+
+
+def _read_parquet(path: Path, wanted: list[str]) -> Table:
+    parquet = import_parquet()
+    import pyarrow
+
     try:
-        present = list(pyarrow.parquet.read_schema(path).names)
+        present = list(parquet.read_schema(path).names)
         kept = [name for name in wanted if name in present]
-        columns = pyarrow.parquet.read_table(path, columns=kept).to_pydict()
+        columns = parquet.read_table(path, columns=kept).to_pydict()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} can't be read as Parquet: {error}") from error
     return Table(path, columns, None, present)

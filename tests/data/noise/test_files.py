@@ -106,7 +106,7 @@ def test_realized_rate_against_clean_labels():
         ("a.csv", "id,y\na,1\n", "no column 'label'"),
         ("a.csv", "id,label\na,1.5\n", "no whole number"),
         ("a.csv", "id,label\na,1\na,2\n", "occurs more than once"),
-        ("a.txt", "", "are .json, .csv, .parquet, .npy or .npz"),
+        ("a.txt", "", "are .json, .csv, .tsv, .jsonl, .parquet, .npy or .npz"),
     ],
 )
 def test_bad_files_are_named(tmp_path, name, text, words):

@@ -167,3 +167,40 @@ def test_optional_columns(tmp_path):
     (tmp_path / "t.csv").write_text(TEXT)
     table = read_columns(tmp_path / "t.csv", ["label"], ["id", "other"])
     assert list(table.columns) == ["label", "id"]
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_tabs_and_json_lines_are_tables_too(tmp_path, reader):
+    """Fails if either reader knows commas alone."""
+    (tmp_path / "t.tsv").write_text(TEXT.replace(",", "\t"))
+    lines = [
+        '{"id": "a", "path": "1.png", "label": 0}',
+        "",
+        '{"id": "b", "path": "2.png", "label": 1}',
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    for name in ("t.tsv", "t.jsonl"):
+        found = reader(tmp_path / name)
+        assert found.ids == (["1.png", "2.png"] if reader is list_table else ["a", "b"])
+        assert found.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("t.jsonl", '{"path": "a", "label": 1}\n{"path": ', "t.jsonl, line 2 is not JSON"),
+        ("t.jsonl", '\n["a", 1]\n', "t.jsonl, line 2: list; expected an object"),
+        ("t.jsonl", '{"path": "a", "label": 1}\n{"path": "b"}\n', "line 2: there is no label"),
+        ("t.jsonl", '{"path": "a", "Label": 1}\n', "no column 'label'.*did you mean 'Label'"),
+        ("t.tsv", "path\tlabel\na\t0\tx\n", r"t.tsv, line 2: 3 cells, .* holds a tab in double"),
+        ("t.tsv", "path\tlabel\tlabel\na\t0\t1\n", "has 2 columns 'label'"),
+        ("t.tsv", "path\tlabel\n", "has no rows"),
+        ("t.tab", "path\tlabel\n", r"tables are .csv, .tsv, .jsonl, .parquet"),
+    ],
+)
+def test_tables_in_text_name_their_lines(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=words):
+        read_columns(tmp_path / name, ["path", "label"]) if name.endswith("tab") else list_table(
+            tmp_path / name
+        )
