@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,6 +20,23 @@ from famus_jax.evidence.types import LabelIssues
 
 NETWORKS = 4
 SURE_SUGGESTION = 0.5  # a suggestion below this is not trained on; the example is left out
+
+
+class Known(NamedTuple):
+    """What a person says of N labels.
+
+    Attributes:
+      right: int32 [N], the right label; -1 where nobody has said it.
+      wrong: bool [N], the given label is wrong; also where the right one is another.
+    """
+
+    right: np.ndarray
+    wrong: np.ndarray
+
+
+def nothing_known(count: int) -> Known:
+    """Nobody has looked at any of `count` labels."""
+    return Known(np.full(count, UNLABELLED, np.int32), np.zeros(count, bool))
 
 
 class Audit(NamedTuple):
@@ -42,8 +61,7 @@ def audit(
     items: Items,
     *,
     features: np.ndarray | None = None,
-    trusted: np.ndarray | None = None,
-    known_wrong: np.ndarray | None = None,
+    known: Known | None = None,
     final: bool = True,
     seed: int = 0,
     seconds: float | None = None,
@@ -54,9 +72,7 @@ def audit(
     Args:
       items: images or features; texts need `features`.
       features: float [N, D], of a pretrained network or of texts; the networks then see these.
-      trusted: bool [N], labels that are known to be right; their example is never used to test the
-        evidence, and always trained on.
-      known_wrong: bool [N], labels that are known to be wrong; they are not trained on.
+      known: what a person says of labels; None: nothing.
       final: whether to train a network on the mended labels in the end.
       seed: of folds, of corrupted labels, of networks.
       seconds: at most about so many for training; None: no limit.
@@ -69,25 +85,33 @@ def audit(
     if data.dtype == object:
         raise ValueError("texts need features: see famus_jax.audit.text_features")
     labels, num_classes = items.labels, len(items.class_names)
-    bad = np.zeros(len(labels), bool) if known_wrong is None else known_wrong
-    _check(items, data, bad)
-    trained_on = np.where(bad, UNLABELLED, labels).astype(np.int32)
+    known = nothing_known(len(labels)) if known is None else known
+    trained_on = np.where(known.wrong, UNLABELLED, labels).astype(np.int32)
+    trained_on = np.where(known.right != UNLABELLED, known.right, trained_on).astype(np.int32)
+    _check(items, data, trained_on)
     share = 0.75 if final else 1.0
     choice = choose(data, num_classes, None if seconds is None else share * seconds)
     on_device = jnp.asarray(data)
 
     def stage(name: str) -> Callable[[int, int], None] | None:
-        return None if on_epoch is None else lambda done, of: on_epoch(name, done, of)
+        return functools.partial(on_epoch, name) if on_epoch is not None else None
 
     folds = make_folds(
-        trained_on, items.ids, num_classes, count=NETWORKS, seed=seed, spared=trusted
+        trained_on,
+        items.ids,
+        num_classes,
+        count=NETWORKS,
+        seed=seed,
+        spared=known.wrong,
     )
     trained = train_folds(
         choice.module, on_device, choice.inputs, folds, num_classes, choice.plan,
         seed=seed, on_epoch=stage("networks in folds"),
     )  # fmt: skip
     evidence = gather(trained, folds, trained_on, labels, data)
-    issues = label_issues(evidence, labels, trusted=trusted, known_wrong=known_wrong, seed=seed)
+    trusted = (known.right == labels) & (labels != UNLABELLED)
+    issues = label_issues(evidence, labels, trusted=trusted, known_wrong=known.wrong, seed=seed)
+    issues = _said(issues, known)
     variables, epochs, took = None, trained.epochs, trained.seconds
     if final:
         mended = mended_labels(issues, labels)
@@ -103,6 +127,15 @@ def audit(
         variables = _first(last.variables)
         took += last.seconds
     return Audit(issues, choice, variables, epochs, took)
+
+
+def _said(issues: LabelIssues, known: Known) -> LabelIssues:
+    """The suggestion is what a person says, where one says it."""
+    said = known.right != UNLABELLED
+    return issues._replace(
+        suggested_label=np.where(said, known.right, issues.suggested_label).astype(np.int32),
+        p_suggested=np.where(said, 1.0, issues.p_suggested),
+    )
 
 
 def mended_labels(issues: LabelIssues, labels: np.ndarray) -> np.ndarray:
@@ -126,13 +159,10 @@ def probabilities(found: Audit, rows: np.ndarray) -> np.ndarray:
 
 
 def _first(stacked: Any) -> Any:
-    import jax
-
     return jax.tree.map(lambda leaf: leaf[0], stacked)
 
 
-def _check(items: Items, data: np.ndarray, bad: np.ndarray) -> None:
-    labels = items.labels
+def _check(items: Items, data: np.ndarray, labels: np.ndarray) -> None:
     if data.ndim not in (2, 4) or len(data) != len(labels):
         raise ValueError(
             f"inputs of the shape {data.shape}; expected images [N, H, W, C] or features [N, D] for "
@@ -145,7 +175,7 @@ def _check(items: Items, data: np.ndarray, bad: np.ndarray) -> None:
                 f"the features of {items.ids[odd[0]]!r} are not finite ({odd.size} such examples): "
                 "leave it out, or mend the features"
             )
-    there = np.unique(labels[(labels != UNLABELLED) & ~bad])
+    there = np.unique(labels[labels != UNLABELLED])
     if len(there) < 2:
         one = items.class_names[int(there[0])] if len(there) else None
         raise ValueError(

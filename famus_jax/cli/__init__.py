@@ -27,20 +27,22 @@ from famus_jax.version import __version__
 
 COMMANDS = {
     "train": "famus_jax.cli.train",
+    "audit": "famus_jax.audit.command",
+    "mend": "famus_jax.audit.mend_command",
     "predict": "famus_jax.cli.predict",
     "benchmark": "famus_jax.benchmark.command",
     "noise": "famus_jax.data.noise.cli",
-    "mend": "famus_jax.audit.mend_command",
 }
 
 _DESCRIPTION = """Learn, while training, how much each example's label deserves to count.
 
 commands:
   train      run an experiment:  famus train --config=configs/quickstart.py --workdir=runs/quickstart
+  audit      find wrong labels in your data:  famus audit photos/ --workdir=audits/photos
+  mend       apply decisions about labels:  famus mend photos/ --decisions=decisions.csv --out=new.csv
   predict    classes of images or features:  famus predict runs/quickstart photos/ --method=ce
   benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
   noise      write and inspect label-noise tables:  famus noise kinds
-  mend       apply decisions about labels:  famus mend SOURCE --decisions=decisions.csv --out=FILE
 
 famus COMMAND --help lists a command's flags."""
 

@@ -1,0 +1,242 @@
+"""Finds the labels that are likely wrong, in data of any kind; needs no config.
+
+  famus audit photos/ --workdir=audits/photos               a folder with a folder of images per class
+  famus audit table.csv --workdir=audits/table              columns path,label or text,label
+  famus audit set.npz --workdir=audits/set                  arrays images or features, and labels
+  famus audit --features=emb.npy --labels=labels.csv --workdir=audits/emb
+
+The work directory then has label_issues.csv (every example, the most likely wrong label first),
+audit.html (a page to look through them and decide, with keys), audit.json, and a predictor for famus
+predict. Save decisions.csv from the page, and give it back with --decisions=decisions.csv; or mend the
+data with famus mend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from famus_jax.cli.overrides import UsageError
+from famus_jax.files import check_folder, finite, remove_parts, write_atomically, write_json
+from famus_jax.lock import alone_in
+from famus_jax.progress import Progress
+
+NETWORKS = ("auto", "small", "pretrained")
+_LEAST_SIDE = 32  # smaller images tell a pretrained network little
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's flags."""
+    add = parser.add_argument
+    add("source", nargs="?", help="a folder of images, a table, or an .npz")
+    add("--workdir", required=True, metavar="FOLDER", help="where the results go")
+    add("--features", metavar="FILE", help="instead of a source: floats [N, D], .npy or .npz")
+    add("--labels", metavar="FILE", help="of the features: a table, .npy, .npz or .txt")
+    add("--trusted", metavar="SOURCE", help="more examples, whose labels are right")
+    add("--decisions", metavar="FILE", help="decisions.csv, as the page saves it")
+    add(
+        "--propose-trusted",
+        type=int,
+        default=0,
+        metavar="K",
+        help="write proposed.csv: the K examples to look at first, of every class",
+    )
+    add("--minutes", type=float, metavar="N", help="train for at most about so long")
+    add(
+        "--network",
+        choices=NETWORKS,
+        default="auto",
+        help="for images: a small one of its own, or the features of a pretrained one (needs "
+        "famus_jax[features]); auto: the latter for color images of 32 pixels or more",
+    )
+    add("--size", type=int, metavar="PIXELS", help="fit images to this height and width")
+    add("--class-names", default=(), type=_listed, metavar="A,B,…", help="the classes, in order")
+    for name in ("text", "label", "id"):
+        add(f"--{name}-column", metavar="NAME", help=f"of a table, instead of {name!r}")
+    add(
+        "--tolerance",
+        type=float,
+        default=0.02,
+        metavar="SHARE",
+        help="of rows that may be unreadable; they are named and left out (0.02)",
+    )
+    add("--seed", type=int, default=0, help="of all that is random (0)")
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does what the parsed arguments say.
+
+    Returns:
+      The exit status, 0.
+
+    Raises:
+      UsageError: if flags make no sense, or don't go together.
+      Exception: what `read_items`, `read_decisions` and `audit` raise.
+    """
+    _check(arguments)
+    workdir = Path(arguments.workdir).expanduser()
+    check_folder(workdir)
+    from famus_jax.audit.known import known_by_decisions, with_trusted
+    from famus_jax.audit.read import read_items
+    from famus_jax.audit.run import nothing_known
+
+    source = {
+        "features": arguments.features,
+        "labels": arguments.labels,
+        "text_column": arguments.text_column,
+        "label_column": arguments.label_column,
+        "id_column": arguments.id_column,
+    }
+    items = read_items(
+        arguments.source,
+        **source,
+        class_names=arguments.class_names,
+        size=arguments.size,
+        tolerance=arguments.tolerance,
+    )
+    own = len(items.labels)
+    known = (
+        known_by_decisions(Path(arguments.decisions).expanduser(), items)
+        if arguments.decisions
+        else nothing_known(own)
+    )
+    together, known_of_all = items, known
+    if arguments.trusted:
+        size = items.inputs.shape[1:3] if items.kind == "images" else None
+        trusted = read_items(
+            arguments.trusted,
+            text_column=arguments.text_column,
+            label_column=arguments.label_column,
+            id_column=arguments.id_column,
+            class_names=items.class_names,
+            size=size,
+            tolerance=arguments.tolerance,
+        )
+        together, known_of_all = with_trusted(items, trusted, known)
+    with alone_in(workdir):
+        remove_parts(workdir)
+        found = _audit(together, known_of_all, arguments)
+        _write(workdir, items, _of_own(found, own), known, arguments)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if not arguments.workdir.strip():
+        raise UsageError("--workdir is empty: name a folder")
+    if (arguments.source is None) == (arguments.features is None):
+        raise UsageError("give a source, or --features and --labels: one of the two")
+    if arguments.minutes is not None and not 0 < arguments.minutes < math.inf:
+        raise UsageError(f"--minutes={arguments.minutes}: give a number above 0")
+    if arguments.propose_trusted < 0:
+        raise UsageError(f"--propose-trusted={arguments.propose_trusted}: give 0 or more")
+    if arguments.trusted and arguments.features:
+        raise UsageError(
+            "--trusted goes with a source, not with --features: give features of trusted examples in "
+            "the same file, and a file of --decisions that says 'right' of them"
+        )
+
+
+def _audit(items: Any, known: Any, arguments: argparse.Namespace) -> Any:
+    """Features where the data need them, then the audit, with its progress."""
+    from famus_jax.audit.run import audit
+
+    seconds = None if arguments.minutes is None else 60 * arguments.minutes
+    features = _features(items, arguments.network)
+    with Progress(1, "epoch") as progress:
+        stages: dict[str, int] = {}
+
+        def on_epoch(stage: str, done: int, of: int) -> None:
+            stages[stage] = of
+            progress.total = sum(stages.values())
+            progress.describe(stage)
+            progress.update()
+
+        return audit(
+            items, features=features, known=known, seed=arguments.seed, seconds=seconds,
+            on_epoch=on_epoch,
+        )  # fmt: skip
+
+
+def _features(items: Any, network: str) -> np.ndarray | None:
+    if items.kind == "texts":
+        from famus_jax.audit.text_features import text_features
+
+        return text_features([str(text) for text in items.inputs])
+    if items.kind != "images" or network == "small":
+        return None
+    from famus_jax.models.pretrained_efficientnet import weights_file
+
+    height, width, channels = items.inputs.shape[1:]
+    if network == "auto" and (channels == 1 or min(height, width) < _LEAST_SIDE):
+        return None
+    try:
+        weights_file()
+    except ModuleNotFoundError as missing:
+        if network == "pretrained":
+            raise
+        print(f"famus audit: a small network of its own looks at the images ({missing})")
+        return None
+    from famus_jax.audit.features import image_features
+
+    with Progress(len(items.labels), "image") as progress:
+        progress.describe("features of a pretrained network")
+        return image_features(items.inputs, progress=progress)
+
+
+def _of_own(found: Any, count: int) -> Any:
+    """Without the trusted examples that were added at the end: nobody asked about these."""
+    issues = found.issues
+    if len(issues.rank) == count:
+        return found
+    per_example = {
+        name: getattr(issues, name)[:count]
+        for name in (
+            "p_wrong", "rank", "suggested_label", "p_suggested", "fits_no_class", "is_label_issue",
+            "probabilities",
+        )
+    }  # fmt: skip
+    order = np.argsort(np.where(per_example["rank"] > 0, per_example["rank"], len(issues.rank) + 1))
+    rank = np.zeros(count, np.int64)
+    rank[order] = np.arange(1, count + 1)
+    per_example["rank"] = np.where(per_example["rank"] > 0, rank, 0)
+    evidence = {name: values[:count] for name, values in issues.evidence.items()}
+    groups = tuple(g for g in issues.summary.duplicates if max(g) < count)
+    summary = issues.summary._replace(duplicates=groups)
+    return found._replace(issues=issues._replace(**per_example, evidence=evidence, summary=summary))
+
+
+def _write(
+    workdir: Path, items: Any, found: Any, known: Any, arguments: argparse.Namespace
+) -> None:
+    from famus_jax.audit.decisions import write_decisions
+    from famus_jax.audit.known import proposed
+    from famus_jax.audit.report import json_of, lines_of, page_of
+    from famus_jax.audit.saved import save
+    from famus_jax.audit.tables import write_label_issues
+    from famus_jax.provenance import provenance
+    from famus_jax.sealed import files_checksum
+
+    warnings = list(found.issues.summary.warnings)
+    written = write_label_issues(workdir, items, found.issues)  # first: nothing may cost it
+    said = json_of(items, found, known, warnings)
+    write_json(workdir / "audit.json", finite({**said, **provenance(arguments.command_line)}))
+    page = workdir / "audit.html"
+    write_atomically(page, page_of(items, found, known, warnings))
+    if items.kind == "features" or (items.kind == "images" and found.choice.name == "cnn"):
+        made_from = {"label_issues": files_checksum([written[0]])}
+        save(workdir / "predictor", items, found, made_from)
+    if arguments.propose_trusted:
+        chosen = proposed(items, found.issues, known, arguments.propose_trusted)
+        write_decisions(workdir / "proposed.csv", chosen)
+    for line in lines_of(items, found, known, warnings):
+        print(line)
+    print(f"\nwritten: {written[0]}, {page}")
+    print(f"Open {page} in a browser to look through them and decide.")

@@ -1,0 +1,100 @@
+"""What a person says of labels: decisions, and other data whose labels are trusted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from famus_jax.audit.decisions import RELABEL, RIGHT, Decision, read_decisions
+from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.run import Known, nothing_known
+from famus_jax.evidence.types import LabelIssues
+
+
+def known_by_decisions(path: Path, items: Items) -> Known:
+    """What the file of decisions says of the labels of `items`.
+
+    Raises what `read_decisions` raises.
+    """
+    known = nothing_known(len(items.labels))
+    of_id = {str(name): at for at, name in enumerate(items.ids)}
+    of_class = {name: c for c, name in enumerate(items.class_names)}
+    for name, decision in read_decisions(path, items.ids, items.class_names, items.labels).items():
+        at = of_id[name]
+        if decision.decision == RIGHT:
+            known.right[at] = items.labels[at]
+        elif decision.decision == RELABEL:
+            known.right[at] = of_class[decision.new_label]
+        known.wrong[at] = items.labels[at] != UNLABELLED and decision.decision != RIGHT
+    return known
+
+
+def with_trusted(items: Items, trusted: Items, known: Known) -> tuple[Items, Known]:
+    """The data with trusted examples behind them, whose ids get "trusted/" before them.
+
+    Raises:
+      ValueError: trusted data of another kind or shape, or without any label.
+    """
+    labelled = trusted.labels != UNLABELLED
+    if not labelled.any():
+        raise ValueError(f"{trusted.name}: no trusted example has a label")
+    if trusted.kind != items.kind or trusted.inputs.shape[1:] != items.inputs.shape[1:]:
+        raise ValueError(
+            f"{trusted.name} has {_what(trusted)}, {items.name} {_what(items)}: trusted data must be "
+            "of the same kind and size (--size fits images to one)"
+        )
+    ids = np.char.add("trusted/", trusted.ids[labelled].astype(np.str_))
+    joined = items._replace(
+        inputs=np.concatenate([items.inputs, trusted.inputs[labelled]]),
+        labels=np.concatenate([items.labels, trusted.labels[labelled]]).astype(np.int32),
+        ids=np.concatenate([items.ids, ids]),
+        paths=(*items.paths, *np.asarray(trusted.paths, object)[labelled]) if items.paths else (),
+    )
+    more = int(labelled.sum())
+    right = np.concatenate([known.right, trusted.labels[labelled]]).astype(np.int32)
+    return joined, Known(right, np.concatenate([known.wrong, np.zeros(more, bool)]))
+
+
+def proposed(items: Items, issues: LabelIssues, known: Known, count: int) -> list[Decision]:
+    """The examples that a person should look at first, with empty decisions.
+
+    Class by class in turn, so that every class gets its share: in each, first the labels of which it is
+    most open whether they are right.
+    """
+    open_ = np.flatnonzero(~known.wrong & (known.right == UNLABELLED))
+    doubt = np.abs(np.nan_to_num(issues.p_wrong[open_], nan=0.5) - 0.5)
+    order = open_[np.lexsort((issues.rank[open_], doubt))]
+    queues = [
+        [int(at) for at in order if issues.suggested_label[at] == c]
+        for c in range(len(items.class_names))
+    ]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*queues))
+    chosen = itertools.islice((at for at in turns if at is not None), count)
+    return [Decision(str(items.ids[at]), _name(items, at), "") for at in chosen]
+
+
+def decisions_of(items: Items, known: Known) -> dict[str, tuple[str, str]]:
+    """What is known, as the page takes it: id -> (decision, new label)."""
+    found = {}
+    for at in np.flatnonzero(known.wrong | (known.right != UNLABELLED)):
+        right, label = int(known.right[at]), int(items.labels[at])
+        if right == UNLABELLED:
+            found[str(items.ids[at])] = ("wrong", "")
+        elif right == label:
+            found[str(items.ids[at])] = (RIGHT, "")
+        else:
+            found[str(items.ids[at])] = (RELABEL, items.class_names[right])
+    return found
+
+
+def _name(items: Items, at: int) -> str:
+    label = int(items.labels[at])
+    return "" if label == UNLABELLED else items.class_names[label]
+
+
+def _what(items: Items) -> str:
+    shape: Sequence[int] = items.inputs.shape[1:]
+    return items.kind + (f" of the shape {list(shape)}" if shape else "")
