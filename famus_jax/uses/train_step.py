@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from famus_jax.core.batches import check_given
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.guard import keep, keep_state, stays_finite
 from famus_jax.core.problem import Inputs, Problem
@@ -115,7 +116,14 @@ class TrainStep:
     def __call__(
         self, state: TrainState, batch: PyTree, meta_batch: PyTree = None
     ) -> tuple[TrainState, StepInfo]:
-        """One step. `state` is donated: use the one returned from here on."""
+        """One step. `state` is donated: use the one returned from here on.
+
+        Raises:
+          ValueError: for a batch that can't be one, before anything is donated; or when traced.
+        """
+        check_given(batch, "training batch")
+        if meta_batch is not None:
+            check_given(meta_batch, "meta batch")
         if self._dispatch is None:
             state, info, _ = self._program(None)(state, batch, meta_batch)
             return state, info
