@@ -3,7 +3,7 @@
 A command is a module with `add_arguments(parser)` and `run(arguments) -> exit status`; its docstring
 is its help. Exit statuses: 0, it is done; 1, it failed, and a line on standard error names the value
 and the fix; 2, the command line was not understood; 128 + n, signal n ended it. What a command raises
-becomes such a line here, and nowhere else.
+becomes such a line here, and nowhere else; so does a warning.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from famus_jax.cli.extras import EXTRA, missing_packages
 from famus_jax.cli.failures import one_line
 from famus_jax.cli.overrides import UsageError, split_overrides
+from famus_jax.cli.warned import told_warnings
 from famus_jax.interruption import Interrupted, Interruption
 from famus_jax.printable import printable
 from famus_jax.version import __version__
@@ -84,7 +85,7 @@ def _run(name: str, words: list[str]) -> int:
 
 
 def _status_of(name: str, words: list[str]) -> int:
-    with Interruption(f"famus {name}") as interruption:
+    with Interruption(f"famus {name}") as interruption, told_warnings(f"famus {name}"):
         try:
             return _command(name, words, interruption)
         except UsageError as error:

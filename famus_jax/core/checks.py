@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import core
 
 from famus_jax.core.active_layers import Seen
+from famus_jax.core.batches import check_values, leading_size
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.differentiate.collectives import device_count
@@ -42,40 +43,22 @@ def is_known(x: Any) -> bool:
     return known and getattr(x, "is_fully_addressable", True)
 
 
-def leading_size(batch: PyTree, what: str) -> int:
-    """The size n that all arrays of a batch lead with.
-
-    Raises:
-      ValueError: if there is no array, n is 0, or two arrays disagree.
-    """
-    sizes = {
-        path_name(path): jnp.shape(leaf)[0]
-        for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
-        if jnp.ndim(leaf)
-    }
-    if not sizes:
-        raise ValueError(f"the {what} has no array with a leading batch axis: {batch!r}")
-    if len(set(sizes.values())) > 1:
-        raise ValueError(f"the arrays of the {what} must share their leading size; got {sizes}")
-    size = next(iter(sizes.values()))
-    if not size:
-        raise ValueError(f"the {what} is empty (leading size 0): it needs at least one example")
-    return size
-
-
 def check_batches(problem: Problem, inputs: Inputs) -> tuple[int, int]:
     """The sizes n and m of the training and the meta batch, on this device.
 
     Raises:
-      ValueError: see `leading_size`; or if the parameters are no arrays, or not those the layers were
-        found for.
+      ValueError: see `leading_size` and `check_values`; or if the parameters are no arrays, or not
+        those the layers were found for.
     """
     check_arrays(inputs.params)
     if problem.layers is not None:
         problem.layers.leaves(inputs.params)
     n = leading_size(inputs.batch, "training batch")
+    check_values(inputs.batch, "training batch")
     if inputs.meta_batch is not None:
-        return n, leading_size(inputs.meta_batch, "meta batch")
+        m = leading_size(inputs.meta_batch, "meta batch")
+        check_values(inputs.meta_batch, "meta batch")
+        return n, m
     if problem.method.has_theta:
         raise ValueError(
             f"{problem.method.name} learns from trusted examples, but meta_batch is None: pass "

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from famus_jax.core.checks import leading_size
+from famus_jax.core.batches import leading_size
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.layers.jaxprs import Traced, ancestors, constants, propagate, trace
 from famus_jax.layers.partition import Layers

@@ -30,7 +30,8 @@ import jax
 import jax.numpy as jnp
 
 from famus_jax.core.active_layers import AllLayers
-from famus_jax.core.checks import check_identity, leading_size
+from famus_jax.core.batches import compared_with, leading_size
+from famus_jax.core.checks import check_identity
 from famus_jax.core.dependence import check_closure, check_meta_loss, check_reached
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Inputs, Problem
@@ -201,7 +202,8 @@ def meta_loss_gradient(
     assert layers is not None
     params, state = collectives.pvary((params, inputs.model_state), axis)
     rng = collectives.device_key(inputs.meta_rng, axis)
-    forward = trace(problem.meta_forward or problem.forward, params, state, rng, batch)
+    with compared_with(batch, inputs.batch):
+        forward = trace(problem.meta_forward or problem.forward, params, state, rng, batch)
     meta_pass = function_of_params(forward, state, rng, batch)
 
     def outputs_of(part: Part) -> tuple[list[jax.Array], Any]:

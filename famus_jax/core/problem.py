@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from famus_jax.core.batches import leading_size
 from famus_jax.core.method import MetaLoss, Method
 from famus_jax.differentiate.collectives import unbound
 from famus_jax.differentiate.linearize import Forward
@@ -78,7 +79,7 @@ class Problem(NamedTuple):
             axis = unbound(self.axis)
             theta = None
             if self.method.in_forward:
-                theta = self.method.init(jax.random.key(0), jax.tree.leaves(batch)[0].shape[0])
+                theta = self.method.init(jax.random.key(0), leading_size(batch, "training batch"))
             forward = self.forward_under(theta)
         loss = self.method.example_loss
         layers = find_layers(forward, params, model_state, rng, batch, by=by, axis=axis, loss=loss)

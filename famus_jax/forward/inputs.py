@@ -28,6 +28,7 @@ def select_inputs(batch: PyTree, input: Input) -> tuple[Any, ...]:
 
     Raises:
       KeyError: naming the batch's keys, if there is no such entry.
+      ValueError: if it is None.
     """
     if input is None:
         return (batch,)
@@ -35,13 +36,16 @@ def select_inputs(batch: PyTree, input: Input) -> tuple[Any, ...]:
         inputs = input(batch)
         return inputs if isinstance(inputs, tuple) else (inputs,)
     try:
-        return (batch[input],)
+        chosen = batch[input]
     except (KeyError, IndexError, TypeError) as error:
         has = f"keys {sorted(map(str, batch))}" if isinstance(batch, Mapping) else type(batch)
         raise KeyError(
             f"the batch has no entry {input!r} (it has {has}); pass input=<its key>, or "
             "input=lambda batch: ... to the function that makes the forward pass."
         ) from error
+    if chosen is None:
+        raise ValueError(f"the batch's entry {input!r}, which the network reads, is None")
+    return (chosen,)
 
 
 def like(new: PyTree, old: PyTree) -> PyTree:

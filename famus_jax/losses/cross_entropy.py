@@ -57,10 +57,15 @@ def labels_of(batch: PyTree, logits: jax.Array) -> jax.Array:
       [2, 0]
     """
     if not isinstance(batch, Mapping) or "label" not in batch:
-        held = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+        held = list(batch) if isinstance(batch, Mapping) else type(batch).__name__
         raise ValueError(
             f'softmax_cross_entropy reads batch["label"]; this batch holds {held}: name it so, or '
             "pass an example_loss of your own to the method, e.g. mwnet(my_loss)"
+        )
+    if not hasattr(batch["label"], "dtype"):
+        raise ValueError(
+            f'batch["label"] is a {type(batch["label"]).__name__}, not an array: use '
+            "numpy.asarray(label, dtype='int32')"
         )
     labels, wanted = jnp.asarray(batch["label"]), jnp.shape(logits)[:-1]
     own_loss = "or pass an example_loss of your own to the method"
@@ -104,7 +109,7 @@ def logits_of(outputs: PyTree) -> jax.Array:
         `"logits"`.
 
     Raises:
-      ValueError: for outputs without logits, such as a tuple.
+      ValueError: for outputs without logits, such as a tuple; for complex ones.
 
     Example:
       >>> logits_of({"logits": jnp.zeros((2, 3)), "features": jnp.zeros((2, 8))}).shape
@@ -123,6 +128,10 @@ def logits_of(outputs: PyTree) -> jax.Array:
             f"this loss reads the network's logits, [n, C], and its outputs are {held}: return the "
             'logits, or a dict or object with "logits", or pass an example_loss of your own to the '
             "method"
+        )
+    if jnp.issubdtype(found.dtype, jnp.complexfloating):
+        raise ValueError(
+            f"the network's logits are {found.dtype}: return real ones, such as abs(f)"
         )
     return found
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.bounds import Bounds, real
-from famus_jax.core.checks import check_is_estimator, check_params, is_known, leading_size
+from famus_jax.core.batches import compared_with, leading_size
+from famus_jax.core.checks import check_is_estimator, check_params, is_known
 from famus_jax.core.estimator import Estimator, default_estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import has_programs
@@ -93,7 +94,8 @@ def _check_labels(
         passes.append((forward, problem.meta_loss, meta_batch))
     for forward, loss, of in passes:
         if all(map(is_known, jax.tree.leaves(of))):
-            outputs, _ = jax.eval_shape(checked(forward), params, model_state, key, of)
+            with compared_with(of, batch):
+                outputs, _ = jax.eval_shape(checked(forward), params, model_state, key, of)
             loss(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), outputs), of)
 
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from famus_jax.core.batches import check_given
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.guard import keep, keep_state, stays_finite
 from famus_jax.core.problem import Inputs, Problem
@@ -25,6 +26,7 @@ from famus_jax.core.update import MetaUpdate, meta_update
 from famus_jax.differentiate.collectives import gather
 from famus_jax.uses import dispatch
 from famus_jax.uses.dispatch import HostDispatch
+from famus_jax.uses.optimizers import check_pair, gradient_for, virtual_update
 from famus_jax.uses.reweighter import StepSize, at_step, chosen_estimator, first_state
 
 PyTree = Any
@@ -109,13 +111,21 @@ class TrainStep:
             meta=meta,
             key=key_steps,
         )
+        check_pair(state.opt_state, params)
         self._alpha(state)  # raises if there is none
         return jax.tree.map(jnp.copy, state)  # nothing in it may be the caller's, or twice
 
     def __call__(
         self, state: TrainState, batch: PyTree, meta_batch: PyTree = None
     ) -> tuple[TrainState, StepInfo]:
-        """One step. `state` is donated: use the one returned from here on."""
+        """One step. `state` is donated: use the one returned from here on.
+
+        Raises:
+          ValueError: for a batch that can't be one, before anything is donated; or when traced.
+        """
+        check_given(batch, "training batch")
+        if meta_batch is not None:
+            check_given(meta_batch, "meta batch")
         if self._dispatch is None:
             state, info, _ = self._program(None)(state, batch, meta_batch)
             return state, info
@@ -176,10 +186,6 @@ class TrainStep:
     ) -> tuple[TrainState, StepInfo]:
         """The step as a pure function, not compiled. Without a program, it holds all of them."""
         rng = jax.random.fold_in(state.key, state.step)
-
-        def optimizer_update(gradient: PyTree) -> PyTree:
-            return self._optimizer.update(gradient, state.opt_state, state.params)[0]
-
         inputs = Inputs(
             params=state.params,
             model_state=state.model_state,
@@ -187,14 +193,14 @@ class TrainStep:
             batch=batch,
             meta_batch=meta_batch,
             step_size=self._alpha(state),
-            optimizer_update=optimizer_update,
+            optimizer_update=virtual_update(self._optimizer, state.opt_state, state.params),
         )
         new = meta_update(self.problem, self.estimator, state.meta, inputs, program=program)
         updates, opt_state = self._optimizer.update(
-            new.gradient,
+            gradient_for(state.opt_state, new.gradient),
             state.opt_state,
             state.params,
-            **self._loss_for_optimizer(inputs, new),
+            **self._loss_for_optimizer(inputs, new, state.opt_state),
         )
         info = new.info
         if self._metrics:
@@ -210,9 +216,12 @@ class TrainStep:
         )
         return _unless_nonfinite(after, state) if self._skip_nonfinite else after, info
 
-    def _loss_for_optimizer(self, inputs: Inputs, new: MetaUpdate) -> dict[str, Any]:
+    def _loss_for_optimizer(
+        self, inputs: Inputs, new: MetaUpdate, opt_state: PyTree
+    ) -> dict[str, Any]:
         """What optimizers that read the loss ask for: `polyak_sgd`, `reduce_on_plateau`, `lbfgs`."""
-        given = {"value": new.info.loss, "grad": new.gradient}
+        gradient = gradient_for(opt_state, new.gradient)
+        given = {"value": new.info.loss, "grad": gradient}
         method = self.problem.method
         if not method.reweights or method.in_forward or self.problem.axis is not None:
             return given
@@ -255,7 +264,8 @@ def train_step(
     Args:
       problem: from `problem`.
       optimizer: any optax optimizer for the actual step; one that reads the loss is given the
-        reweighted one (`value`, `grad` and, on one device, `value_fn`).
+        reweighted one (`value`, `grad` and, on one device, `value_fn`). For `optax.lookahead` the
+        parameters are an `optax.LookaheadParams`, whose `fast` ones the forward reads.
       estimator: see `reweighter`. With learned gates, `lag` must be at least 1; 2 keeps the host from
         waiting.
       step_size: α of the virtual step, a number or a schedule: the optimizer's own learning rate. It

@@ -19,6 +19,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from famus_jax.data.batches.waiting import watched
+
 _Pipe = multiprocessing.connection.Connection
 
 
@@ -54,20 +56,25 @@ class Workers:
         """The next batch.
 
         Raises:
-          ChildProcessError: if the process whose turn it is has ended.
+          ChildProcessError: if the process whose turn it is has ended, or is stopped; see `waiting`.
           Exception: what reading it raised there.
         """
         turn, self._turn = self._turn, (self._turn + 1) % len(self._pipes)
+        process = self._processes[turn]
+        why: list[str] = []  # we have ended it ourselves
         try:
-            batch = pickle.loads(self._pipes[turn].recv_bytes())
-        except EOFError:
-            process = self._processes[turn]
+            with watched(process, why):
+                content = self._pipes[turn].recv_bytes()
+        except (EOFError, OSError):  # between two batches, and in the middle of one
             process.join(1)
+            if why:
+                raise ChildProcessError(why[0]) from None
             raise ChildProcessError(
                 f"process {process.pid}, which read images, has ended (exit status "
                 f"{process.exitcode}; -9 is often for want of memory). The same command goes on from "
                 "the last checkpoint; fewer data.workers take less memory"
             ) from None
+        batch = pickle.loads(content)
         if isinstance(batch, Exception):
             raise batch
         return batch

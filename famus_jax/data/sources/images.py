@@ -13,7 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from famus_jax.data.sources.pixel_modes import in_eight_bits, upright
+from famus_jax.data.sources.pixel_modes import (
+    in_eight_bits,
+    may_have_frames,
+    several_frames,
+    upright,
+)
 
 # By content, whatever the name says. Not among them: EPS, which Pillow hands to Ghostscript, a
 # program that runs what the file says.
@@ -72,7 +77,12 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(fitted, np.uint8).reshape(*size, image.shape[-1])
 
 
-def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.ndarray:
+def decode(
+    file,
+    size: tuple[int, int] | None = None,
+    channels: int = 3,
+    on_frames: Callable[[], None] | None = None,
+) -> np.ndarray:
     """One image as uint8[H, W, channels], as a viewer shows it.
 
     Turned as its EXIF orientation says; 16-bit gray scaled to 8 bits; transparency laid on white; of
@@ -82,16 +92,21 @@ def decode(file, size: tuple[int, int] | None = None, channels: int = 3) -> np.n
       file: a path or a binary file object.
       size: (height, width) to fit to (see `fit`), or None for the image's own.
       channels: 3 (color) or 1 (gray).
+      on_frames: called if there are several; see `warn_of_frames`.
 
     Raises:
       OSError, ValueError, SyntaxError: what Pillow raises, if it can't be read; a pipe or device; more
         than `MAX_PIXELS`; pixels that are floats or 32-bit integers, whose range nobody knows.
     """
     with _opened(file) as image:
+        ask = on_frames is not None and may_have_frames(image)
         image = in_eight_bits(upright(image), "RGB" if channels == 3 else "L")
         if size is not None:
             image = fit(image, size)
-        return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
+        pixels = np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
+    if ask and on_frames is not None and several_frames(file):
+        on_frames()
+    return pixels
 
 
 @contextlib.contextmanager
@@ -117,10 +132,15 @@ def _refuse_bomb(size: tuple[int, int]) -> None:
         )
 
 
-def try_decode(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray | str:
+def try_decode(
+    path: Path,
+    size: tuple[int, int] | None,
+    channels: int,
+    on_frames: Callable[[], None] | None = None,
+) -> np.ndarray | str:
     """As `decode`, but what can't be read gives the reason."""
     try:
-        return decode(path, size, channels)
+        return decode(path, size, channels, on_frames)
     # Pillow's decoders raise many kinds for damaged files (struct.error, EOFError, …).
     except Exception as error:
         return f"{type(error).__name__}: {error}"
@@ -175,6 +195,23 @@ def report_unreadable(
             f"tolerance={_enough(len(reasons), count)} ({flag})."
         )
     warnings.warn(f"{text}\nThey are left out (tolerance={tolerance:g}).", stacklevel=stacklevel)
+
+
+def warn_of_frames(names: Sequence[str], count: int, stacklevel: int = 3) -> None:
+    """Says once how many of a data set's images have several frames or pages.
+
+    Args:
+      names: those that have.
+      count: how many images there are in all.
+      stacklevel: as of `report_unreadable`.
+    """
+    if names:
+        some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        warnings.warn(
+            f"{len(names)} of {count} images have several frames or pages, of which the first is read: "
+            f"{some}. Save the others as files of their own, if they are examples too",
+            stacklevel=stacklevel,
+        )
 
 
 def _enough(bad: int, count: int) -> str:
@@ -249,9 +286,14 @@ def decode_all(
         raise ValueError(f"channels = {channels!r}; choose 3 (color) or 1 (gray)")
     reasons: dict[str, str] = {}
     kept: list[int] = []
+    frames: list[int] = []  # which have several
     array: np.ndarray | None = None
+
+    def read(row: int) -> np.ndarray | str:
+        return try_decode(paths[row], pair, channels, lambda: frames.append(row))
+
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for row, image in enumerate(pool.map(lambda path: try_decode(path, pair, channels), paths)):
+        for row, image in enumerate(pool.map(read, range(len(paths)))):
             if progress is not None and row % 1000 == 0:
                 progress(row)
             if isinstance(image, str):
@@ -268,6 +310,7 @@ def decode_all(
                 )
             array[len(kept)] = image
             kept.append(row)
+    warn_of_frames([names[row] for row in sorted(frames)], len(paths))
     if array is None:
         array = np.zeros((0, *(pair or (0, 0)), channels), np.uint8)
     return array[: len(kept)], np.asarray(kept, np.int64), reasons

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from famus_jax.data.sources.numpy_headers import Refused, check_entry, check_npy
+
 _PICKLED = (
     "holds Python objects (a pickle), which could run code; save plain arrays: "
     "numpy.save(path, numpy.asarray(x, dtype='float32'))"
@@ -58,11 +60,12 @@ def read_array(path: Path, name: str | None = None) -> np.ndarray:
       FileNotFoundError, ValueError: see `read_arrays`.
     """
     if not _is_archive(path):
+        check_npy(path)
         return _opened(path)
     with _opened(path) as file:
         if name is None and len(file.files) == 1:
             name = file.files[0]
-        if name not in file.files:
+        if name is None or name not in file.files:
             raise ValueError(f"{path} has the arrays {file.files}, none is {name!r}; name it")
         return _member(file, path, name)
 
@@ -86,10 +89,14 @@ def _opened(path: Path) -> Any:
 
 
 def _member(file: Any, path: Path, name: str) -> np.ndarray:
+    where = f"{path}: array {name!r}"
     try:
+        check_entry(file.zip, name, where)
         return file[name]
+    except Refused:
+        raise
     except Exception as error:  # so does zlib
-        raise _damaged(f"{path}: array {name!r}", error) from error
+        raise _damaged(where, error) from error
 
 
 def _damaged(where: str, error: Exception) -> ValueError:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 _ORIENTATION = 0x0112  # of EXIF, and of TIFF itself
+_SUBFILE_TYPE = 254  # of TIFF; its first bit marks a smaller copy
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # of TIFF
 
 
@@ -34,6 +35,30 @@ def upright(image: Any) -> Any:
     turned = image.transpose(turns[orientation])
     turned.format = image.format
     return turned
+
+
+def may_have_frames(image: Any) -> bool:
+    """Whether to ask `several_frames`, which opens the file anew: it costs nothing."""
+    if image.format == "GIF":  # which would read the whole file to say so
+        return True
+    # A camera's JPEG may hold previews.
+    return image.format in ("TIFF", "WEBP", "PNG") and getattr(image, "is_animated", False)
+
+
+def several_frames(file: Any) -> bool:
+    """Whether an image file holds further frames or pages beside the first.
+
+    A smaller copy of the first page, as some programs put behind it, is none; nor is damage.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            image.seek(1)
+            tags: Any = getattr(image, "tag_v2", {})
+            return not tags.get(_SUBFILE_TYPE, 0) & 1
+    except Exception:  # mostly EOFError: there is no second one
+        return False
 
 
 def in_eight_bits(image: Any, mode: str) -> Any:

@@ -22,6 +22,7 @@ from famus_jax.data.sources.images import (
     report_unreadable,
     resize,
     try_decode,
+    warn_of_frames,
 )
 from famus_jax.data.sources.tfds import eight_bits, open_builder
 
@@ -146,11 +147,17 @@ def readable(
     """
     check_tolerance(tolerance)
 
+    frames: list[Path] = []  # which have several
+
     def why(path: Path) -> str | None:
-        read = try_decode(path, None, 3)
+        read = try_decode(path, None, 3, lambda: frames.append(path))
         return read if isinstance(read, str) else None
 
-    return _without(files, why, tolerance, progress)
+    left = _without(files, why, tolerance, progress)
+    have = set(frames)
+    names = [name for path, name in zip(files.paths, files.ids, strict=True) if path in have]
+    warn_of_frames(names, len(files.paths))
+    return left
 
 
 def present(files: FileList, *, tolerance: float = 0.0) -> FileList:

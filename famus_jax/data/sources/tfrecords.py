@@ -11,6 +11,7 @@ refused.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import struct
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from famus_jax.data.sources.arrays import from_arrays
-from famus_jax.data.sources.images import checked_size, decode
+from famus_jax.data.sources.images import checked_size, decode, warn_of_frames
 from famus_jax.data.types import Examples
 
 Value = list[Any]  # of bytes, int or float
@@ -155,6 +156,7 @@ def read_tfrecords(
             raise FileNotFoundError(f"no TFRecord file at {file.absolute()}")
     pair = checked_size(size)
     images, labels, ids = [], [], []
+    frames: list[str] = []  # the records whose image has several
     wanted = [image_key, label_key] + ([id_key] if id_key else [])
     for file in files:
         for number, record in enumerate(records(file)):
@@ -167,7 +169,9 @@ def read_tfrecords(
                         f"{sorted(example)}"
                     )
             try:
-                image = decode(io.BytesIO(example[image_key][0]), pair, channels)
+                place = f"{file.name}, record {number}"
+                note = functools.partial(frames.append, place)
+                image = decode(io.BytesIO(example[image_key][0]), pair, channels, note)
             except Exception as error:  # Pillow raises many kinds for damaged images
                 raise ValueError(
                     f"{file}, record {number}: the image can't be read "
@@ -184,6 +188,7 @@ def read_tfrecords(
                 ids.append(example[id_key][0].decode("utf-8", "backslashreplace"))
     if not images:
         raise ValueError(f"{files[0]} and the others hold no records")
+    warn_of_frames(frames, len(images), stacklevel=2)
     return from_arrays(
         np.stack(images),
         np.asarray(labels),

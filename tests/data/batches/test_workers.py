@@ -105,6 +105,21 @@ def test_a_process_that_ended_is_named():
         next(found)
 
 
+def large(worker, workers):
+    while True:
+        yield {"pid": os.getpid(), "image": np.zeros(10**6, np.uint8)}
+
+
+def test_a_process_that_ended_in_the_middle_of_a_batch_is_named():
+    """A pipe holds less than a batch. Fails if the error is the pipe's own."""
+    found = Workers(large, 1)
+    pid = next(found)["pid"]
+    time.sleep(0.3)  # by now the next batch waits to be taken, its first part in the pipe
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ChildProcessError, match=rf"process {pid}, .*exit status -9"):
+        next(found)
+
+
 @pytest.mark.skipif(not Path("/dev/shm").exists(), reason="looks at Linux's /proc and /dev/shm")
 @pytest.mark.parametrize(
     "name",
