@@ -62,7 +62,9 @@ class Scaled:
             x = x / 255
         if train and self.augment is not None:
             x = self.augment(key, x)
-        return (x - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+        last = (1,) * (x.ndim - 1) + (-1,)
+        mean, std = (jnp.asarray(part, jnp.float32).reshape(last) for part in (self.mean, self.std))
+        return (x - mean) / std
 
 
 def choose(inputs: np.ndarray, num_classes: int, seconds: float | None = None) -> Choice:
