@@ -3,13 +3,13 @@
 Without decisions the evidence is taken for a mixture of two normal distributions, of right and of wrong
 labels, whose posterior is moved (in log odds) until its mean is the estimated share of wrong labels.
 Labels that are known to be right fix the distribution of the right ones. Decisions, which hold right
-and wrong labels, fit the probability itself. In the end it falls with the score, without exception.
+and wrong labels, fit the probability itself. Without them it falls with the score, without exception.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq, minimize
+from scipy.optimize import brentq, isotonic_regression, minimize
 from scipy.special import expit, logit
 
 _EDGE = 1e-6
@@ -66,10 +66,9 @@ def with_mean(probabilities: np.ndarray, mean: float) -> np.ndarray:
 
 def falling(probabilities: np.ndarray, score: np.ndarray) -> np.ndarray:
     """The nearest probabilities that never rise with the score (isotonic regression)."""
-    from sklearn.isotonic import IsotonicRegression
-
-    fit = IsotonicRegression(increasing=False, y_min=0.0, y_max=1.0)
-    return fit.fit_transform(score, probabilities)
+    _, at, count = np.unique(score, return_inverse=True, return_counts=True)
+    mean = np.bincount(at, weights=probabilities) / count  # of equal scores
+    return np.clip(isotonic_regression(mean, weights=count, increasing=False).x, 0.0, 1.0)[at]
 
 
 def fitted_to_decisions(
