@@ -62,7 +62,8 @@ class Scaled:
             x = x / 255
         if train and self.augment is not None:
             x = self.augment(key, x)
-        return (x - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+        shape = (1,) * (x.ndim - 1) + (-1,)
+        return (x - jnp.asarray(self.mean).reshape(shape)) / jnp.asarray(self.std).reshape(shape)
 
 
 def choose(inputs: np.ndarray, num_classes: int, seconds: float | None = None) -> Choice:

@@ -13,7 +13,7 @@ from famus_jax.audit.gather import gather
 from famus_jax.audit.items import UNLABELLED, Items
 from famus_jax.audit.networks import Choice, choose
 from famus_jax.audit.training import predict, train_folds
-from famus_jax.evidence.label_issues import label_issues
+from famus_jax.evidence.label_issues import flags, label_issues
 from famus_jax.evidence.types import LabelIssues
 
 NETWORKS = 4
@@ -26,7 +26,8 @@ class Audit(NamedTuple):
     Attributes:
       issues: see `LabelIssues`.
       choice: the network and its schedule.
-      variables: of a network of the same kind, trained on `mended_labels`; None if none was asked for.
+      variables: of a network of the same kind, trained on `mended_labels`; None if none was asked for,
+        or no label is sure enough to train on.
       epochs: that were run.
       seconds: that training took.
     """
@@ -63,14 +64,19 @@ def audit(
       on_epoch: called with the stage, the epochs that are done and those that there are.
 
     Raises:
-      ValueError: fewer than two classes with labels; fewer examples than the networks have folds.
+      ValueError: inputs, labels or decisions of other shapes or ranges; fewer than two classes with
+        labels; fewer labels than two for each network.
+      FloatingPointError: the networks diverged.
     """
     data = items.inputs if features is None else np.asarray(features, np.float32)
     if data.dtype == object:
         raise ValueError("texts need features: see famus_jax.audit.text_features")
     labels, num_classes = items.labels, len(items.class_names)
-    bad = np.zeros(len(labels), bool) if known_wrong is None else known_wrong
-    _check(items, data, bad)
+    sure, bad = (
+        flags(trusted, len(labels), "trusted"),
+        flags(known_wrong, len(labels), "known_wrong"),
+    )
+    _check(items, data, sure, bad)
     trained_on = np.where(bad, UNLABELLED, labels).astype(np.int32)
     share = 0.75 if final else 1.0
     choice = choose(data, num_classes, None if seconds is None else share * seconds)
@@ -79,21 +85,19 @@ def audit(
     def stage(name: str) -> Callable[[int, int], None] | None:
         return None if on_epoch is None else lambda done, of: on_epoch(name, done, of)
 
-    folds = make_folds(
-        trained_on, items.ids, num_classes, count=NETWORKS, seed=seed, spared=trusted
-    )
+    folds = make_folds(trained_on, items.ids, num_classes, count=NETWORKS, seed=seed, spared=sure)
     trained = train_folds(
         choice.module, on_device, choice.inputs, folds, num_classes, choice.plan,
         seed=seed, on_epoch=stage("networks in folds"),
     )  # fmt: skip
     evidence = gather(trained, folds, trained_on, labels, data)
-    issues = label_issues(evidence, labels, trusted=trusted, known_wrong=known_wrong, seed=seed)
+    issues = label_issues(evidence, labels, trusted=sure, known_wrong=bad, seed=seed)
     variables, epochs, took = None, trained.epochs, trained.seconds
-    if final:
-        mended = mended_labels(issues, labels)
+    mended = mended_labels(issues, labels)
+    if final and (mended >= 0).any():
         alone = Folds((mended >= 0)[None], mended[None], np.zeros((1, len(mended)), bool))
         plan = choice.plan._replace(
-            vmapped=data.ndim == 2,
+            skipped=1.0,  # nobody asks what it says of the others
             seconds=None if seconds is None else seconds - took,
         )
         last = train_folds(
@@ -120,7 +124,10 @@ def probabilities(found: Audit, rows: np.ndarray) -> np.ndarray:
       ValueError: the audit trained no final network.
     """
     if found.variables is None:
-        raise ValueError("this audit trained no final network: call audit(..., final=True)")
+        raise ValueError(
+            "this audit trained no final network: call audit(..., final=True), and with more labels if "
+            "none was sure enough"
+        )
     at = np.arange(len(rows))
     return predict(found.choice.module, found.variables, rows, found.choice.inputs, at)
 
@@ -131,21 +138,33 @@ def _first(stacked: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[0], stacked)
 
 
-def _check(items: Items, data: np.ndarray, bad: np.ndarray) -> None:
-    labels = items.labels
+def _check(items: Items, data: np.ndarray, sure: np.ndarray, bad: np.ndarray) -> None:
+    labels, num_classes = items.labels, len(items.class_names)
     if data.ndim not in (2, 4) or len(data) != len(labels):
         raise ValueError(
             f"inputs of the shape {data.shape}; expected images [N, H, W, C] or features [N, D] for "
             f"{len(labels)} labels"
         )
     if data.dtype.kind == "f":
-        odd = np.flatnonzero(~np.isfinite(data).all(1))
+        odd = np.flatnonzero(~np.isfinite(data.reshape(len(data), -1)).all(1))
         if odd.size:
             raise ValueError(
                 f"the features of {items.ids[odd[0]]!r} are not finite ({odd.size} such examples): "
                 "leave it out, or mend the features"
             )
-    there = np.unique(labels[(labels != UNLABELLED) & ~bad])
+    odd = np.flatnonzero((labels < UNLABELLED) | (labels >= num_classes))
+    if odd.size:
+        raise ValueError(
+            f"label {labels[odd[0]]} of {items.ids[odd[0]]!r} is none of the {num_classes} classes "
+            f"({odd.size} such; -1 marks an example without a label)"
+        )
+    odd = np.flatnonzero(sure & bad)
+    if odd.size:
+        raise ValueError(
+            f"{items.ids[odd[0]]!r} is both trusted and known_wrong; it can be one of them"
+        )
+    usable = (labels != UNLABELLED) & ~bad
+    there = np.unique(labels[usable])
     if len(there) < 2:
         one = items.class_names[int(there[0])] if len(there) else None
         raise ValueError(
@@ -153,8 +172,8 @@ def _check(items: Items, data: np.ndarray, bad: np.ndarray) -> None:
             if len(there)
             else f"{items.name} has no labels: label some examples, in two classes or more"
         )
-    if (labels != UNLABELLED).sum() < 2 * NETWORKS:
+    if usable.sum() < 2 * NETWORKS:
         raise ValueError(
-            f"{items.name} has {(labels != UNLABELLED).sum()} labels; an audit needs at least "
-            f"{2 * NETWORKS}"
+            f"{items.name} has {usable.sum()} labels that are not known to be wrong; an audit needs "
+            f"{2 * NETWORKS} or more: label some"
         )

@@ -44,7 +44,10 @@ def mixture_posterior(values: np.ndarray, right: np.ndarray | None = None) -> np
         if np.abs(newer - posterior).max() < 1e-7:
             break
         posterior = newer
-    return posterior if means[0] <= means[1] else 1 - posterior
+    if means[0] <= means[1]:
+        return posterior
+    # Above what is known to be right there is nothing wrong: those that are known are no guide.
+    return 1 - posterior if right is None else mixture_posterior(values)
 
 
 def _posterior(z: np.ndarray, means: np.ndarray, stds: np.ndarray, share: float) -> np.ndarray:
@@ -88,7 +91,9 @@ def fitted_to_decisions(
     odds = logit(np.clip(prior, 1e-4, 1 - 1e-4))
     x = np.column_stack([np.ones(len(prior)), odds, -features])
     start = np.concatenate([[0.0, 1.0], np.zeros(features.shape[1])])
-    pull = np.concatenate([[0.1], np.full(len(start) - 1, 1.0)])
+    # The slope is held more firmly than the height: decisions are mostly about the head of the list, and
+    # where that holds more right labels than was thought, the rest must not look worse for it.
+    pull = np.concatenate([[0.1, 5.0], np.ones(features.shape[1])])
     seen, target = x[decided], wrong.astype(np.float64)
 
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:

@@ -45,7 +45,7 @@ def share_wrong(
     (noise that follows a rule) finds too few, whatever the draw.
     """
     true, counted = _confident(probabilities, labels)
-    classes = probabilities.shape[1]
+    classes, seed = probabilities.shape[1], seed % 2**63  # a generator takes no number below 0
     margins = log_margin(probabilities, labels)
     bad = margins <= _looks_corrupted(probabilities, labels, margins, seed)
     agrees = counted & (true == labels)

@@ -59,8 +59,8 @@ def label_issues(
     (3, 1, 0)
     """
     labels = np.asarray(labels)
-    sure = _flags(trusted, len(labels), "trusted")
-    bad = _flags(known_wrong, len(labels), "known_wrong")
+    sure = flags(trusted, len(labels), "trusted")
+    bad = flags(known_wrong, len(labels), "known_wrong")
     _check(evidence, labels, sure, bad)
     labels, at = labels.astype(np.int64), np.flatnonzero(labels >= 0)
     kinds = {name: np.asarray(v, np.float64) for name, v in evidence.kinds.items()}
@@ -128,7 +128,8 @@ def label_issues(
     )
 
 
-def _flags(values: Any, count: int, name: str) -> np.ndarray:
+def flags(values: Any, count: int, name: str) -> np.ndarray:
+    """bool [count], none set where `values` is None; raises `ValueError` for another shape or dtype."""
     if values is None:
         return np.zeros(count, bool)
     flags = np.asarray(values)

@@ -37,7 +37,9 @@ def nearest_neighbors(features: np.ndarray, k: int) -> Neighbors:
       ValueError: fewer than two rows, or k below 1.
     """
     if len(features) < 2 or k < 1:
-        raise ValueError(f"{len(features)} rows and k = {k}; two rows or more have 1 neighbor or more")
+        raise ValueError(
+            f"{len(features)} rows and k = {k}; two rows or more have 1 neighbor or more"
+        )
     x = np.asarray(features, np.float32).reshape(len(features), -1)
     x = x - x.mean(0)
     length = np.linalg.norm(x, axis=1, keepdims=True)
