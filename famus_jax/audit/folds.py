@@ -47,22 +47,28 @@ def make_folds(
     Args:
       labels: int [N] in [0, C) or -1.
       ids: str [N].
-      num_classes: C >= 2.
       count: K >= 3: with two, one network alone would see an example.
       seed: any int.
-      spared: bool [N], labels that are never corrupted: those that are known to be wrong already.
+      spared: bool [N], labels that are never corrupted, since they are known to be right.
 
     Raises:
-      ValueError: fewer than three networks.
+      ValueError: fewer than three networks, or than two classes with labels; a label of C or more.
     """
     if count < 3:
         raise ValueError(f"count = {count} networks; the self-test needs 3 or more")
+    labelled = labels != UNLABELLED
+    there = np.unique(labels[labelled])
+    if labels.max(initial=0) >= num_classes:
+        raise ValueError(f"label {labels.max()} is none of {num_classes} classes")
+    if len(there) < 2:
+        raise ValueError(
+            f"{len(there)} classes have labels; nothing can be learned from fewer than two"
+        )
     fold = np.full(len(labels), -1)
     order = hashing.hash_order(seed, "audit_folds", ids)
-    for c in range(num_classes):
-        mine = order[labels[order] == c]
-        fold[mine] = (np.arange(len(mine)) + c) % count
-    labelled = labels != UNLABELLED
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    by_class = by_class[labelled[by_class]]
+    fold[by_class] = np.arange(len(by_class)) % count  # each class goes on where the last one ended
     seen = labelled & (fold != np.arange(count)[:, None])
     given = np.tile(labels.astype(np.int32), (count, 1))
     planted = np.zeros((count, len(labels)), bool)
@@ -71,8 +77,9 @@ def make_folds(
     order = hashing.hash_order(seed, "audit_planted", ids)
     chosen = order[may[order]]
     chosen = chosen[: int(min(max(_SHARE * len(chosen), _LEAST), _MOST * len(chosen)))]
-    other = 1 + (hashing.uniform(seed, "audit_label", ids[chosen]) * (num_classes - 1)).astype(int)
+    # Of the classes that there are: a label that nobody has is too easy to find.
+    other = 1 + (hashing.uniform(seed, "audit_label", ids[chosen]) * (len(there) - 1)).astype(int)
     network = (fold[chosen] + 1 + np.arange(len(chosen)) % (count - 1)) % count
     planted[network, chosen] = True
-    given[network, chosen] = (labels[chosen] + other) % num_classes
+    given[network, chosen] = there[(np.searchsorted(there, labels[chosen]) + other) % len(there)]
     return Folds(seen, given, planted)

@@ -39,16 +39,16 @@ def gather(
       features: float [N, ...], where near means alike: for neighbors and duplicates.
     """
     count = len(folds.seen)
+    held_out = np.where(trained.held_out.any(1, keepdims=True), trained.held_out, np.nan)
     near = nearest_neighbors(features, NEIGHBORS)
-    num_classes = trained.held_out.shape[1]
-    vote = votes(near, trained_on, num_classes)
+    vote = votes(near, trained_on, held_out.shape[1])
     labelled = labels != UNLABELLED
 
     def of_any(y: np.ndarray) -> dict[str, np.ndarray]:
         """What can be asked of every label, since nobody has learned it."""
         y = np.where(y == UNLABELLED, 0, y)
         return {
-            "held_out": log_margin(trained.held_out, y),
+            "held_out": log_margin(held_out, y),
             "neighbors": log_margin(vote, y, _VOTE_FLOOR),
         }
 
@@ -72,7 +72,7 @@ def gather(
     kinds = {name: np.where(labelled, values, np.nan) for name, values in kinds.items()}
     return Evidence(
         kinds,
-        trained.held_out,
+        held_out,
         Planted(planted, changed[planted], of_planted) if len(planted) else None,
         near_duplicates(near),
         unlike_all(near),

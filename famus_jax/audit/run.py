@@ -45,7 +45,8 @@ class Audit(NamedTuple):
     Attributes:
       issues: see `LabelIssues`.
       choice: the network and its schedule.
-      variables: of a network of the same kind, trained on `mended_labels`; None if none was asked for.
+      variables: of a network of the same kind, trained on `mended_labels`; None if none was asked for,
+        or no label is sure enough to train on.
       epochs: that were run.
       seconds: that training took.
     """
@@ -79,7 +80,9 @@ def audit(
       on_epoch: called with the stage, the epochs that are done and those that there are.
 
     Raises:
-      ValueError: fewer than two classes with labels; fewer examples than the networks have folds.
+      ValueError: inputs, labels or decisions of other shapes or ranges; fewer than two classes with
+        labels; fewer labels than two for each network.
+      FloatingPointError: the networks diverged.
     """
     data = items.inputs if features is None else np.asarray(features, np.float32)
     if data.dtype == object:
@@ -113,11 +116,11 @@ def audit(
     issues = label_issues(evidence, labels, trusted=trusted, known_wrong=known.wrong, seed=seed)
     issues = _said(issues, known)
     variables, epochs, took = None, trained.epochs, trained.seconds
-    if final:
-        mended = mended_labels(issues, labels)
+    mended = mended_labels(issues, labels)
+    if final and (mended >= 0).any():
         alone = Folds((mended >= 0)[None], mended[None], np.zeros((1, len(mended)), bool))
         plan = choice.plan._replace(
-            vmapped=data.ndim == 2,
+            skipped=1.0,  # nobody asks what it says of the others
             seconds=None if seconds is None else seconds - took,
         )
         last = train_folds(
@@ -153,7 +156,10 @@ def probabilities(found: Audit, rows: np.ndarray) -> np.ndarray:
       ValueError: the audit trained no final network.
     """
     if found.variables is None:
-        raise ValueError("this audit trained no final network: call audit(..., final=True)")
+        raise ValueError(
+            "this audit trained no final network: call audit(..., final=True), and with more labels if "
+            "none was sure enough"
+        )
     at = np.arange(len(rows))
     return predict(found.choice.module, found.variables, rows, found.choice.inputs, at)
 
@@ -169,13 +175,21 @@ def _check(items: Items, data: np.ndarray, labels: np.ndarray) -> None:
             f"{len(labels)} labels"
         )
     if data.dtype.kind == "f":
-        odd = np.flatnonzero(~np.isfinite(data).all(1))
+        odd = np.flatnonzero(~np.isfinite(data.reshape(len(data), -1)).all(1))
         if odd.size:
             raise ValueError(
                 f"the features of {items.ids[odd[0]]!r} are not finite ({odd.size} such examples): "
                 "leave it out, or mend the features"
             )
-    there = np.unique(labels[labels != UNLABELLED])
+    num_classes = len(items.class_names)
+    odd = np.flatnonzero((labels < UNLABELLED) | (labels >= num_classes))
+    if odd.size:
+        raise ValueError(
+            f"label {labels[odd[0]]} of {items.ids[odd[0]]!r} is none of the {num_classes} classes "
+            f"({odd.size} such; -1 marks an example without a label)"
+        )
+    usable = labels != UNLABELLED
+    there = np.unique(labels[usable])
     if len(there) < 2:
         one = items.class_names[int(there[0])] if len(there) else None
         raise ValueError(
@@ -183,8 +197,8 @@ def _check(items: Items, data: np.ndarray, labels: np.ndarray) -> None:
             if len(there)
             else f"{items.name} has no labels: label some examples, in two classes or more"
         )
-    if (labels != UNLABELLED).sum() < 2 * NETWORKS:
+    if usable.sum() < 2 * NETWORKS:
         raise ValueError(
-            f"{items.name} has {(labels != UNLABELLED).sum()} labels; an audit needs at least "
-            f"{2 * NETWORKS}"
+            f"{items.name} has {usable.sum()} labels that are not known to be wrong; an audit needs "
+            f"{2 * NETWORKS} or more: label some"
         )

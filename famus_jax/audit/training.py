@@ -36,8 +36,10 @@ class Plan(NamedTuple):
       weight_decay: decoupled.
       vmapped: whether all networks take a step in one program. A convolution with weights of its own
         for each network is slow on a CPU, so that these take turns.
-      seconds: the time there is; fewer epochs are run if they would not fit. None: no limit.
-      skipped: share of the epochs, at the start, whose forward passes don't count.
+      seconds: the time there is; fewer epochs are run if they would not fit, but three at least. None:
+        no limit.
+      skipped: share of the epochs, at the start, whose forward passes don't count. 1: there are none of
+        what is left out.
     """
 
     epochs: int
@@ -95,15 +97,19 @@ def train_folds(
       on_epoch: called with the epochs that are done and those that there will be.
 
     Raises:
+      ValueError: a network that sees no example.
       FloatingPointError: a network that has diverged.
     """
     start = time.monotonic()
+    seed %= 2**31  # generators take no number below 0
     count, size = folds.seen.shape
     network = _Network(module, inputs, plan.weight_decay)
     states = [network.init(jax.random.key(seed * 1000 + k), data[:2], size, num_classes)
               for k in range(count)]  # fmt: skip
     labels, seen, said = jnp.asarray(folds.labels), jnp.asarray(folds.seen), None
     own = int(folds.seen.sum(1).min())
+    if not own:
+        raise ValueError("a network sees no example: there are too few labels")
     batch = min(plan.batch_size, own)
     steps = max(1, own // batch)
     left_out = [np.flatnonzero(~folds.seen[k]) for k in range(count)]
@@ -114,7 +120,7 @@ def train_folds(
     while epoch < epochs:
         order = np.stack([_batches(folds.seen[k], seed, epoch, k, steps, batch)
                           for k in range(count)], 1)  # fmt: skip
-        rates = np.array([
+        rates = np.float32([
             _rate(plan.learning_rate, (epoch * steps + s) / (epochs * steps)) for s in range(steps)
         ])  # fmt: skip
         key = jax.random.fold_in(jax.random.key(seed), epoch)
@@ -136,6 +142,7 @@ def train_folds(
                 else:
                     held_out[at] += predict(module, states[k].variables, data, inputs, at)
                 passes[at] += 1
+        jax.block_until_ready(states)
         taken = time.monotonic() - start
         if epoch == 1:
             first = taken
@@ -147,7 +154,8 @@ def train_folds(
     if not plan.vmapped:
         states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     mean = held_out / np.maximum(passes, 1)[:, None]
-    if not np.isfinite(mean).all():
+    leaves = [*jax.tree.leaves(jax.tree.map(np.asarray, states.variables)), mean]
+    if not all(np.isfinite(leaf).all() for leaf in leaves):
         raise FloatingPointError(
             "the networks diverged: an input is far beyond the others, or the learning rate "
             f"{plan.learning_rate:g} is too high"
@@ -214,7 +222,7 @@ def _step_of_one(network, state, data, labels, at, rate, key):
     return state._replace(sums=evidence_sums.update(state.sums, at, logits, labels[at]))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _look_at_all(network, states, data, labels, seen):
     return jax.vmap(network.look, in_axes=(0, None, 0, 0))(states, data, labels, seen)
 
@@ -225,12 +233,13 @@ def _epoch_of_all(network, states, data, labels, order, rates, key):
 
     def body(states, step):
         at, rate, number = step
-        keys = jax.random.split(jax.random.fold_in(key, number), len(at))
+        of_step = jax.random.fold_in(key, number)
+        keys = jax.vmap(lambda k: jax.random.fold_in(of_step, k))(jnp.arange(len(at)))
         step_all = jax.vmap(network.step, in_axes=(0, None, 0, 0, None, 0))
         return step_all(states, data, labels, at, rate, keys)[0], None
 
     number = jnp.arange(len(rates))
-    return jax.lax.scan(body, states, (order, rates.astype(jnp.float32), number))[0]
+    return jax.lax.scan(body, states, (order, rates, number))[0]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

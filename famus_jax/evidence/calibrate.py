@@ -3,13 +3,13 @@
 Without decisions the evidence is taken for a mixture of two normal distributions, of right and of wrong
 labels, whose posterior is moved (in log odds) until its mean is the estimated share of wrong labels.
 Labels that are known to be right fix the distribution of the right ones. Decisions, which hold right
-and wrong labels, fit the probability itself. In the end it falls with the score, without exception.
+and wrong labels, fit the probability itself. Without them it falls with the score, without exception.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq, minimize
+from scipy.optimize import brentq, isotonic_regression, minimize
 from scipy.special import expit, logit
 
 _EDGE = 1e-6
@@ -44,7 +44,10 @@ def mixture_posterior(values: np.ndarray, right: np.ndarray | None = None) -> np
         if np.abs(newer - posterior).max() < 1e-7:
             break
         posterior = newer
-    return posterior if means[0] <= means[1] else 1 - posterior
+    if means[0] <= means[1]:
+        return posterior
+    # Above what is known to be right there is nothing wrong: those that are known are no guide.
+    return 1 - posterior if right is None else mixture_posterior(values)
 
 
 def _posterior(z: np.ndarray, means: np.ndarray, stds: np.ndarray, share: float) -> np.ndarray:
@@ -66,10 +69,9 @@ def with_mean(probabilities: np.ndarray, mean: float) -> np.ndarray:
 
 def falling(probabilities: np.ndarray, score: np.ndarray) -> np.ndarray:
     """The nearest probabilities that never rise with the score (isotonic regression)."""
-    from sklearn.isotonic import IsotonicRegression
-
-    fit = IsotonicRegression(increasing=False, y_min=0.0, y_max=1.0)
-    return fit.fit_transform(score, probabilities)
+    _, at, count = np.unique(score, return_inverse=True, return_counts=True)
+    mean = np.bincount(at, weights=probabilities) / count  # of equal scores
+    return np.clip(isotonic_regression(mean, weights=count, increasing=False).x, 0.0, 1.0)[at]
 
 
 def fitted_to_decisions(
@@ -89,7 +91,9 @@ def fitted_to_decisions(
     odds = logit(np.clip(prior, 1e-4, 1 - 1e-4))
     x = np.column_stack([np.ones(len(prior)), odds, -features])
     start = np.concatenate([[0.0, 1.0], np.zeros(features.shape[1])])
-    pull = np.concatenate([[0.1], np.full(len(start) - 1, 1.0)])
+    # The slope is held more firmly than the height: decisions are mostly about the head of the list, and
+    # where that holds more right labels than was thought, the rest must not look worse for it.
+    pull = np.concatenate([[0.1, 5.0], np.ones(features.shape[1])])
     seen, target = x[decided], wrong.astype(np.float64)
 
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:

@@ -45,15 +45,20 @@ def share_wrong(
     (noise that follows a rule) finds too few, whatever the draw.
     """
     true, counted = _confident(probabilities, labels)
-    classes = probabilities.shape[1]
+    classes, seed = probabilities.shape[1], seed % 2**63  # a generator takes no number below 0
     margins = log_margin(probabilities, labels)
     bad = margins <= _looks_corrupted(probabilities, labels, margins, seed)
+    agrees = counted & (true == labels)
 
     def share(rows: np.ndarray) -> float:
-        kept = rows[counted[rows]]
-        joint = _scaled(true[kept], labels[kept], labels[rows], classes)
-        confident = 1 - np.trace(joint) / joint.sum() if joint.sum() else 0.0
-        return float(min(confident, bad[rows].mean() / _RECALL))
+        # One minus the trace of the joint over its sum: of each label, the share on the diagonal.
+        y = labels[rows]
+        size = np.bincount(y, minlength=classes)
+        of = np.bincount(y[counted[rows]], minlength=classes)
+        kept = np.bincount(y[agrees[rows]], minlength=classes)
+        right = np.where(of > 0, kept / np.maximum(of, 1), 1.0)
+        confident = 1 - (right * size).sum() / len(rows)
+        return float(min(max(confident, 0.0), bad[rows].mean() / _RECALL))
 
     everyone = np.arange(len(labels))
     generator = np.random.default_rng(seed)
@@ -77,10 +82,13 @@ def _looks_corrupted(
     np.fill_diagonal(taken_for, 0.0)
     taken_for += 1e-3 * len(labels) / classes**2  # a class that is never mistaken gets any other
     np.fill_diagonal(taken_for, 0.0)
-    upto = np.cumsum(taken_for / taken_for.sum(1, keepdims=True), 1)[true]
+    upto = np.cumsum(taken_for / taken_for.sum(1, keepdims=True), 1)
     drawn = np.random.default_rng(seed).random(len(labels))
-    other = np.minimum((upto < drawn[:, None]).sum(1), classes - 1)
-    other = np.where(other == true, (other + 1) % classes, other)
+    other = np.empty_like(true)
+    for c in np.unique(true):
+        other[true == c] = np.searchsorted(upto[c], drawn[true == c])
+    other = np.minimum(other, classes - 1)
+    other = np.where(other == true, (other + 1) % classes, other)  # what rounding left
     return float(np.quantile(log_margin(probabilities, other), _RECALL))
 
 
@@ -90,7 +98,8 @@ def _confident(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarra
     count = np.bincount(labels, minlength=classes)
     own = probabilities[np.arange(len(labels)), labels]
     threshold = np.bincount(labels, weights=own, minlength=classes) / np.maximum(count, 1)
-    above = (probabilities >= threshold) & (count > 0)
+    # A mean of equal numbers may be above them by rounding.
+    above = (probabilities >= threshold - 1e-9) & (count > 0)
     return np.where(above, probabilities, -1).argmax(1), np.asarray(above.any(1))
 
 

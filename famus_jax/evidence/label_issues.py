@@ -13,7 +13,8 @@ from famus_jax.evidence.calibrate import (
     with_mean,
 )
 from famus_jax.evidence.confident import confident_joint, share_wrong
-from famus_jax.evidence.score import mean_rank, scored_kinds
+from famus_jax.evidence.margins import log_margin
+from famus_jax.evidence.score import SCORED, mean_rank, scored_kinds
 from famus_jax.evidence.self_test import self_tests
 from famus_jax.evidence.types import Evidence, LabelIssues, SelfTest, Summary
 
@@ -48,8 +49,8 @@ def label_issues(
       `LabelIssues`. Where `summary.warnings` is not empty, read it first.
 
     Raises:
-      ValueError: labels or evidence of other shapes or ranges; fewer than two labels; no evidence
-        that tells one label from another.
+      ValueError: labels or evidence of other shapes or ranges; fewer than two labels, or all the same;
+        no evidence that tells one label from another.
 
     >>> kinds = {"aum": np.array([2.0, 3.0, 2.5, -4.0, 2.2, 3.1])}
     >>> p = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.95, 0.05], [0.1, 0.9], [0.2, 0.8]])
@@ -58,38 +59,42 @@ def label_issues(
     (3, 1, 0)
     """
     labels = np.asarray(labels)
-    sure = _flags(trusted, len(labels), "trusted")
-    bad = _flags(known_wrong, len(labels), "known_wrong")
+    sure = flags(trusted, len(labels), "trusted")
+    bad = flags(known_wrong, len(labels), "known_wrong")
     _check(evidence, labels, sure, bad)
-    at = np.flatnonzero(labels >= 0)
+    labels, at = labels.astype(np.int64), np.flatnonzero(labels >= 0)
     kinds = {name: np.asarray(v, np.float64) for name, v in evidence.kinds.items()}
-    probabilities = np.asarray(evidence.probabilities, np.float64)
-    seen = np.asarray(np.isfinite(probabilities).all(1))
-    probabilities = np.where(seen[:, None], probabilities, 1 / probabilities.shape[1])
+    probabilities = np.array(evidence.probabilities, np.float64)
+    probabilities[~np.isfinite(probabilities).all(1)] = 1 / probabilities.shape[1]
+    mine = probabilities[at]
 
     names = scored_kinds({name: values[at] for name, values in kinds.items()})
     if not names:
         raise ValueError(
-            f"no evidence tells one label from another (there is {sorted(kinds) or 'none'}): the "
-            "network has learned nothing, train longer or with another learning rate"
+            f"no evidence tells one label from another (there is {sorted(kinds) or 'none'}; what counts "
+            f"is {', '.join(SCORED)}): where it is all alike, the network has learned nothing, so train "
+            "longer or with another learning rate"
         )
-    tests = self_tests(kinds, names, evidence.planted, _compared(labels, bad, evidence))
+    reference = np.zeros(len(labels))
+    reference[at] = log_margin(mine, labels[at])
+    tests = self_tests(kinds, names, evidence.planted, _compared(labels, bad, evidence), reference)
     weights = [(test.name, test.weight) for test in tests]
     failed = not any(weight for _, weight in weights)
     if failed:
         weights = [(name, 1.0) for name in names]
     score = mean_rank({n: kinds[n][at] for n in names}, weights, len(at))
 
-    share, low, high = share_wrong(probabilities[at], labels[at], seed=seed)
+    share, low, high = share_wrong(mine, labels[at], seed=seed)
     p = _probability(kinds, weights, at, score, share, sure[at])
     decided = np.flatnonzero((sure | bad)[at])
     if len(decided) >= _ENOUGH_DECISIONS and sure[at].any() and bad[at].any():
         features = np.column_stack([_standard(kinds[n][at]) for n, w in weights if w])
         p = fitted_to_decisions(features, p, decided, bad[at][decided])
         score = -p
+    p = np.where(sure[at], 0.0, np.where(bad[at], 1.0, p))
+    if len(decided):
         share = float(p.mean())
         low, high = min(low, share), max(high, share)
-    p = np.where(sure[at], 0.0, np.where(bad[at], 1.0, p))
 
     # No ties: what the probability leaves open, the score decides, and then the data's order.
     order = np.lexsort((np.arange(len(at)), score, -p))
@@ -105,7 +110,7 @@ def label_issues(
         share_low=low,
         share_high=high,
         num_issues=int(issue.sum()),
-        confusion=confident_joint(probabilities[at], labels[at]),
+        confusion=confident_joint(mine, labels[at]),
         duplicates=tuple(g for g in evidence.duplicates if len(set(labels[list(g)]) - {-1}) > 1),
         self_tests=tests,
         warnings=_warnings(tests, failed, share, high),
@@ -123,7 +128,8 @@ def label_issues(
     )
 
 
-def _flags(values: Any, count: int, name: str) -> np.ndarray:
+def flags(values: Any, count: int, name: str) -> np.ndarray:
+    """bool [count], none set where `values` is None; raises `ValueError` for another shape or dtype."""
     if values is None:
         return np.zeros(count, bool)
     flags = np.asarray(values)
@@ -152,11 +158,33 @@ def _check(evidence: Evidence, labels: np.ndarray, sure: np.ndarray, bad: np.nda
         )
     if (labels >= 0).sum() < 2:
         raise ValueError("fewer than two examples have a label: there is nothing to compare")
+    if np.ptp(labels[labels >= 0]) == 0:
+        raise ValueError(
+            f"all labels are {labels.max()}: with one class there is nothing to compare, give labels of "
+            "two or more"
+        )
+    p = np.asarray(evidence.probabilities)
+    # Without a copy of what may be gigabytes: the sum of a row is NaN where any entry is.
+    total, least = p.sum(1, dtype=np.float64), p.min(1)
+    odd = np.flatnonzero((least < 0) | (np.abs(total - 1) > 0.01))
+    if odd.size:
+        raise ValueError(
+            f"probabilities at position {odd[0]} have the sum {total[odd[0]]:g} and the least "
+            f"{least[odd[0]]:g} ({odd.size} such rows): give softmax(logits), or NaN where there are none"
+        )
     for name, values in evidence.kinds.items():
         if np.shape(values) != (len(labels),):
             raise ValueError(
                 f"evidence {name!r} has the shape {np.shape(values)}; expected [{len(labels)}]"
             )
+        if np.isinf(values).any():
+            raise ValueError(
+                f"evidence {name!r} is infinite at position {np.flatnonzero(np.isinf(values))[0]}: clip "
+                "it, or give NaN where there is none"
+            )
+    unlike = evidence.unlike_all
+    if unlike is not None and np.shape(unlike) != (len(labels),):
+        raise ValueError(f"unlike_all has the shape {np.shape(unlike)}; expected [{len(labels)}]")
     if (sure & bad).any():
         at = int(np.flatnonzero(sure & bad)[0])
         raise ValueError(f"position {at} is both trusted and known_wrong; it can be one of them")
@@ -200,11 +228,12 @@ def _suggest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The most probable class of all, or but the given one where the label is an issue."""
     rows, labelled = np.arange(len(labels)), labels >= 0
+    own = probabilities[rows, labels] * labelled
     others = probabilities.copy()
-    others[rows[labelled], labels[labelled]] = 0.0
-    total = np.maximum(others.sum(1), 1e-12)
+    others[rows[labelled], labels[labelled]] = -1.0
     best = others.argmax(1)
-    p_best = others[rows, best] / total * np.where(labelled, np.nan_to_num(p_wrong), 1.0)
+    among = others[rows, best] / np.maximum(probabilities.sum(1) - own, 1e-12)
+    p_best = np.clip(among, 0.0, 1.0) * np.where(labelled, np.nan_to_num(p_wrong), 1.0)
     keeps = labelled & ~issue
     suggested = np.where(keeps, labels, best).astype(np.int32)
     return suggested, np.where(keeps, 1 - np.nan_to_num(p_wrong), p_best)
@@ -223,8 +252,10 @@ def _warnings(
         )
     elif not tried:
         said.append("No evidence could be tested on labels that are known to be wrong.")
-    for test in tried:
-        if not failed and test.weight == 0:
+    for test in () if failed or not tried else tests:
+        if not np.isfinite(test.auroc):
+            said.append(f"The evidence {test.name!r} could not be tested and does not count.")
+        elif test.weight == 0:
             said.append(
                 f"The evidence {test.name!r} failed the self-test (AUROC {test.auroc:.2f}) and does "
                 "not count."

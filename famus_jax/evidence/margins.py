@@ -22,9 +22,10 @@ def margin(scores: Any, labels: Any) -> Any:
     [1.0]
     """
     xp = np if isinstance(scores, np.ndarray) else jnp
-    given = xp.arange(scores.shape[-1]) == xp.asarray(labels)[..., None]
-    own = xp.where(given, scores, 0).sum(-1)
-    return own - xp.where(given, -xp.inf, scores).max(-1)
+    classes = xp.arange(scores.shape[-1]).reshape((1,) * (scores.ndim - 1) + (-1,))
+    given = xp.broadcast_to(xp.asarray(labels), scores.shape[:-1])[..., None]
+    own = xp.take_along_axis(scores, given, -1)[..., 0]
+    return own - xp.where(classes == given, -xp.inf, scores).max(-1)
 
 
 def log_margin(probabilities: np.ndarray, labels: np.ndarray, floor: float = 1e-3) -> np.ndarray:

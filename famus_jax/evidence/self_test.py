@@ -1,8 +1,8 @@
 """Does the evidence rank wrong labels low? Each kind is tried before it may count.
 
 With labels corrupted on purpose (`Planted`) the question is asked of them. Without, it is asked of the
-labels that the other kinds of evidence are surest of: a kind that ranks those upside down is found too,
-but one that errs as all others do is not.
+labels that the network's probabilities, or else the other kinds of evidence, are surest of: a kind that
+ranks those upside down is found too, but one that errs as all others do is not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def self_tests(
     names: Sequence[str],
     planted: Planted | None,
     compared: np.ndarray,
+    reference: np.ndarray | None = None,
 ) -> tuple[SelfTest, ...]:
     """Tries each kind of evidence.
 
@@ -30,12 +31,18 @@ def self_tests(
       names: those to be tried.
       planted: labels corrupted on purpose, or None.
       compared: bool [N], examples whose labels those are compared with.
+      reference: float [N], higher where the label looks right by the probabilities: what a kind is
+        compared with where no label was corrupted. None, or all alike: the other kinds.
 
     Returns:
       In the order of `names`. A kind's weight is (2 AUROC - 1)², what it has beyond a coin, and 0 if
-      the interval of its AUROC reaches a coin's.
+      the interval of its AUROC reaches a coin's. A kind that can't be tested counts for nothing, unless
+      none can: then all weights are 1.
     """
-    return tuple(_tried(name, *_values(kinds, name, names, planted, compared)) for name in names)
+    tests = [_tried(n, *_values(kinds, n, names, planted, compared, reference)) for n in names]
+    tested = any(np.isfinite(test.auroc) for test in tests)
+    untested = 0.0 if tested else 1.0
+    return tuple(t if np.isfinite(t.auroc) else t._replace(weight=untested) for t in tests)
 
 
 def _tried(name: str, wrong: np.ndarray, others: np.ndarray) -> SelfTest:
@@ -71,14 +78,20 @@ def _values(
     names: Sequence[str],
     planted: Planted | None,
     compared: np.ndarray,
+    reference: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The evidence of wrong labels, and of those that they are compared with."""
     if planted is not None and name in planted.evidence:
         return planted.evidence[name], kinds[name][compared]
-    others = [kinds[other] for other in names if other != name]
+    if reference is not None and np.ptp(reference[compared]) > 1e-6:
+        others = [reference]
+    else:
+        others = [kinds[other] for other in names if other != name]
+    if not others:
+        return np.empty(0), np.empty(0)
     known = compared & np.isfinite(kinds[name]) & np.all([np.isfinite(o) for o in others], axis=0)
     at = np.flatnonzero(known)
-    if not others or len(at) < 20:
+    if len(at) < 20:
         return np.empty(0), np.empty(0)
     agreed = np.sum([rankdata(other[at]) for other in others], axis=0)
     order = at[np.argsort(agreed, kind="stable")]

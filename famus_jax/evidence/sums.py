@@ -65,7 +65,7 @@ def update(sums: Sums, positions: jax.Array, logits: jax.Array, labels: jax.Arra
     """Adds one step's batch.
 
     The logits must be those of the examples themselves: of a mixture (mixup) they tell nothing of
-    either label. Logits that are not finite, and positions or labels below 0, are passed over.
+    either label. Passed over are logits that are not finite and labels or positions that don't exist.
 
     Args:
       sums: of `init`.
@@ -77,13 +77,14 @@ def update(sums: Sums, positions: jax.Array, logits: jax.Array, labels: jax.Arra
       ValueError: arrays whose shapes don't fit.
     """
     num_classes = sums.classes.shape[-1]
-    if logits.shape != (*positions.shape, num_classes) or labels.shape != positions.shape:
+    expected = (positions.size, num_classes)
+    if logits.shape != expected or labels.shape != positions.shape or positions.ndim != 1:
         raise ValueError(
             f"positions {positions.shape}, logits {logits.shape} and labels {labels.shape} must be "
             f"[n], [n, {num_classes}] and [n]"
         )
     z = jax.lax.stop_gradient(logits).astype(jnp.float32)
-    fine = jnp.isfinite(z).all(-1) & (positions >= 0) & (labels >= 0)
+    fine = jnp.isfinite(z).all(-1) & (positions >= 0) & (labels >= 0) & (labels < num_classes)
     z, y = jnp.where(fine[:, None], z, 0.0), jnp.where(fine, labels, 0)
     p = jax.nn.softmax(z)
     at = jnp.where(fine, positions, sums.visits.shape[0])  # out of range: dropped by the scatter

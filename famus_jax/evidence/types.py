@@ -26,9 +26,10 @@ class Evidence(NamedTuple):
     """What a training tells of N labels.
 
     Attributes:
-      kinds: name -> float64 [N], higher where the label looks right; NaN where there is none. Known
-        names are in `score.SCORED`; others count as well.
-      probabilities: float [N, C], of each class, best of networks that have not seen the label.
+      kinds: name -> float64 [N], higher where the label looks right; NaN where there is none. The names
+        in `score.SCORED` count; others are shown.
+      probabilities: float [N, C], of each class, best of networks that have not seen the label; rows of
+        NaN where there are none.
       planted: of the self-test; None if no label was corrupted on purpose.
       duplicates: groups of positions of near-duplicates.
       unlike_all: bool [N], far from every other example; None if that was not looked at.
