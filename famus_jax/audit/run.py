@@ -15,6 +15,7 @@ from famus_jax.audit.networks import Choice, choose
 from famus_jax.audit.training import predict, train_folds
 from famus_jax.evidence.label_issues import flags, label_issues
 from famus_jax.evidence.types import LabelIssues
+from famus_jax.printable import printable
 
 NETWORKS = 4
 SURE_SUGGESTION = 0.5  # a suggestion below this is not trained on; the example is left out
@@ -140,6 +141,10 @@ def _first(stacked: Any) -> Any:
 
 def _check(items: Items, data: np.ndarray, sure: np.ndarray, bad: np.ndarray) -> None:
     labels, num_classes = items.labels, len(items.class_names)
+
+    def named(position: int) -> str:
+        return repr(printable(str(items.ids[position])))
+
     if data.ndim not in (2, 4) or len(data) != len(labels):
         raise ValueError(
             f"inputs of the shape {data.shape}; expected images [N, H, W, C] or features [N, D] for "
@@ -149,20 +154,18 @@ def _check(items: Items, data: np.ndarray, sure: np.ndarray, bad: np.ndarray) ->
         odd = np.flatnonzero(~np.isfinite(data.reshape(len(data), -1)).all(1))
         if odd.size:
             raise ValueError(
-                f"the features of {items.ids[odd[0]]!r} are not finite ({odd.size} such examples): "
+                f"the features of {named(odd[0])} are not finite ({odd.size} such examples): "
                 "leave it out, or mend the features"
             )
     odd = np.flatnonzero((labels < UNLABELLED) | (labels >= num_classes))
     if odd.size:
         raise ValueError(
-            f"label {labels[odd[0]]} of {items.ids[odd[0]]!r} is none of the {num_classes} classes "
+            f"label {labels[odd[0]]} of {named(odd[0])} is none of the {num_classes} classes "
             f"({odd.size} such; -1 marks an example without a label)"
         )
     odd = np.flatnonzero(sure & bad)
     if odd.size:
-        raise ValueError(
-            f"{items.ids[odd[0]]!r} is both trusted and known_wrong; it can be one of them"
-        )
+        raise ValueError(f"{named(odd[0])} is both trusted and known_wrong; it can be one of them")
     usable = (labels != UNLABELLED) & ~bad
     there = np.unique(labels[usable])
     if len(there) < 2:

@@ -2,8 +2,8 @@
 
 What a network says of examples that it leaves out comes from a forward pass after every epoch. What it
 says of those that it trains on comes from the training step itself, at no cost; of small networks,
-which train with dropout, from that forward pass too. All are means over the training: early on a network is
-right about labels that it will learn by heart.
+which train with dropout, from that forward pass too. All are means over the training: early on a
+network is right about labels that it will learn by heart.
 """
 
 from __future__ import annotations

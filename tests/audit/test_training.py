@@ -57,7 +57,9 @@ def alone(k):
             at = order[step * 16 : step * 16 + 16]
 
             def loss(params, at=at):
-                log_p = jax.nn.log_softmax(network.apply({"params": params}, scaled[at], train=False))
+                log_p = jax.nn.log_softmax(
+                    network.apply({"params": params}, scaled[at], train=False)
+                )
                 return -log_p[jnp.arange(16), FOLDS.labels[k][at]].mean()
 
             updates, state = optimizer.update(jax.grad(loss)(params), state, params)
@@ -89,14 +91,15 @@ def test_all_at_once_as_one_by_one(one_by_one):
         np.testing.assert_allclose(aum[FOLDS.seen[k]], margins[FOLDS.seen[k]], atol=1e-4)
         assert np.isnan(aum[~FOLDS.seen[k]]).all()
     passes = (~FOLDS.seen).sum(0)
-    assert set(passes[LABELS >= 0]) == {1} and set(passes[LABELS < 0]) == {K}
+    assert set(passes[LABELS >= 0]) == {1}
+    assert set(passes[LABELS < 0]) == {K}
     np.testing.assert_allclose(found.held_out, said / passes[:, None], atol=1e-5)
     assert found.held_out.dtype == np.float32
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_taking_turns_gives_the_same_networks(dropout):
-    """As convolutions are trained, with the same randomness; evidence is of the steps themselves then."""
+    """As convolutions are trained, with the same randomness; evidence is of the steps then."""
     one = trained(dropout=dropout)
     other = trained(PLAN._replace(vmapped=False), dropout=dropout)
     jax.tree.map(
@@ -143,7 +146,9 @@ def test_fewer_examples_than_a_batch():
 
 @pytest.mark.parametrize("seed", [-1, 2**40])
 def test_any_seed(seed):
-    found = train_folds(module(), jnp.asarray(X), INPUTS, FOLDS, C, PLAN._replace(epochs=1), seed=seed)
+    found = train_folds(
+        module(), jnp.asarray(X), INPUTS, FOLDS, C, PLAN._replace(epochs=1), seed=seed
+    )
     assert np.isfinite(found.held_out).all()
 
 
@@ -161,7 +166,8 @@ def test_the_time_there_is(monkeypatch, epochs, seconds, done):
     )
     assert found.epochs == done
     assert [at for at, _ in told] == list(range(1, done + 1))
-    assert told[0][1] == epochs and told[-1][1] == done
+    assert told[0][1] == epochs
+    assert told[-1][1] == done
 
 
 @pytest.mark.parametrize("vmapped", [True, False])
@@ -188,12 +194,14 @@ def test_predict_in_pieces(monkeypatch):
     at = np.array([5, 0, 88, 3, 3, 17, 40, 41, 2])
     expected = jax.nn.softmax(network.apply(variables, (X[at] - np.float32(0.1)) / np.float32(1.5)))
     for data in (X, jnp.asarray(X)):
-        np.testing.assert_allclose(predict(network, variables, data, INPUTS, at), expected, atol=1e-6)
+        np.testing.assert_allclose(
+            predict(network, variables, data, INPUTS, at), expected, atol=1e-6
+        )
     assert len(predict(network, variables, X, INPUTS, at[:0])) == 0
 
 
 def test_rate_by_hand():
-    """A tenth of the highest at first, all of it after a tenth, half of it halfway down, 0 at the end."""
+    """A tenth of the highest at first, all after a tenth, half of it halfway down, 0 at the end."""
     assert [round(training._rate(2.0, done), 9) for done in (0, 0.05, 0.1, 0.55, 1)] == [
         0.2, 1.1, 2.0, 1.0, 0.0,
     ]  # fmt: skip

@@ -24,7 +24,9 @@ def test_mixture_as_scikit_learn(share):
     expected = model.predict_proba(values[:, None])[:, np.argmin(model.means_[:, 0])]
     for scale in (1.0, 1e-4):
         found = mixture_posterior(scale * values + 7)
-        assert np.abs(found - expected).max() < 0.15  # near the crossing, for the floor of the spread
+        assert (
+            np.abs(found - expected).max() < 0.15
+        )  # near the crossing, for the floor of the spread
         assert np.abs(found - expected).mean() < 2e-3
         assert ((found > 0.5) == wrong).mean() > 0.99
 
@@ -41,7 +43,9 @@ def test_known_right_labels_fix_the_upper_distribution():
 def test_known_right_labels_of_one_value(spread):
     values, wrong = two_groups()
     found = mixture_posterior(values, np.full(25, 6.0) + spread * np.arange(25))
-    assert np.isfinite(found).all() and (found >= 0).all() and (found <= 1).all()
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+    assert (found <= 1).all()
     assert found[wrong].mean() > found[~wrong].mean()
 
 
@@ -55,7 +59,9 @@ def test_known_right_labels_below_the_others_turn_nothing_upside_down():
 @pytest.mark.parametrize("values", [np.zeros(5), np.array([0.0, 1.0]), np.array([0, 0, 0, 0, 1e6])])
 def test_small_and_odd_values_give_probabilities(values):
     found = mixture_posterior(values)
-    assert np.isfinite(found).all() and (found >= 0).all() and (found <= 1).all()
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+    assert (found <= 1).all()
 
 
 @pytest.mark.parametrize("mean", [0.01, 0.3, 0.9])
@@ -118,7 +124,10 @@ def test_more_evidence_never_makes_a_label_look_worse():
     features, prior, wrong = decisions(2000)
     found = fitted_to_decisions(features, prior, np.arange(2000), ~wrong)
     better = fitted_to_decisions(
-        np.concatenate([features, features + 1]), np.concatenate([prior, prior]), np.arange(2000), ~wrong
+        np.concatenate([features, features + 1]),
+        np.concatenate([prior, prior]),
+        np.arange(2000),
+        ~wrong,
     )[2000:]
     assert (better <= found + 1e-12).all()
 
