@@ -17,6 +17,7 @@ from famus_jax.audit.networks import Choice, choose
 from famus_jax.audit.training import predict, train_folds
 from famus_jax.evidence.label_issues import label_issues
 from famus_jax.evidence.types import LabelIssues
+from famus_jax.printable import printable
 
 NETWORKS = 4
 SURE_SUGGESTION = 0.5  # a suggestion below this is not trained on; the example is left out
@@ -89,6 +90,10 @@ def audit(
         raise ValueError("texts need features: see famus_jax.audit.text_features")
     labels, num_classes = items.labels, len(items.class_names)
     known = nothing_known(len(labels)) if known is None else known
+    if not len(known.right) == len(known.wrong) == len(labels):
+        raise ValueError(
+            f"known speaks of {len(known.right)} and {len(known.wrong)} labels; there are {len(labels)}"
+        )
     trained_on = np.where(known.wrong, UNLABELLED, labels).astype(np.int32)
     trained_on = np.where(known.right != UNLABELLED, known.right, trained_on).astype(np.int32)
     _check(items, data, trained_on)
@@ -169,6 +174,11 @@ def _first(stacked: Any) -> Any:
 
 
 def _check(items: Items, data: np.ndarray, labels: np.ndarray) -> None:
+    num_classes = len(items.class_names)
+
+    def named(position: int) -> str:
+        return repr(printable(str(items.ids[position])))
+
     if data.ndim not in (2, 4) or len(data) != len(labels):
         raise ValueError(
             f"inputs of the shape {data.shape}; expected images [N, H, W, C] or features [N, D] for "
@@ -178,14 +188,13 @@ def _check(items: Items, data: np.ndarray, labels: np.ndarray) -> None:
         odd = np.flatnonzero(~np.isfinite(data.reshape(len(data), -1)).all(1))
         if odd.size:
             raise ValueError(
-                f"the features of {items.ids[odd[0]]!r} are not finite ({odd.size} such examples): "
+                f"the features of {named(odd[0])} are not finite ({odd.size} such examples): "
                 "leave it out, or mend the features"
             )
-    num_classes = len(items.class_names)
     odd = np.flatnonzero((labels < UNLABELLED) | (labels >= num_classes))
     if odd.size:
         raise ValueError(
-            f"label {labels[odd[0]]} of {items.ids[odd[0]]!r} is none of the {num_classes} classes "
+            f"label {labels[odd[0]]} of {named(odd[0])} is none of the {num_classes} classes "
             f"({odd.size} such; -1 marks an example without a label)"
         )
     usable = labels != UNLABELLED

@@ -91,8 +91,8 @@ def fitted_to_decisions(
     odds = logit(np.clip(prior, 1e-4, 1 - 1e-4))
     x = np.column_stack([np.ones(len(prior)), odds, -features])
     start = np.concatenate([[0.0, 1.0], np.zeros(features.shape[1])])
-    # The slope is held more firmly than the height: decisions are mostly about the head of the list, and
-    # where that holds more right labels than was thought, the rest must not look worse for it.
+    # The slope is held more firmly than the height: decisions are mostly about the head of the list,
+    # and where that holds more right labels than was thought, the rest must not look worse for it.
     pull = np.concatenate([[0.1, 5.0], np.ones(features.shape[1])])
     seen, target = x[decided], wrong.astype(np.float64)
 

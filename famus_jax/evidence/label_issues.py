@@ -71,9 +71,9 @@ def label_issues(
     names = scored_kinds({name: values[at] for name, values in kinds.items()})
     if not names:
         raise ValueError(
-            f"no evidence tells one label from another (there is {sorted(kinds) or 'none'}; what counts "
-            f"is {', '.join(SCORED)}): where it is all alike, the network has learned nothing, so train "
-            "longer or with another learning rate"
+            f"no evidence tells one label from another (there is {sorted(kinds) or 'none'}; what "
+            f"counts is {', '.join(SCORED)}): where it is all alike, the network has learned nothing, "
+            "so train longer or with another learning rate"
         )
     reference = np.zeros(len(labels))
     reference[at] = log_margin(mine, labels[at])
@@ -160,8 +160,8 @@ def _check(evidence: Evidence, labels: np.ndarray, sure: np.ndarray, bad: np.nda
         raise ValueError("fewer than two examples have a label: there is nothing to compare")
     if np.ptp(labels[labels >= 0]) == 0:
         raise ValueError(
-            f"all labels are {labels.max()}: with one class there is nothing to compare, give labels of "
-            "two or more"
+            f"all labels are {labels.max()}: with one class there is nothing to compare, give labels "
+            "of two or more"
         )
     p = np.asarray(evidence.probabilities)
     # Without a copy of what may be gigabytes: the sum of a row is NaN where any entry is.
@@ -170,7 +170,8 @@ def _check(evidence: Evidence, labels: np.ndarray, sure: np.ndarray, bad: np.nda
     if odd.size:
         raise ValueError(
             f"probabilities at position {odd[0]} have the sum {total[odd[0]]:g} and the least "
-            f"{least[odd[0]]:g} ({odd.size} such rows): give softmax(logits), or NaN where there are none"
+            f"{least[odd[0]]:g} ({odd.size} such rows): give softmax(logits), or NaN where there are "
+            "none"
         )
     for name, values in evidence.kinds.items():
         if np.shape(values) != (len(labels),):
@@ -179,8 +180,8 @@ def _check(evidence: Evidence, labels: np.ndarray, sure: np.ndarray, bad: np.nda
             )
         if np.isinf(values).any():
             raise ValueError(
-                f"evidence {name!r} is infinite at position {np.flatnonzero(np.isinf(values))[0]}: clip "
-                "it, or give NaN where there is none"
+                f"evidence {name!r} is infinite at position {np.flatnonzero(np.isinf(values))[0]}: "
+                "clip it, or give NaN where there is none"
             )
     unlike = evidence.unlike_all
     if unlike is not None and np.shape(unlike) != (len(labels),):

@@ -25,7 +25,7 @@ def test_each_labelled_example_is_left_out_once_and_each_class_alike(count):
     assert ((~found.seen)[:, labelled].sum(0) == 1).all()
     assert not found.seen[:, ~labelled].any()
     for c in range(5):
-        left_out = (~found.seen)[:, LABELS == c].sum(1)
+        left_out = (~found.seen)[:, c == LABELS].sum(1)
         assert left_out.max() - left_out.min() <= 1
     left_out = (~found.seen)[:, labelled].sum(1)
     assert left_out.max() - left_out.min() <= 1
@@ -38,7 +38,8 @@ def test_a_twentieth_is_corrupted_each_in_one_network_that_sees_it():
     assert found.planted.any(0).sum() == found.planted.sum()
     assert found.seen[found.planted].all()
     np.testing.assert_array_equal(found.labels != LABELS, found.planted)
-    assert found.labels[found.planted].min() >= 0 and found.labels[found.planted].max() < 5
+    assert found.labels[found.planted].min() >= 0
+    assert found.labels[found.planted].max() < 5
     per_network = found.planted.sum(1)
     assert per_network.min() > 0.5 * per_network.mean()
 
@@ -72,7 +73,8 @@ def test_planted_are_of_classes_that_there_are():
 def test_spared_are_never_corrupted():
     spared = np.arange(2000) % 2 == 0
     found = made(LABELS, spared=spared)
-    assert found.planted.any() and not found.planted[:, spared].any()
+    assert found.planted.any()
+    assert not found.planted[:, spared].any()
     assert not made(LABELS, spared=np.ones(2000, bool)).planted.any()
 
 
@@ -86,7 +88,8 @@ def test_the_same_for_each_id_in_any_order():
 
 def test_another_seed_is_another_draw():
     one, other = made(LABELS), made(LABELS, seed=1)
-    assert (one.seen != other.seen).any() and (one.planted != other.planted).any()
+    assert (one.seen != other.seen).any()
+    assert (one.planted != other.planted).any()
 
 
 def test_classes_of_one_example_do_not_share_a_fold():

@@ -91,14 +91,15 @@ def test_all_at_once_as_one_by_one(one_by_one):
         np.testing.assert_allclose(aum[FOLDS.seen[k]], margins[FOLDS.seen[k]], atol=1e-4)
         assert np.isnan(aum[~FOLDS.seen[k]]).all()
     passes = (~FOLDS.seen).sum(0)
-    assert set(passes[LABELS >= 0]) == {1} and set(passes[LABELS < 0]) == {K}
+    assert set(passes[LABELS >= 0]) == {1}
+    assert set(passes[LABELS < 0]) == {K}
     np.testing.assert_allclose(found.held_out, said / passes[:, None], atol=1e-5)
     assert found.held_out.dtype == np.float32
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_taking_turns_gives_the_same_networks(dropout):
-    """As convolutions are trained, with the same randomness; evidence is of the steps themselves then."""
+    """As convolutions are trained, with the same randomness; evidence is of the steps then."""
     one = trained(dropout=dropout)
     other = trained(PLAN._replace(vmapped=False), dropout=dropout)
     jax.tree.map(
@@ -165,7 +166,8 @@ def test_the_time_there_is(monkeypatch, epochs, seconds, done):
     )
     assert found.epochs == done
     assert [at for at, _ in told] == list(range(1, done + 1))
-    assert told[0][1] == epochs and told[-1][1] == done
+    assert told[0][1] == epochs
+    assert told[-1][1] == done
 
 
 @pytest.mark.parametrize("vmapped", [True, False])
@@ -199,7 +201,7 @@ def test_predict_in_pieces(monkeypatch):
 
 
 def test_rate_by_hand():
-    """A tenth of the highest at first, all of it after a tenth, half of it halfway down, 0 at the end."""
+    """A tenth of the highest at first, all after a tenth, half of it halfway down, 0 at the end."""
     assert [round(training._rate(2.0, done), 9) for done in (0, 0.05, 0.1, 0.55, 1)] == [
         0.2, 1.1, 2.0, 1.0, 0.0,
     ]  # fmt: skip

@@ -43,7 +43,9 @@ def test_known_right_labels_fix_the_upper_distribution():
 def test_known_right_labels_of_one_value(spread):
     values, wrong = two_groups()
     found = mixture_posterior(values, np.full(25, 6.0) + spread * np.arange(25))
-    assert np.isfinite(found).all() and (found >= 0).all() and (found <= 1).all()
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+    assert (found <= 1).all()
     assert found[wrong].mean() > found[~wrong].mean()
 
 
@@ -57,7 +59,9 @@ def test_known_right_labels_below_the_others_turn_nothing_upside_down():
 @pytest.mark.parametrize("values", [np.zeros(5), np.array([0.0, 1.0]), np.array([0, 0, 0, 0, 1e6])])
 def test_small_and_odd_values_give_probabilities(values):
     found = mixture_posterior(values)
-    assert np.isfinite(found).all() and (found >= 0).all() and (found <= 1).all()
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+    assert (found <= 1).all()
 
 
 @pytest.mark.parametrize("mean", [0.01, 0.3, 0.9])

@@ -50,7 +50,8 @@ def test_a_class_that_nobody_is_labelled():
     labels[labels == 2] = 1
     found = confident_joint(p, labels)
     np.testing.assert_allclose(found, by_definition(p, labels))
-    assert not found[2].any() and not found[:, 2].any()
+    assert not found[2].any()
+    assert not found[:, 2].any()
 
 
 def test_a_mean_of_equal_numbers_is_not_above_them():

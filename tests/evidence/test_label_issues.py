@@ -36,16 +36,21 @@ def noisy(n=1000, classes=5, rate=0.2, seed=0, sharp=4.0, planted=True):
 def contract(found, labels, classes):
     """What is promised whatever the data."""
     n, labelled = len(labels), labels >= 0
-    assert np.isfinite(found.p_wrong[labelled]).all() and np.isnan(found.p_wrong[~labelled]).all()
-    assert (found.p_wrong[labelled] >= 0).all() and (found.p_wrong[labelled] <= 1).all()
+    assert np.isfinite(found.p_wrong[labelled]).all()
+    assert np.isnan(found.p_wrong[~labelled]).all()
+    assert (found.p_wrong[labelled] >= 0).all()
+    assert (found.p_wrong[labelled] <= 1).all()
     assert sorted(found.rank[labelled]) == list(range(1, labelled.sum() + 1))
     assert not found.rank[~labelled].any()
     by_rank = found.p_wrong[labelled][np.argsort(found.rank[labelled])]
     assert (np.diff(by_rank) <= 0).all()
-    assert found.probabilities.shape == (n, classes) and np.isfinite(found.probabilities).all()
+    assert found.probabilities.shape == (n, classes)
+    assert np.isfinite(found.probabilities).all()
     assert found.suggested_label.dtype == np.int32
-    assert (found.suggested_label >= 0).all() and (found.suggested_label < classes).all()
-    assert (found.p_suggested >= 0).all() and (found.p_suggested <= 1).all()
+    assert (found.suggested_label >= 0).all()
+    assert (found.suggested_label < classes).all()
+    assert (found.p_suggested >= 0).all()
+    assert (found.p_suggested <= 1).all()
     issue = found.is_label_issue
     assert (found.suggested_label != labels)[issue].all()
     assert (found.suggested_label == labels)[labelled & ~issue].all()
@@ -142,7 +147,7 @@ def test_many_trusted_labels():
 def test_upside_down_evidence_does_not_count_and_is_named():
     """With planted labels, and without."""
     for planted in (True, False):
-        evidence, labels, wrong, _ = noisy(planted=planted)
+        evidence, labels, _wrong, _ = noisy(planted=planted)
         expected = label_issues(evidence, labels)
         kinds = {**evidence.kinds, "weight": -evidence.kinds["aum"]}
         marks = evidence.planted
@@ -159,8 +164,8 @@ def test_no_evidence_better_than_chance_is_said_first():
     generator = np.random.default_rng(0)
     kinds = {name: generator.normal(size=1000) for name in evidence.kinds}
     marks = {name: np.quantile(v, np.linspace(0, 1, 100)) for name, v in kinds.items()}
-    found = label_issues(evidence._replace(kinds=kinds, planted=evidence.planted._replace(evidence=marks)),
-                         labels)  # fmt: skip
+    planted = Planted(np.arange(0, 1000, 10), np.zeros(100, int), marks)
+    found = label_issues(Evidence(kinds, evidence.probabilities, planted), labels)
     contract(found, labels, 5)
     assert found.summary.warnings[0].startswith("This list may be no better than chance")
     assert all(test.weight == 0 for test in found.summary.self_tests)
@@ -229,7 +234,9 @@ def test_a_label_that_is_wrong_though_the_network_is_certain_gets_another():
     found = label_issues(
         evidence._replace(probabilities=p), labels, known_wrong=np.arange(100) == 0
     )
-    assert found.is_label_issue[0] and found.suggested_label[0] != 0 and found.p_suggested[0] == 0
+    assert found.is_label_issue[0]
+    assert found.suggested_label[0] != 0
+    assert found.p_suggested[0] == 0
 
 
 def test_duplicates_with_one_label_are_not_told():

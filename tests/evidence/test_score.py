@@ -7,7 +7,7 @@ from famus_jax.evidence.score import SCORED, mean_rank, scored_kinds
 
 
 def test_by_hand_with_weights_ties_and_nan():
-    """a: ranks 0, ½, 1, 0.5 (a tie has the mean); b says nothing of the second, and 0, ½, 1 of the rest."""
+    """a: ranks 0, ½, 1, ½ (a tie has the mean); b: 0, ½, 1, and nothing of the second."""
     kinds = {"a": np.array([1.0, 2.0, 9.0, 2.0]), "b": np.array([5.0, np.nan, 6.0, 7.0])}
     found = mean_rank(kinds, [("a", 1.0), ("b", 3.0)], 4)
     np.testing.assert_allclose(found, [0, 0.5, (1 + 1.5) / 4, (0.5 + 3) / 4])
