@@ -69,7 +69,12 @@ def gather(
         seen = known.sum(0)
         mean = np.where(known, values, 0).sum(0) / np.maximum(seen, 1)
         kinds[name] = np.where(seen > 0, mean, np.nan)
-    kinds = {name: np.where(labelled, values, np.nan) for name, values in kinds.items()}
+    # What is said of another label than the given one, since a person mended it, is no evidence on it.
+    taught = labelled & (trained_on == labels)
+    kinds = {
+        name: np.where(taught if name in learned[0] else labelled, values, np.nan)
+        for name, values in kinds.items()
+    }
     return Evidence(
         kinds,
         held_out,

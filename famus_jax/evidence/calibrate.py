@@ -67,11 +67,17 @@ def with_mean(probabilities: np.ndarray, mean: float) -> np.ndarray:
     return expit(odds + by)
 
 
-def falling(probabilities: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """The nearest probabilities that never rise with the score (isotonic regression)."""
-    _, at, count = np.unique(score, return_inverse=True, return_counts=True)
+def falling(probabilities: np.ndarray, score: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The nearest probabilities that never rise with the score (isotonic regression).
+
+    Args:
+      probabilities, score: float [M].
+      wanted: float [N], the scores to tell it for; between those of `score` it is interpolated.
+    """
+    steps, at, count = np.unique(score, return_inverse=True, return_counts=True)
     mean = np.bincount(at, weights=probabilities) / count  # of equal scores
-    return np.clip(isotonic_regression(mean, weights=count, increasing=False).x, 0.0, 1.0)[at]
+    fitted = isotonic_regression(mean, weights=count, increasing=False).x
+    return np.clip(np.interp(wanted, steps, fitted), 0.0, 1.0)
 
 
 def fitted_to_decisions(

@@ -84,8 +84,10 @@ def label_issues(
         weights = [(name, 1.0) for name in names]
     score = mean_rank({n: kinds[n][at] for n in names}, weights, len(at))
 
-    share, low, high = share_wrong(mine, labels[at], seed=seed)
-    p = _probability(kinds, weights, at, score, share, sure[at])
+    # What is known to be wrong says nothing about the others' share.
+    open_ = np.flatnonzero(~bad[at]) if (~bad[at]).sum() > 1 else np.arange(len(at))
+    share, low, high = share_wrong(mine[open_], labels[at][open_], seed=seed)
+    p = _probability(kinds, weights, at, score, share, sure[at], open_)
     decided = np.flatnonzero((sure | bad)[at])
     if len(decided) >= _ENOUGH_DECISIONS and sure[at].any() and bad[at].any():
         features = np.column_stack([_standard(kinds[n][at]) for n, w in weights if w])
@@ -93,8 +95,9 @@ def label_issues(
         score = -p
     p = np.where(sure[at], 0.0, np.where(bad[at], 1.0, p))
     if len(decided):
+        of_open, more = len(open_) / len(at), float(bad[at].mean())
         share = float(p.mean())
-        low, high = min(low, share), max(high, share)
+        low, high = min(low * of_open + more, share), max(high * of_open + more, share)
 
     # No ties: what the probability leaves open, the score decides, and then the data's order.
     order = np.lexsort((np.arange(len(at)), score, -p))
@@ -212,16 +215,19 @@ def _probability(
     score: np.ndarray,
     share: float,
     sure: np.ndarray,
+    open_: np.ndarray,
 ) -> np.ndarray:
+    """P(wrong): a mixture of what is open and has evidence; the score carries it over to the others."""
     used = {name for name, weight in weights if weight}
     name = next((n for n in _MIXTURE_OF if n in used), next(iter(used)))
     values = kinds[name][at]
-    values = np.where(np.isfinite(values), values, np.nanmedian(values))
-    if sure.sum() >= _ENOUGH_TRUSTED:
-        raw = mixture_posterior(values, values[sure])
+    known = open_[np.isfinite(values[open_])]
+    right = values[known[sure[known]]]
+    if len(right) >= _ENOUGH_TRUSTED:
+        raw = mixture_posterior(values[known], right)
     else:
-        raw = with_mean(mixture_posterior(values), share)
-    return falling(raw, score)
+        raw = with_mean(mixture_posterior(values[known]), share)
+    return falling(raw, score[known], score)
 
 
 def _suggest(

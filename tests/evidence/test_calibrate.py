@@ -87,7 +87,7 @@ def test_falling_as_scikit_learn_with_ties():
     generator = np.random.default_rng(0)
     score = generator.integers(0, 30, 200) / 30
     p = np.clip(1 - score + 0.3 * generator.normal(size=200), 0, 1)
-    found = falling(p, score)
+    found = falling(p, score, score)
     fit = IsotonicRegression(increasing=False, y_min=0, y_max=1).fit_transform(score, p)
     np.testing.assert_allclose(found, fit, atol=1e-12)
     assert (np.diff(found[np.argsort(score, kind="stable")]) <= 1e-12).all()
