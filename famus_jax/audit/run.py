@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -84,7 +85,7 @@ def audit(
     on_device = jnp.asarray(data)
 
     def stage(name: str) -> Callable[[int, int], None] | None:
-        return None if on_epoch is None else lambda done, of: on_epoch(name, done, of)
+        return None if on_epoch is None else functools.partial(on_epoch, name)
 
     folds = make_folds(trained_on, items.ids, num_classes, count=NETWORKS, seed=seed, spared=sure)
     trained = train_folds(
