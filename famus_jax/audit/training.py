@@ -104,9 +104,10 @@ def train_folds(
     seed %= 2**31  # generators take no number below 0
     count, size = folds.seen.shape
     network = _Network(module, inputs, plan.weight_decay)
-    states = [network.init(jax.random.key(seed * 1000 + k), data[:2], size, num_classes)
-              for k in range(count)]  # fmt: skip
-    labels, seen, said = jnp.asarray(folds.labels), jnp.asarray(folds.seen), None
+    states: Any = [network.init(jax.random.key(seed * 1000 + k), data[:2], size, num_classes)
+                   for k in range(count)]  # fmt: skip
+    labels, seen = jnp.asarray(folds.labels), jnp.asarray(folds.seen)
+    said: Any = None
     own = int(folds.seen.sum(1).min())
     if not own:
         raise ValueError("a network sees no example: there are too few labels")
@@ -120,9 +121,9 @@ def train_folds(
     while epoch < epochs:
         order = np.stack([_batches(folds.seen[k], seed, epoch, k, steps, batch)
                           for k in range(count)], 1)  # fmt: skip
-        rates = np.float32([
+        rates = np.asarray([
             _rate(plan.learning_rate, (epoch * steps + s) / (epochs * steps)) for s in range(steps)
-        ])  # fmt: skip
+        ], np.float32)  # fmt: skip
         key = jax.random.fold_in(jax.random.key(seed), epoch)
         if plan.vmapped:
             states = _epoch_of_all(network, states, data, labels, order, rates, key)
@@ -147,7 +148,7 @@ def train_folds(
         if epoch == 1:
             first = taken
         elif plan.seconds is not None:  # the first epoch holds the compilation
-            each = (taken - first) / (epoch - 1)
+            each = max((taken - first) / (epoch - 1), 1e-9)
             epochs = min(epochs, max(epoch, 3, int(epoch + (plan.seconds - taken) / each)))
         if on_epoch is not None:
             on_epoch(epoch, epochs)
@@ -209,7 +210,7 @@ class _Network(NamedTuple):
     def look(self, state: _State, data, labels, seen) -> tuple[_State, jax.Array]:
         """Evidence on all that the network trains on, and probabilities of all examples [N, C]."""
         x = self.inputs(data, jax.random.key(0), False)
-        logits = self.module.apply(state.variables, x, train=False)
+        logits: Any = self.module.apply(state.variables, x, train=False)
         at = jnp.where(seen, jnp.arange(len(data)), -1)
         return state._replace(sums=evidence_sums.update(state.sums, at, logits, labels)), (
             jax.nn.softmax(logits)

@@ -21,7 +21,7 @@ def margin(scores: Any, labels: Any) -> Any:
     >>> margin(np.array([[2.0, 0.5, 1.0]]), np.array([0])).tolist()
     [1.0]
     """
-    xp = np if isinstance(scores, np.ndarray) else jnp
+    xp: Any = np if isinstance(scores, np.ndarray) else jnp
     classes = xp.arange(scores.shape[-1]).reshape((1,) * (scores.ndim - 1) + (-1,))
     given = xp.broadcast_to(xp.asarray(labels), scores.shape[:-1])[..., None]
     own = xp.take_along_axis(scores, given, -1)[..., 0]

@@ -74,7 +74,7 @@ def test_jitted_with_donation_and_compiled_once():
     state = step(first, *map(jnp.asarray, batch(0)))
     assert all(leaf.is_deleted() for leaf in first)
     state = step(state, *map(jnp.asarray, batch(1)))
-    assert step._cache_size() == 1
+    assert step._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
     plain = sums.update(sums.init(N, C), *map(jnp.asarray, batch(0)))
     plain = sums.update(plain, *map(jnp.asarray, batch(1)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), state, plain)
