@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     workdir = Path(arguments.workdir).expanduser()
     check_folder(workdir)
-    from famus_jax.audit.known import known_by_decisions, with_trusted
+    from famus_jax.audit.known import known_by_decisions, of_the_first, with_trusted
     from famus_jax.audit.read import read_items
     from famus_jax.audit.run import nothing_known
 
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
     with alone_in(workdir):
         remove_parts(workdir)
         found = _audit(together, known_of_all, arguments)
-        _write(workdir, items, _of_own(found, own), known, arguments)
+        _write(workdir, items, of_the_first(own, found), known, arguments)
     return 0
 
 
@@ -189,28 +189,6 @@ def _features(items: Any, network: str) -> np.ndarray | None:
     with Progress(len(items.labels), "image") as progress:
         progress.describe("features of a pretrained network")
         return image_features(items.inputs, progress=progress)
-
-
-def _of_own(found: Any, count: int) -> Any:
-    """Without the trusted examples that were added at the end: nobody asked about these."""
-    issues = found.issues
-    if len(issues.rank) == count:
-        return found
-    per_example = {
-        name: getattr(issues, name)[:count]
-        for name in (
-            "p_wrong", "rank", "suggested_label", "p_suggested", "fits_no_class", "is_label_issue",
-            "probabilities",
-        )
-    }  # fmt: skip
-    order = np.argsort(np.where(per_example["rank"] > 0, per_example["rank"], len(issues.rank) + 1))
-    rank = np.zeros(count, np.int64)
-    rank[order] = np.arange(1, count + 1)
-    per_example["rank"] = np.where(per_example["rank"] > 0, rank, 0)
-    evidence = {name: values[:count] for name, values in issues.evidence.items()}
-    groups = tuple(g for g in issues.summary.duplicates if max(g) < count)
-    summary = issues.summary._replace(duplicates=groups)
-    return found._replace(issues=issues._replace(**per_example, evidence=evidence, summary=summary))
 
 
 def _write(

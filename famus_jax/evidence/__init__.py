@@ -7,3 +7,7 @@ self_test           whether the evidence ranks wrong labels low
 score, confident, calibrate    one score; how many labels are wrong; a probability for each
 label_issues        all of it, as a pure function of arrays
 """
+
+from famus_jax.evidence.types import Evidence, LabelIssues, Planted, SelfTest, Summary
+
+__all__ = ["Evidence", "LabelIssues", "Planted", "SelfTest", "Summary"]
