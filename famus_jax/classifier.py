@@ -85,7 +85,9 @@ class Classifier:
 
             missing = np.flatnonzero(found.labels[count:] < 0)
             if missing.size:
-                raise ValueError(f"trusted example {missing[0]} has no label: give one, or leave it out")
+                raise ValueError(
+                    f"trusted example {missing[0]} has no label: give one, or leave it out"
+                )
             others = _items(extra, found.labels[count:], found.names)
             items, known = with_trusted(items, others._replace(name="trusted"), known)
         self._train(items, known, count)
