@@ -82,7 +82,7 @@ def ranked(
     best = int(accuracy.argmax())
     found = []
     for r, name in enumerate(names):
-        low, high = _interval(means[:, r])
+        low, high = _of_accuracy(means[:, r], correct.shape[1])
         behind_low, behind_high = _interval(means[:, best] - means[:, r])
         found.append(
             Row(
@@ -124,12 +124,12 @@ def curve_of(
     """
     means = bootstrap_means(correct, seed=seed)
     points = tuple(
-        Point(size, float(correct[k].mean()), *_interval(means[:, k]))
+        Point(size, float(correct[k].mean()), *_of_accuracy(means[:, k], correct.shape[1]))
         for k, size in enumerate(sizes)
     )
     if len(points) < 2:
         return points, "There are too few trusted labels to say whether more would help."
-    low, high = _interval(means[:, -1] - means[:, -2])
+    low, high = _wide(_interval(means[:, -1] - means[:, -2]), correct.shape[1])
     gain = points[-1].accuracy - points[-2].accuracy
     said = (
         f"from {sizes[-2]} to {sizes[-1]} trusted labels the accuracy changed by {gain:+.1%} (95 % "
@@ -145,3 +145,14 @@ def curve_of(
 def _interval(values: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _of_accuracy(values: np.ndarray, count: int) -> tuple[float, float]:
+    low, high = _wide(_interval(values), count)
+    return max(low, 0.0), min(high, 1.0)
+
+
+def _wide(interval: tuple[float, float], count: int) -> tuple[float, float]:
+    """Where no example differs, a bootstrap sees no chance at all: then the rule of three holds."""
+    low, high = interval
+    return (low - 3 / count, high + 3 / count) if low == high else interval

@@ -44,9 +44,8 @@ def lines_of(found: Comparison) -> list[str]:
     for row in found.rows:
         interval = f"{row.low:.1%} to {row.high:.1%}"
         behind = f"{row.behind:.1%}" + (" (ties)" if row.ties else "")
-        lines.append(
-            f"  {row.name:{width}s}  {row.labels:{wide}s}  {row.accuracy:8.1%}  {interval:16s}  {behind}"
-        )
+        first = f"  {row.name:{width}s}  {row.labels:{wide}s}"
+        lines.append(f"{first}  {row.accuracy:8.1%}  {interval:16s}  {behind}")
     lines += found.notes
     if found.curve:
         points = ", ".join(f"{p.trusted}: {p.accuracy:.1%}" for p in found.curve)

@@ -45,7 +45,7 @@ class Part(NamedTuple):
         return kept
 
     def with_trusted(self, count: int, ids: np.ndarray) -> Part:
-        """The same with so many of the trusted labels, of every class alike; nested for rising counts."""
+        """The same with so many of the trusted labels, of every class alike; more hold the fewer."""
         at = np.flatnonzero(self.right != UNLABELLED)
         chosen = _in_turn(at, self.right, ids)[:count]
         right = np.full_like(self.right, UNLABELLED)
