@@ -4,7 +4,13 @@ Say once what is learned, `problem(forward, method)`; then take it one of three 
 (weights for your own loss), `reweight` (an optax transformation) or `train_step` (the whole compiled
 step). Methods are in `famus_jax.methods`, losses in `famus_jax.losses`. `famus_jax.models`,
 `famus_jax.data` and `famus_jax.train` are imported by name; this module needs jax and optax only.
+
+Which labels are wrong: `Classifier(...).fit(X, y).label_issues_`, or `label_issues` of evidence that
+your own training gathers (`famus_jax.evidence`). These are loaded when they are first asked for.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from famus_jax import losses, methods
 from famus_jax.core.active_layers import ActiveLayers
@@ -40,8 +46,14 @@ from famus_jax.uses.train_step import TrainState, train_step
 from famus_jax.uses.transformation import reweight
 from famus_jax.version import __version__
 
+if TYPE_CHECKING:
+    from famus_jax import evidence as evidence
+    from famus_jax.classifier import Classifier
+    from famus_jax.evidence.label_issues import label_issues
+
 __all__ = [
     "ActiveLayers",
+    "Classifier",
     "Estimator",
     "Inputs",
     "Layers",
@@ -57,6 +69,7 @@ __all__ = [
     "find_layers",
     "fused_meta_gradient",
     "l2r",
+    "label_issues",
     "last_layers",
     "layers_by",
     "layerwise_meta_gradient",
@@ -80,3 +93,20 @@ __all__ = [
     "stateless_forward",
     "train_step",
 ]
+
+_LATER = {"Classifier": "famus_jax.classifier", "label_issues": "famus_jax.evidence.label_issues"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs more than jax and optax, at its first use."""
+    if name == "evidence":
+        return importlib.import_module("famus_jax.evidence")
+    if name not in _LATER:
+        raise AttributeError(f"module 'famus_jax' has no attribute {name!r}")
+    found = getattr(importlib.import_module(_LATER[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "evidence"})

@@ -8,7 +8,7 @@
 The work directory then has label_issues.csv (every example, the most likely wrong label first),
 audit.html (a page to look through them and decide, with keys), audit.json, and a predictor for famus
 predict. Save decisions.csv from the page, and give it back with --decisions=decisions.csv; or mend the
-data with famus mend.
+data with famus mend. With --compare a table says which way to train is best on these data.
 """
 
 from __future__ import annotations
@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for images: a small one of its own, or the features of a pretrained one (needs "
         "famus_jax[features]); auto: the latter for color images of 32 pixels or more",
     )
+    add(
+        "--compare",
+        action="store_true",
+        help="in the end, train in other ways too, and say which is best on these data (takes longer "
+        "than the audit; --minutes doesn't count it)",
+    )
     add("--size", type=int, metavar="PIXELS", help="fit images to this height and width")
     add("--class-names", default=(), type=_listed, metavar="A,B,…", help="the classes, in order")
     for name in ("text", "label", "id"):
@@ -84,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     workdir = Path(arguments.workdir).expanduser()
     check_folder(workdir)
-    from famus_jax.audit.known import known_by_decisions, with_trusted
+    from famus_jax.audit.known import known_by_decisions, of_the_first, with_trusted
     from famus_jax.audit.read import read_items
     from famus_jax.audit.run import nothing_known
 
@@ -123,8 +129,11 @@ def run(arguments: argparse.Namespace) -> int:
         together, known_of_all = with_trusted(items, trusted, known)
     with alone_in(workdir):
         remove_parts(workdir)
-        found = _audit(together, known_of_all, arguments)
-        _write(workdir, items, _of_own(found, own), known, arguments)
+        features = _features(together, arguments.network)
+        found = _audit(together, features, known_of_all, arguments)
+        _write(workdir, items, of_the_first(own, found), known, arguments)
+        if arguments.compare:
+            _compare(workdir, together, features, found, known_of_all, own, arguments)
     return 0
 
 
@@ -144,12 +153,13 @@ def _check(arguments: argparse.Namespace) -> None:
         )
 
 
-def _audit(items: Any, known: Any, arguments: argparse.Namespace) -> Any:
-    """Features where the data need them, then the audit, with its progress."""
+def _audit(
+    items: Any, features: np.ndarray | None, known: Any, arguments: argparse.Namespace
+) -> Any:
+    """The audit, with its progress."""
     from famus_jax.audit.run import audit
 
     seconds = None if arguments.minutes is None else 60 * arguments.minutes
-    features = _features(items, arguments.network)
     with Progress(1, "epoch") as progress:
         stages: dict[str, int] = {}
 
@@ -191,26 +201,37 @@ def _features(items: Any, network: str) -> np.ndarray | None:
         return image_features(items.inputs, progress=progress)
 
 
-def _of_own(found: Any, count: int) -> Any:
-    """Without the trusted examples that were added at the end: nobody asked about these."""
-    issues = found.issues
-    if len(issues.rank) == count:
-        return found
-    per_example = {
-        name: getattr(issues, name)[:count]
-        for name in (
-            "p_wrong", "rank", "suggested_label", "p_suggested", "fits_no_class", "is_label_issue",
-            "probabilities",
-        )
-    }  # fmt: skip
-    order = np.argsort(np.where(per_example["rank"] > 0, per_example["rank"], len(issues.rank) + 1))
-    rank = np.zeros(count, np.int64)
-    rank[order] = np.arange(1, count + 1)
-    per_example["rank"] = np.where(per_example["rank"] > 0, rank, 0)
-    evidence = {name: values[:count] for name, values in issues.evidence.items()}
-    groups = tuple(g for g in issues.summary.duplicates if max(g) < count)
-    summary = issues.summary._replace(duplicates=groups)
-    return found._replace(issues=issues._replace(**per_example, evidence=evidence, summary=summary))
+def _compare(
+    workdir: Path,
+    items: Any,
+    features: np.ndarray | None,
+    found: Any,
+    known: Any,
+    own: int,
+    arguments: argparse.Namespace,
+) -> None:
+    """The comparison, with its progress, and what it writes and prints."""
+    from famus_jax.audit.compare import compare
+    from famus_jax.audit.compare_report import lines_of, write_comparison
+    from famus_jax.provenance import provenance
+
+    with Progress(1, "step") as progress:
+
+        def on_steps(row: str, steps: int, total: int) -> None:
+            progress.total = total
+            progress.describe(row)
+            progress.update(steps)
+
+        compared = compare(
+            items, found, known, own=own, features=features, seed=arguments.seed,
+            seconds=None if arguments.minutes is None else 60 * arguments.minutes,
+            on_steps=on_steps,
+        )  # fmt: skip
+    written = write_comparison(workdir, compared, provenance(arguments.command_line))
+    print()
+    for line in lines_of(compared):
+        print(line)
+    print(f"\nwritten: {written[0]}, {written[1]}")
 
 
 def _write(

@@ -10,7 +10,7 @@ import numpy as np
 
 from famus_jax.audit.decisions import RELABEL, RIGHT, Decision, read_decisions
 from famus_jax.audit.items import UNLABELLED, Items
-from famus_jax.audit.run import Known, nothing_known
+from famus_jax.audit.run import Audit, Known, nothing_known
 from famus_jax.evidence.types import LabelIssues
 
 
@@ -56,6 +56,28 @@ def with_trusted(items: Items, trusted: Items, known: Known) -> tuple[Items, Kno
     more = int(labelled.sum())
     right = np.concatenate([known.right, trusted.labels[labelled]]).astype(np.int32)
     return joined, Known(right, np.concatenate([known.wrong, np.zeros(more, bool)]))
+
+
+def of_the_first(count: int, found: Audit) -> Audit:
+    """Without the trusted examples that were added at the end: nobody asked about these."""
+    issues = found.issues
+    if len(issues.rank) == count:
+        return found
+    per_example = {
+        name: getattr(issues, name)[:count]
+        for name in (
+            "p_wrong", "rank", "suggested_label", "p_suggested", "fits_no_class", "is_label_issue",
+            "probabilities",
+        )
+    }  # fmt: skip
+    order = np.argsort(np.where(per_example["rank"] > 0, per_example["rank"], len(issues.rank) + 1))
+    rank = np.zeros(count, np.int64)
+    rank[order] = np.arange(1, count + 1)
+    per_example["rank"] = np.where(per_example["rank"] > 0, rank, 0)
+    evidence = {name: values[:count] for name, values in issues.evidence.items()}
+    groups = tuple(g for g in issues.summary.duplicates if max(g) < count)
+    summary = issues.summary._replace(duplicates=groups)
+    return found._replace(issues=issues._replace(**per_example, evidence=evidence, summary=summary))
 
 
 def proposed(items: Items, issues: LabelIssues, known: Known, count: int) -> list[Decision]:
