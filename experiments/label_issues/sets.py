@@ -180,7 +180,7 @@ def _cifar_features(place: Place, split: str, count: int):
 
 
 def _texts(train: str, test: str) -> Callable[[int, Place], Noisy]:
-    """Those of the training split that have a label; the accuracy is on the test split, if it has truth."""
+    """The labelled ones of the training split; the accuracy is on the test split's true labels."""
 
     def load(seed: int, place: Place) -> Noisy:
         folder = place.data / "text"

@@ -71,7 +71,7 @@ def tables_of(record: dict[str, Any]) -> dict[str, str]:
 
 
 def best_of_four(row: dict[str, Any], figure: str) -> float:
-    """The best of cleanlab's scores at the larger compute, chosen with the truth: more than it can do."""
+    """Of cleanlab's scores at the larger compute the one that the truth favors; no user can know it."""
     return max(v[figure] for k, v in row["rankings"].items() if k.startswith(_BEST_OF))
 
 
