@@ -74,7 +74,9 @@ def cleanlab_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, 
     try:
         from cleanlab.rank import get_label_quality_scores  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("the comparison needs cleanlab: pip install cleanlab") from error
+        raise ModuleNotFoundError(
+            f"the comparison needs cleanlab: pip install cleanlab (missing: {error.name})"
+        ) from error
     total = np.maximum(probabilities.sum(1, keepdims=True), 1e-12)
     return {
         method + ("_adjusted" if adjusted else ""): 1
