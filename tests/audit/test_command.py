@@ -93,7 +93,7 @@ def test_what_to_look_at_first_is_balanced(done):
 
 
 def test_its_network_predicts(done, digits, tmp_path):
-    """The predictor takes features as they are: an audit scales them, so this fails if it forgets it."""
+    """The predictor takes features as they are; an audit scales them. Fails if it forgets that."""
     workdir, _, true = done
     folder = digits[0]
     out = tmp_path / "predictions.csv"
