@@ -147,16 +147,14 @@ class Classifier:
         """
         from famus_jax.audit import arrays
 
-        found = self.predict(X)
-        given = arrays.column_of(y, len(found))
+        places = self.predict_proba(X).argmax(1)
+        given = arrays.column_of(y, len(places))
         judged = arrays.encoded(given, list(self.classes_), np.asarray(y).dtype, others=True).labels
         labelled = judged >= 0
         if not labelled.any():
             raise ValueError("y has no labels to score with")
-        right = self.classes_[np.maximum(judged, 0)] == found
-        right &= judged < len(self.classes_)
         weights = None if sample_weight is None else np.asarray(sample_weight)[labelled]
-        return float(np.average(right[labelled], weights=weights))
+        return float(np.average((judged == places)[labelled], weights=weights))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments of the constructor, by name."""

@@ -217,17 +217,31 @@ def test_too_few_labels_are_refused():
         compare(items, audited(items), Known(np.full(12, -1, np.int32), np.zeros(12, bool)))
 
 
-def test_the_command_writes_the_comparison(tmp_path, capsys):
-    """Fails if the flag is not wired, or trusted examples of another source are not counted."""
+def command(folder, capsys, *flags):
+    """`famus audit --compare` of sixty-four points, and the compare.json that it leaves."""
     items, _ = clouds(64)
-    more, true = clouds(44, seed=1)
-    np.savez(tmp_path / "set.npz", features=items.inputs, labels=items.labels)
-    np.savez(tmp_path / "trusted.npz", features=more.inputs, labels=true)
-    words = ["audit", str(tmp_path / "set.npz"), f"--trusted={tmp_path / 'trusted.npz'}"]
-    workdir = tmp_path / "out"
-    assert main(["famus", *words, f"--workdir={workdir}", "--compare", "--minutes=0.01"]) == 0
+    np.savez(folder / "set.npz", features=items.inputs, labels=items.labels)
+    words = [f"--workdir={folder / 'out'}", "--compare", "--minutes=0.01", *flags]
+    assert main(["famus", "audit", str(folder / "set.npz"), *words]) == 0
     assert "Recommended: " in capsys.readouterr().out
-    read = json.loads((workdir / "compare.json").read_text())
-    assert read["test_size"] == 44
-    assert read["test"].startswith("trusted labels")
-    assert (workdir / "compare.csv").exists()
+    assert (folder / "out" / "compare.csv").exists()
+    return json.loads((folder / "out" / "compare.json").read_text())
+
+
+def test_the_command_writes_the_comparison(tmp_path, capsys):
+    """Fails if the flag is not wired."""
+    found = command(tmp_path, capsys)
+    assert found["test"].startswith("given labels")
+    assert len(found["rows"]) == 4
+
+
+@pytest.mark.slow
+def test_the_command_with_trusted_examples_of_another_source(tmp_path, capsys):
+    """Fails if these are not told from the data itself."""
+    more, true = clouds(44, seed=1)
+    np.savez(tmp_path / "trusted.npz", features=more.inputs, labels=true)
+    found = command(tmp_path, capsys, f"--trusted={tmp_path / 'trusted.npz'}")
+    assert found["test_size"] == 44
+    assert found["test"].startswith("trusted labels")
+    assert len(found["rows"]) == 9
+    assert not any("decisions about your data" in note for note in found["notes"])
