@@ -56,20 +56,21 @@ def main(argv: Sequence[str]) -> int:
     place = Place(arguments.data_dir, arguments.cache)
     for name in names:
         for seed in range(arguments.seeds or SETS[name].seeds):
-            if not _there(arguments.json, name, seed, not arguments.same):
-                _add(arguments.json, _row(name, seed, place, not arguments.same))
+            row = _next(arguments.json, name, seed, place, not arguments.same)
+            if row is not None:
+                _add(arguments.json, row)
     return 0
 
 
-def _there(path: Path, name: str, seed: int, more: bool) -> bool:
-    """Whether the record has the row, with five times the compute where it is asked for."""
+def _next(path: Path, name: str, seed: int, place: Place, more: bool) -> dict[str, Any] | None:
+    """The row with what the record lacks of it; None: it lacks nothing."""
+    from experiments.label_issues.study import REPEATED, add_repeated, measure
+
     found = [r for r in _rows(path) if (r["set"], r["seed"]) == (name, seed)]
-    return any(not more or "cleanlab_5x" in row["epochs"] for row in found)
-
-
-def _row(name: str, seed: int, place: Place, more: bool) -> dict[str, Any]:
-    from experiments.label_issues.study import measure
-
+    row = found[0] if found and (not more or "cleanlab_5x" in found[0]["epochs"]) else None
+    whole = row is not None and any(k.startswith(REPEATED) for k in row["rankings"])
+    if whole or (row is not None and not more):
+        return None
     start = time.monotonic()
 
     def say(what: str) -> None:
@@ -77,10 +78,15 @@ def _row(name: str, seed: int, place: Place, more: bool) -> dict[str, Any]:
 
     say("data")
     noisy = SETS[name].load(seed, place)
-    row = {"set": name, "seed": seed, "made": noisy.made, **measure(noisy, seed, say, more)}
-    row["test_examples"] = len(noisy.test_truth)
+    if row is None:
+        row = {"set": name, "seed": seed, "made": noisy.made, **measure(noisy, seed, say, more)}
+        row["test_examples"] = len(noisy.test_truth)
+        row |= made_on()
+    if more:
+        _add(path, row)
+        row = add_repeated(row, noisy, seed, say)
     say("done")
-    return row | made_on()
+    return row
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
