@@ -13,6 +13,7 @@ from famus_jax.evidence.calibrate import (
     with_mean,
 )
 from famus_jax.evidence.confident import confident_joint, share_wrong
+from famus_jax.evidence.seen import share_wrong_seen
 from famus_jax.evidence.score import mean_rank, scored_kinds
 from famus_jax.evidence.self_test import self_tests
 from famus_jax.evidence.types import Evidence, LabelIssues, SelfTest, Summary
@@ -80,7 +81,10 @@ def label_issues(
         weights = [(name, 1.0) for name in names]
     score = mean_rank({n: kinds[n][at] for n in names}, weights, len(at))
 
-    share, low, high = share_wrong(probabilities[at], labels[at], seed=seed)
+    if evidence.seen and "aum" in kinds:
+        share, low, high = share_wrong_seen(kinds["aum"][at], probabilities[at], labels[at], seed=seed)
+    else:
+        share, low, high = share_wrong(probabilities[at], labels[at], seed=seed)
     p = _probability(kinds, weights, at, score, share, sure[at])
     decided = np.flatnonzero((sure | bad)[at])
     if len(decided) >= _ENOUGH_DECISIONS and sure[at].any() and bad[at].any():
