@@ -22,7 +22,8 @@ def margin(scores: Any, labels: Any) -> Any:
     [1.0]
     """
     xp = np if isinstance(scores, np.ndarray) else jnp
-    given = xp.arange(scores.shape[-1]) == xp.asarray(labels)[..., None]
+    given = xp.arange(scores.shape[-1])[None, :] == xp.asarray(labels)[:, None]
+    given = xp.broadcast_to(given, scores.shape)
     own = xp.where(given, scores, 0).sum(-1)
     return own - xp.where(given, -xp.inf, scores).max(-1)
 
