@@ -15,6 +15,7 @@ from famus_jax.evidence.calibrate import (
 from famus_jax.evidence.confident import confident_joint, share_wrong
 from famus_jax.evidence.margins import log_margin
 from famus_jax.evidence.score import SCORED, mean_rank, scored_kinds
+from famus_jax.evidence.seen import share_wrong_seen
 from famus_jax.evidence.self_test import self_tests
 from famus_jax.evidence.types import Evidence, LabelIssues, SelfTest, Summary
 
@@ -86,7 +87,11 @@ def label_issues(
 
     # What is known to be wrong says nothing about the others' share.
     open_ = np.flatnonzero(~bad[at]) if (~bad[at]).sum() > 1 else np.arange(len(at))
-    share, low, high = share_wrong(mine[open_], labels[at][open_], seed=seed)
+    given = labels[at][open_]
+    if evidence.seen and "aum" in kinds:
+        share, low, high = share_wrong_seen(kinds["aum"][at][open_], mine[open_], given, seed=seed)
+    else:
+        share, low, high = share_wrong(mine[open_], given, seed=seed)
     p = _probability(kinds, weights, at, score, share, sure[at], open_)
     decided = np.flatnonzero((sure | bad)[at])
     if len(decided) >= _ENOUGH_DECISIONS and sure[at].any() and bad[at].any():

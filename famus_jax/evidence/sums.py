@@ -112,4 +112,4 @@ def read(sums: Sums) -> Evidence:
         for name in ("aum", "probability", "probability_margin")
     }
     kinds["last_margin"] = np.where(visits > 0, np.asarray(sums.last_margin, np.float64), np.nan)
-    return Evidence(kinds, np.asarray(sums.classes, np.float64) / count[:, None])
+    return Evidence(kinds, np.asarray(sums.classes, np.float64) / count[:, None], seen=True)

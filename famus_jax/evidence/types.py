@@ -33,6 +33,8 @@ class Evidence(NamedTuple):
       planted: of the self-test; None if no label was corrupted on purpose.
       duplicates: groups of positions of near-duplicates.
       unlike_all: bool [N], far from every other example; None if that was not looked at.
+      seen: the networks of `probabilities` were trained on the labels; their `aum` then tells how many
+        are wrong (`seen`).
     """
 
     kinds: Mapping[str, np.ndarray]
@@ -40,6 +42,7 @@ class Evidence(NamedTuple):
     planted: Planted | None = None
     duplicates: tuple[tuple[int, ...], ...] = ()
     unlike_all: np.ndarray | None = None
+    seen: bool = False
 
 
 class SelfTest(NamedTuple):

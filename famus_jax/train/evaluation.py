@@ -11,6 +11,7 @@ import numpy as np
 
 from famus_jax.differentiate.linearize import Forward
 from famus_jax.losses import logits_of, softmax_cross_entropy
+from famus_jax.uses.record import Record
 
 PyTree = Any
 Member = tuple[PyTree, PyTree]
@@ -34,7 +35,13 @@ class Evaluator:
         def losses(member: Member, batch: PyTree) -> jax.Array:
             return softmax_cross_entropy(logits(member, batch), batch)
 
+        def recorded(sums: PyTree, member: Member, batch: PyTree, record: Record):
+            z = logits(member, batch)
+            real = {**batch, "index": jnp.where(batch["mask"] > 0, batch["index"], -1)}
+            return softmax_cross_entropy(z, batch), record.update(sums, z, real)
+
         self._correct, self._losses = jax.jit(correct), jax.jit(losses)
+        self._recorded = jax.jit(recorded, static_argnames="record")
 
     def accuracy(self, members: Sequence[Member], batches: Iterable[PyTree]) -> float:
         """The share of examples whose label is the first choice of the mean of all logits."""
@@ -44,9 +51,22 @@ class Evaluator:
 
     def losses(self, member: Member, batches: Iterable[PyTree]) -> tuple[np.ndarray, np.ndarray]:
         """Cross-entropies float32 [M] and indices int32 [M] of all examples, as the batches come."""
-        seen = [(self._losses(member, b), b["index"], b["mask"]) for b in batches]
-        values, index, mask = (np.concatenate(x) for x in zip(*jax.device_get(seen), strict=True))
-        return values[mask > 0], index[mask > 0]
+        return _gathered([(self._losses(member, b), b["index"], b["mask"]) for b in batches])
+
+    def recorded_losses(
+        self, member: Member, batches: Iterable[PyTree], record: Record, sums: PyTree
+    ) -> tuple[tuple[np.ndarray, np.ndarray], PyTree]:
+        """The same with the sums of a record after it, from the same forward passes."""
+        seen = []
+        for batch in batches:
+            values, sums = self._recorded(sums, member, batch, record=record)
+            seen.append((values, batch["index"], batch["mask"]))
+        return _gathered(seen), sums
+
+
+def _gathered(seen: Sequence[tuple[Any, Any, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    values, index, mask = (np.concatenate(x) for x in zip(*jax.device_get(seen), strict=True))
+    return values[mask > 0], index[mask > 0]
 
 
 def training_accuracy(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:

@@ -27,6 +27,7 @@ from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results,
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
 from famus_jax.train.curves import curve_of
+from famus_jax.train.evidence import too_large
 from famus_jax.train.figures import drawn
 from famus_jax.train.fingerprint import MadeFrom
 from famus_jax.train.label_issues import list_label_issues
@@ -94,10 +95,13 @@ def run_experiment(
             return result
         result = finite(result)
         write_json(workdir / "summary.json", result)
+    for message in experiment.warnings:
+        show(f"warning: {message}")
     show(results.table(rows))
     picture = workdir / "summary.png"
     trouble = experiment.trouble + drawn(picture, functools.partial(plots.draw, curves))
     written = [workdir / "summary.json", *([picture] if picture.exists() else [])]
+    written += sorted(experiment.lists)
     show("\nwritten: " + ", ".join(map(str, written)))
     for message in trouble:
         show(f"note: {message}; all other results are there")
@@ -129,6 +133,10 @@ class Experiment:
         self.one_network = OneNetworkRuns(self.setting)
         self.two_networks = TwoNetworkRuns(self.setting)
         self.trouble: list[str] = []  # pictures and lists that could not be made
+        self.lists: list[Path] = []  # those of label issues that were
+        self.warnings: list[str] = []  # what to know before reading them
+        if why := too_large(len(self.sources.train.labels), self.sources.train.num_classes):
+            self.trouble.append(why)
         self._trained = False  # whether anything was, since this object was made
         for run in config.runs:  # every estimator must fit the network, before the first run starts
             self._runs(run).check(run)
@@ -197,7 +205,10 @@ class Experiment:
                         raise Interrupted(ended.signal, said if str(ended) else "") from None
                 if is_writer():
                     folder = self.workdir / "runs" / run.name
-                    self.trouble += list_label_issues(folder, seeded, train.ids, train.class_names)
+                    listed = list_label_issues(folder, seeded, train.ids, train.class_names)
+                    self.trouble += listed.trouble
+                    self.warnings += listed.warnings
+                    self.lists += listed.lists
         rows = [done[r.name, s]["row"] for r in config.runs for s in config.seeds]
         # A run that was stopped early is part of another's curve.
         drawn = [run for run in config.runs if not METHODS[run.method].early_stop]

@@ -1,14 +1,12 @@
-"""Label issues: the labels that a run trusts least, as a list to work through and a picture of them.
+"""Label issues of a method: which labels its runs' evidence speaks against, as a list, a text, a picture.
 
-The score of an example is the weight that the method gave it (1 = as in plain training), or the
-probability that its label is right where there is one. The lowest comes first.
+The list has a row for every training example. Examples that no run tells of (held out for validation,
+say) come last with rank 0 and nothing but their label; so do trusted ones, which are right.
 """
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,65 +15,39 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.data.sources.numpy_files import read_arrays
-from famus_jax.data.sources.tables import quote_formula
+from famus_jax.evidence.label_issues import label_issues
+from famus_jax.evidence.table import csv_of, in_order, issue_columns, name_of
+from famus_jax.evidence.types import Evidence, LabelIssues
 from famus_jax.files import write_atomically, write_figure
 from famus_jax.printable import printable
 from famus_jax.train.data_setup import SeedData
+from famus_jax.train.evidence import mean_evidence, read_evidence
 from famus_jax.train.figures import drawn, new_figure
 
-COLUMNS = ("rank", "id", "label", "score", "seeds")
 SHOWN = 40  # images in the picture
 
 
-class LabelIssues(NamedTuple):
-    """Examples in the order of how little their labels are trusted, the least first.
+class Listed(NamedTuple):
+    """What came of the lists of a method.
 
     Attributes:
-      positions: int [M], in the training data. Examples without a score are not among them: trusted
-        ones, those held out, those never drawn.
-      scores: float64 [M], rising; the mean over the seeds that have one.
-      seeds: int [M], how many have.
+      warnings: what the reader must know before reading a list.
+      trouble: what could not be done.
+      lists: the `.csv` files.
     """
 
-    positions: np.ndarray
-    scores: np.ndarray
-    seeds: np.ndarray
-
-
-def score_of(values: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """Scores of a run: of `clean_probability` and `weights`, [N], the first that it has.
-
-    None if it has neither, or all are alike: then it tells no label from another.
-    """
-    for name in ("clean_probability", "weights"):
-        if name in values:
-            scores = np.asarray(values[name], np.float64)
-            known = scores[np.isfinite(scores)]
-            return scores if len(known) and np.ptp(known) > 1e-6 else None
-    return None
-
-
-def find_label_issues(scores: Sequence[np.ndarray]) -> LabelIssues:
-    """Ranks by the mean score over seeds (NaN: none); ties stay in the data's order.
-
-    >>> find_label_issues([np.array([0.9, 0.1, np.nan, 0.4])]).positions.tolist()
-    [1, 3, 0]
-    """
-    stacked = np.stack(scores)
-    known = np.isfinite(stacked)
-    counts = known.sum(0)
-    mean = np.where(known, stacked, 0).sum(0) / np.maximum(counts, 1)
-    order = np.argsort(np.where(counts > 0, mean, np.inf), kind="stable")[: (counts > 0).sum()]
-    return LabelIssues(order, mean[order], counts[order])
+    warnings: list[str]
+    trouble: list[str]
+    lists: list[Path]
 
 
 def list_label_issues(
     folder: Path, seeded: Mapping[int, SeedData], ids: np.ndarray, names: Sequence[str]
-) -> list[str]:
-    """Writes `label_issues.csv` and `label_issues.png` for a method whose runs are all finished.
+) -> Listed:
+    """Writes `label_issues.csv`, `.txt` and `.png` for a method whose runs are all finished.
 
     One list of all seeds together if they are of the same labels (one's own noise), else one of each.
+    None for a method whose runs tell nothing of the labels.
 
     Args:
       folder: of the method, with a folder `seed_S` for each seed.
@@ -83,33 +55,78 @@ def list_label_issues(
       ids, names: of all examples; of the classes, or empty.
 
     Returns:
-      What could not be done, a message each: a file of weights that is damaged, a picture that can't be
-      drawn. Neither may cost the results.
+      Messages. A file of weights that is damaged, or a picture that can't be drawn, costs no results.
     """
-    scores, trouble = {}, []
+    found, listed = {}, Listed([], [], [])
     for seed in seeded:
-        path = folder / f"seed_{seed}" / "weights.npz"
         try:
-            scores[seed] = score_of(_values(path)) if path.exists() else None
+            evidence = read_evidence(folder / f"seed_{seed}" / "weights.npz")
         except ValueError as error:
-            trouble.append(f"no label issues of seed {seed}: {error}")
-    scores = {seed: score for seed, score in scores.items() if score is not None}
-    lists = {folder / f"seed_{seed}": [seed] for seed in scores}
-    if len({seeded[seed].noisy.tobytes() for seed in scores}) == 1:
-        lists = {folder: list(scores)}
+            listed.trouble.append(f"no label issues of seed {seed}: {error}")
+            continue
+        if evidence is not None:
+            found[seed] = evidence
+    lists = {folder / f"seed_{seed}": [seed] for seed in found}
+    if len({seeded[seed].noisy.tobytes() for seed in found}) == 1:
+        lists = {folder: list(found)}
     for where, seeds in lists.items():
-        found = find_label_issues([scores[seed] for seed in seeds])
-        labels, images = seeded[seeds[0]].noisy, seeded[seeds[0]].images
-        table, content = where / "label_issues.csv", list_content(found, ids, labels, names)
-        if not table.exists() or table.read_bytes() != content:
-            _keep_changed(table)
-            write_atomically(table, content)  # first: it can't fail by what it holds
+        data = [seeded[seed] for seed in seeds]
+        try:
+            issues, told = issues_of([found[seed] for seed in seeds], data)
+        except ValueError as error:
+            listed.trouble.append(f"no label issues in {where}: {error}")
+            continue
+        labels, images = data[0].noisy, data[0].images
+        _write_list(where / "label_issues.csv", list_content(issues, told, ids, labels, names))
+        write_atomically(where / "label_issues.txt", text_of(issues).encode())
+        listed.lists.append(where / "label_issues.csv")
+        listed.warnings.extend(f"label issues in {where}: {w}" for w in issues.summary.warnings)
         picture = where / "label_issues.png"
         if len(images.shape) == 4 and not picture.exists():  # features are nothing to look at
-            trouble += drawn(picture, functools.partial(
-                draw, found=found, images=images, labels=labels, names=names
-            ))  # fmt: skip
-    return trouble
+            listed.trouble.extend(drawn(picture, functools.partial(
+                draw, issues=issues, images=images, ids=ids, labels=labels, names=names
+            )))  # fmt: skip
+    return listed
+
+
+def issues_of(
+    evidence: Sequence[Evidence], data: Sequence[SeedData]
+) -> tuple[LabelIssues, np.ndarray]:
+    """Label issues of the mean evidence of seeds whose labels are the same.
+
+    Args:
+      evidence: of each seed.
+      data: of each seed.
+
+    Returns:
+      `LabelIssues` of all N examples, and int [N], how many seeds tell of each. Where none does, p and
+      suggestion are NaN and -1; trusted examples of all seeds are right with probability 1.
+
+    Raises:
+      ValueError: what `label_issues` raises, for evidence that tells no label from another.
+    """
+    mean, told = mean_evidence(evidence)
+    labels = data[0].noisy
+    sure = np.ones(len(labels), bool)
+    for one in data:
+        sure &= np.isin(np.arange(len(labels)), one.splits.trusted)
+    # What is trusted has mostly not been trained on, or more than the rest: its evidence says nothing
+    # of what other right labels look like.
+    ranked = (told > 0) & ~sure
+    issues = label_issues(mean, np.where(ranked, labels, -1))
+    p_wrong = np.where(sure, 0.0, issues.p_wrong)
+    suggested = np.where(sure, labels, np.where(ranked, issues.suggested_label, -1))
+    p_suggested = np.where(sure, 1.0, np.where(ranked, issues.p_suggested, np.nan))
+    return issues._replace(
+        p_wrong=p_wrong, suggested_label=suggested.astype(np.int32), p_suggested=p_suggested
+    ), told
+
+
+def _write_list(table: Path, content: bytes) -> None:
+    if table.exists() and table.read_bytes() == content:
+        return
+    _keep_changed(table)
+    write_atomically(table, content)
 
 
 def _keep_changed(path: Path) -> None:
@@ -127,50 +144,71 @@ def _other_names(path: Path) -> Iterator[Path]:
         yield path.with_suffix(f".changed{i}.csv")
 
 
-def _values(path: Path) -> dict[str, np.ndarray]:
-    return read_arrays(path, [], ["clean_probability", "weights"])
-
-
 def list_content(
-    found: LabelIssues, ids: np.ndarray, labels: np.ndarray, names: Sequence[str]
+    issues: LabelIssues,
+    told: np.ndarray,
+    ids: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
 ) -> bytes:
-    """A CSV with a line per example: rank, id, label (its name, if there is one), score, seeds.
+    """A CSV: the columns of `issue_columns`, and `seeds`, how many tell of the example (0: none does).
 
     A text that a spreadsheet would run as a formula is quoted (`quote_formula`); as a noise table it is
     read back as it was.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for rank, (at, score, seeds) in enumerate(zip(*found, strict=True), start=1):
-        name, label = quote_formula(str(ids[at])), quote_formula(name_of(int(labels[at]), names))
-        writer.writerow((rank, name, label, f"{score:.6g}", seeds))
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    columns = issue_columns(issues, list(ids), labels, names)
+    return csv_of({**columns, **in_order({"seeds": told.tolist()}, issues.rank)})
+
+
+def text_of(issues: LabelIssues) -> str:
+    """What to know before reading the list: warnings first, then how many labels look wrong and how
+    each kind of evidence did in the self-test."""
+    summary, ranked = issues.summary, int((issues.rank > 0).sum())
+    lines = [
+        *summary.warnings,
+        f"{summary.num_issues} of {ranked} labels look wrong; they come first in label_issues.csv. "
+        f"Estimated share of wrong labels: {summary.share_wrong:.1%} (95 % interval "
+        f"{summary.share_low:.1%} to {summary.share_high:.1%}; a network that has learned wrong labels "
+        "as if they were right finds too few).",
+        "",
+        "Self-test: does the evidence rank those labels low that the other evidence is surest are "
+        "wrong? (AUROC 0.50 is a coin's; weight 0 does not count)",
+    ]
+    for test in summary.self_tests:
+        auroc = f"AUROC {test.auroc:.2f}" if np.isfinite(test.auroc) else "not tested"
+        lines.append(f"  {test.name}: {auroc}, weight {test.weight:.2f}")
+    return "\n".join(lines) + "\n"
 
 
 def draw(
-    path: Path, found: LabelIssues, images: Any, labels: np.ndarray, names: Sequence[str]
+    path: Path,
+    issues: LabelIssues,
+    images: Any,
+    ids: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
 ) -> None:
-    """The first of the list as images with their labels and scores; a PNG.
+    """The first of the list as images, each with its id, given and suggested label, p_wrong; a PNG.
 
     Args:
       path: where to.
-      found: see `find_label_issues`.
+      issues: of all N.
       images: uint8 [N, H, W, 1 or 3], or anything whose `images[position]` is such an image.
-      labels, names: of all N.
+      ids, labels, names: of all N; of the classes.
 
     Raises:
       ValueError: images of another number of channels.
     """
-    shown = found.positions[:SHOWN]
-    across = min(10, len(shown))
+    order = np.argsort(np.where(issues.rank > 0, issues.rank, len(labels) + 1), kind="stable")
+    shown = order[: min(SHOWN, int((issues.rank > 0).sum()))]
+    across = min(8, len(shown))
     down = -(-len(shown) // across)
-    figure = new_figure((1.25 * across, 1.65 * down))
+    figure = new_figure((1.6 * across, 2.1 * down))
     axes = figure.subplots(down, across, squeeze=False)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.35 / (1.65 * down), 0.08, 0.3)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.6 / (2.1 * down), 0.08, 0.48)
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, at, score in zip(axes.flat, shown, found.scores, strict=False):
+    for axis, at in zip(axes.flat, shown, strict=False):
         image = np.asarray(images[int(at)])
         if image.shape[-1] not in (1, 3):
             raise ValueError(f"images of {image.shape[-1]} channels; only 1 or 3 can be shown")
@@ -179,10 +217,20 @@ def draw(
         axis.imshow(
             image[..., 0] if gray else image, cmap="gray" if gray else None, vmin=0, vmax=255
         )
-        axis.set_title(f"{printable(name_of(int(labels[at]), names), 24)}\n{score:.3g}", fontsize=8)
+        axis.set_title(caption(issues, int(at), ids, labels, names), fontsize=7)
     write_figure(path, figure)
 
 
-def name_of(label: int, names: Sequence[str]) -> str:
-    """A class by its name, or by its number where it has none."""
-    return names[label] if names else str(label)
+def caption(
+    issues: LabelIssues, at: int, ids: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> str:
+    """Id, given -> suggested label, p_wrong; the end of a long id, which tells files of a folder apart."""
+    name = printable(str(ids[at]))
+    given, suggested = (
+        printable(name_of(int(label), names), 12)
+        for label in (labels[at], issues.suggested_label[at])
+    )
+    return (
+        f"{name if len(name) <= 24 else '…' + name[-23:]}\n{given} → {suggested}\n"
+        f"p_wrong {issues.p_wrong[at]:.2f}"
+    )

@@ -22,6 +22,7 @@ from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import Member, training_accuracy
+from famus_jax.train.evidence import arrays_of, tells_of_labels
 from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
@@ -118,6 +119,11 @@ class OneNetworkRuns:
                     for name, batches in seeded.evaluated.items()
                 }
 
+            def per_example(state: TrainState) -> dict[str, np.ndarray]:
+                if not tells_of_labels(method):
+                    return {}
+                return arrays_of([placement.everywhere(state.recorded)])
+
             yield loop.Run(
                 name=f"{run.name} seed {seeded.seed}",
                 advance=OneNetwork(step, stream, trusted, placement),
@@ -137,6 +143,7 @@ class OneNetworkRuns:
                     suspect_of, seeded.data.images, setting.sources.train.ids
                 ),
                 members=_members,
+                per_example=per_example,
             )
 
     def step(
@@ -167,6 +174,7 @@ class OneNetworkRuns:
                 step_size=learning_rate,
                 metrics=training_accuracy,
                 compile_with=self._setting.placement.compile_with,
+                record=self._setting.record,
             )
         return self._steps[key]
 

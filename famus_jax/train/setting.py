@@ -23,10 +23,12 @@ from famus_jax.train import data_setup
 from famus_jax.train.config import ExperimentConfig, RunConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.evaluation import Evaluator
+from famus_jax.train.evidence import recorder
 from famus_jax.train.fingerprint import MadeFrom
 from famus_jax.train.network_check import check_network
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.pretrained import from_trunk, read_pretrained
+from famus_jax.uses.record import Record
 
 PyTree = Any
 
@@ -45,6 +47,7 @@ class Setting(NamedTuple):
       image_shape: of one example.
       placement: the devices.
       pretrained: the weights of a file that networks start from, or None.
+      record: what the steps record of every example; None for too many examples and classes.
     """
 
     config: ExperimentConfig
@@ -58,6 +61,7 @@ class Setting(NamedTuple):
     image_shape: tuple[int, ...]
     placement: Placement = ONE_DEVICE
     pretrained: Any = None
+    record: Record | None = None
 
 
 class Seeded(NamedTuple):
@@ -115,6 +119,7 @@ def make_setting(
         image_shape=shape,
         placement=placement,
         pretrained=trunk,
+        record=recorder(len(sources.train.labels), sources.train.num_classes),
     )
 
 

@@ -27,6 +27,7 @@ from famus_jax.differentiate.collectives import gather
 from famus_jax.uses import dispatch
 from famus_jax.uses.dispatch import HostDispatch
 from famus_jax.uses.optimizers import check_pair, gradient_for, virtual_update
+from famus_jax.uses.record import Record, recorded
 from famus_jax.uses.reweighter import StepSize, at_step, chosen_estimator, first_state
 
 PyTree = Any
@@ -46,6 +47,7 @@ class TrainState(NamedTuple):
       params, model_state, opt_state: the network and its optimizer.
       meta: the meta-model; see `MetaState`.
       key: the key of the forward passes; step t uses `fold_in(key, t)`.
+      recorded: the sums of `train_step(record=...)`; () without one.
     """
 
     step: jax.Array
@@ -54,6 +56,7 @@ class TrainState(NamedTuple):
     opt_state: PyTree
     meta: MetaState
     key: jax.Array
+    recorded: PyTree = ()
 
 
 class TrainStep:
@@ -72,8 +75,9 @@ class TrainStep:
         metrics: Metrics | None = None,
         compile_with: Compile | None = None,
         skip_nonfinite: bool = False,
+        record: Record | None = None,
     ):
-        self._skip_nonfinite = skip_nonfinite
+        self._skip_nonfinite, self._record = skip_nonfinite, record
         self.problem, self.estimator = problem, estimator
         self._optimizer = optax.with_extra_args_support(optimizer)
         self._step_size, self._metrics = step_size, metrics
@@ -110,6 +114,7 @@ class TrainStep:
             opt_state=self._optimizer.init(params),
             meta=meta,
             key=key_steps,
+            recorded=() if self._record is None else self._record.init(),
         )
         check_pair(state.opt_state, params)
         self._alpha(state)  # raises if there is none
@@ -202,10 +207,12 @@ class TrainStep:
             state.params,
             **self._loss_for_optimizer(inputs, new, state.opt_state),
         )
-        info = new.info
-        if self._metrics:
+        info, sums = new.info, state.recorded
+        if self._metrics or self._record:
             whole = gather(batch, self.problem.axis)
-            info = info._replace(metrics=self._metrics(new.outputs, whole))
+            sums = recorded(self._record, sums, new.outputs, whole)
+            if self._metrics:
+                info = info._replace(metrics=self._metrics(new.outputs, whole))
         after = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
@@ -213,6 +220,7 @@ class TrainStep:
             opt_state=opt_state,
             meta=new.state,
             key=state.key,
+            recorded=sums,
         )
         return _unless_nonfinite(after, state) if self._skip_nonfinite else after, info
 
@@ -258,6 +266,7 @@ def train_step(
     metrics: Metrics | None = None,
     compile_with: Compile | None = None,
     skip_nonfinite: bool = False,
+    record: Record | None = None,
 ) -> TrainStep:
     """The compiled training step: meta update and actual update in one program.
 
@@ -277,6 +286,8 @@ def train_step(
       skip_nonfinite: a step after which the parameters or the optimizer's state would not be finite
         any more is left out whole, and counted in `state.meta.skipped`. Without it the parameters take
         what comes; θ and the model state never take what is not finite.
+      record: sums to keep of every example in `state.recorded`, a `Record`: evidence on labels, say
+        (`famus_jax.evidence.sums`). What is trained does not depend on it.
 
     Returns:
       A `TrainStep`: `.init(key, params, model_state, batch, meta_batch)` makes the state, and the step
@@ -299,7 +310,7 @@ def train_step(
     """
     estimator = chosen_estimator(problem, estimator)
     return TrainStep(
-        problem, optimizer, estimator, step_size, metrics, compile_with, skip_nonfinite
+        problem, optimizer, estimator, step_size, metrics, compile_with, skip_nonfinite, record
     )
 
 
@@ -307,6 +318,7 @@ def _unless_nonfinite(new: TrainState, old: TrainState) -> TrainState:
     """The state before the step, if it was none that counts; with the step counted."""
     fine = stays_finite((new.params, new.opt_state), (old.params, old.opt_state))
     fine &= new.meta.skipped == old.meta.skipped
-    kept = keep(fine, new._replace(meta=(), key=()), old._replace(meta=(), key=()))
+    apart: dict[str, Any] = {"meta": (), "key": (), "recorded": ()}
+    kept = keep(fine, new._replace(**apart), old._replace(**apart))
     meta = keep_state(fine, new.meta, old.meta)
-    return kept._replace(step=new.step, key=new.key, meta=meta)
+    return kept._replace(step=new.step, key=new.key, meta=meta, recorded=new.recorded)

@@ -125,7 +125,10 @@ def test_suspicious_labels_are_listed_for_each_seed(finished):
     assert [f"{run}/seed_{seed}/label_issues.csv" for seed in (0, 1)] == [
         path for path in found if "l2r" in path
     ]
-    assert not [path for path in found if "/ce/" in path]  # it reweights nothing
+    for method, lists in (("ce", 2), ("mwnet-all_layers", 2), ("noisy_plus_trusted", 2)):
+        assert len([path for path in found if f"/{method}/" in path]) == lists
+    for method in ("clean", "trusted_only", "finetune"):  # trained on none of the given labels
+        assert not [path for path in found if f"/{method}/" in path]
     assert (workdir / run / "seed_0" / "label_issues.png").exists()
 
 

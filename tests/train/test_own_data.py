@@ -257,7 +257,7 @@ def test_a_picture_that_fails_costs_only_itself(finished, monkeypatch):
 def test_a_damaged_file_of_weights_costs_only_the_list(tmp_path):
     (tmp_path / "seed_0").mkdir()
     (tmp_path / "seed_0" / "weights.npz").write_bytes(b"PK\x03\x04 cut")
-    trouble = list_label_issues(tmp_path, {0: None}, np.array(["a"]), ())
+    trouble = list_label_issues(tmp_path, {0: None}, np.array(["a"]), ()).trouble
     assert len(trouble) == 1
     assert "weights.npz" in trouble[0]
 

@@ -200,6 +200,14 @@ def test_equal_metrics_also_when_resumed(data_dir, tmp_path, monkeypatch):
     ]
     assert len(texts[0].splitlines()) == 3
     assert texts[0] == texts[1] == texts[2]
+    evidence = [
+        np.load(next((tmp_path / name).rglob("weights.npz")))
+        for name in ("memory", "stream", "parts")
+    ]
+    assert {"aum", "probabilities", "weights"} <= set(evidence[0].files)
+    for other in evidence[1:]:
+        for name in evidence[0].files:
+            np.testing.assert_array_equal(evidence[0][name], other[name])
 
 
 def test_worker_processes_end_with_the_run_and_with_an_error(data_dir, tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ from famus_jax.train.two_networks.config import PseudoCleanConfig
 from famus_jax.train.two_networks.mixture import clean_probability, split_clean
 from famus_jax.train.two_networks.state import PairState, members
 from famus_jax.train.two_networks.targets import TargetMaker
+from famus_jax.uses.record import Record
 from famus_jax.uses.train_step import TrainState, TrainStep
 
 PyTree = Any
@@ -95,6 +96,7 @@ class TwoNetworks:
       sizes: (B, m).
       split_every: in steps.
       stack: what reads data for a split ends with it at the latest.
+      record: for steps on mixed examples, which tell nothing of a label: recorded at the splits.
     """
 
     def __init__(
@@ -111,12 +113,14 @@ class TwoNetworks:
         sizes: tuple[int, int],
         split_every: int,
         stack: contextlib.ExitStack,
+        record: Record | None = None,
     ):
         self._config, (self._warm_up, self._warm_meta) = config, warm_up
         self._steps = steps
         self._warm_streams, self._open_parts = warm_streams, open_parts
         self._training_set, self._evaluator = training_set, evaluator
         self._targets, self._sizes, self._split_every = targets, sizes, split_every
+        self._record = record
         self._stack, self._reading = stack, contextlib.ExitStack()
         self._parts: tuple[int, list[Parts]] = (-1, [])
         self._tables: list[jax.Array] = []
@@ -178,8 +182,15 @@ class TwoNetworks:
         losses = np.array(state.losses)
         probability, clean = np.array(state.probability), np.zeros(losses.shape[::2], bool)
         meta_clean, clamped = clean.copy(), np.zeros(2, bool)
+        networks = list(state.networks)
         for k, member in enumerate(members(state)):
-            values, index = self._evaluator.losses(member, self._training_set)
+            if self._record is None:
+                values, index = self._evaluator.losses(member, self._training_set)
+            else:
+                (values, index), sums = self._evaluator.recorded_losses(
+                    member, self._training_set, self._record, networks[k].recorded
+                )
+                networks[k] = networks[k]._replace(recorded=sums)
             losses[k] = np.roll(losses[k], 1, axis=0)
             losses[k, 0, index] = values
             with np.errstate(invalid="ignore"):
@@ -192,6 +203,7 @@ class TwoNetworks:
             clean[k, index], meta_clean[k, index] = split.clean, meta.clean
             clamped[k] = split.clamped or meta.clamped
         return state._replace(
+            networks=tuple(networks),
             losses=losses,
             probability=probability,
             clean=clean,

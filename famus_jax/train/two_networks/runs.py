@@ -21,6 +21,7 @@ from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import training_accuracy
+from famus_jax.train.evidence import arrays_of
 from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.one_network import numbered
 from famus_jax.train.setting import Seeded, Setting, batch_shapes, check_fits, shapes_of
@@ -101,9 +102,10 @@ class TwoNetworkRuns:
             networks = []
             for key in jax.random.split(key_networks):
                 key_init, key_train = jax.random.split(key)
-                networks.append(
-                    step.init(key_train, *setting.init(key_init), examples, meta_examples)
-                )
+                first = step.init(key_train, *setting.init(key_init), examples, meta_examples)
+                if mixed and setting.record is not None:  # the warm-up records, the step does not
+                    first = first._replace(recorded=setting.record.init())
+                networks.append(first)
             warm_meta = plain.init(key_targets, params, model_state, batch).meta
             targets = None
             if mixed:  # compiled once for all seeds
@@ -126,6 +128,7 @@ class TwoNetworkRuns:
                 sizes=(n, schedule.meta_batch_size),
                 split_every=settings.split_every or -(-len(where) // n),
                 stack=stack,
+                record=setting.record if mixed else None,
             )
             yield loop.Run(
                 name=f"{seeded.run.name} seed {seeded.seed}",
@@ -148,7 +151,10 @@ class TwoNetworkRuns:
                 made_from=seeded.made_from,
                 guessing=math.log(data.num_classes),
                 suspect=functools.partial(suspect_of, data.images, setting.sources.train.ids),
-                per_example=lambda state: {"clean_probability": np.mean(state.probability, 0)},
+                per_example=lambda state: {
+                    "clean_probability": np.mean(state.probability, 0),
+                    **arrays_of([network.recorded for network in state.networks]),
+                },
                 members=members,
             )
 
@@ -199,6 +205,7 @@ class TwoNetworkRuns:
                 estimator,
                 step_size=learning_rate,
                 metrics=_target_accuracy if mixed else training_accuracy,
+                record=None if mixed else self._setting.record,
             )
         return self._steps[name]
 
