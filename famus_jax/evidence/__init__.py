@@ -5,7 +5,9 @@
     neighbors           what the nearest examples say
     self_test           whether the evidence ranks wrong labels low
     score, confident, calibrate    one score; how many labels are wrong; a probability for each
+    seen                how many are wrong, by networks that were trained on them
     label_issues        all of it, a pure function of arrays
+    table               the answer as columns, and as a CSV
 
 >>> import jax.numpy as jnp
 >>> from famus_jax import evidence
