@@ -78,6 +78,7 @@ def test_scikit_learn_s_conventions(fitted):
     assert again.predict(X).tolist() == fitted.predict(X).tolist()
 
 
+@pytest.mark.slow
 def test_images_and_trusted_data_of_their_own():
     """Gray images without a channel, three epochs.
 
