@@ -82,7 +82,9 @@ def label_issues(
     score = mean_rank({n: kinds[n][at] for n in names}, weights, len(at))
 
     if evidence.seen and "aum" in kinds:
-        share, low, high = share_wrong_seen(kinds["aum"][at], probabilities[at], labels[at], seed=seed)
+        share, low, high = share_wrong_seen(
+            kinds["aum"][at], probabilities[at], labels[at], seed=seed
+        )
     else:
         share, low, high = share_wrong(probabilities[at], labels[at], seed=seed)
     p = _probability(kinds, weights, at, score, share, sure[at])
@@ -236,6 +238,6 @@ def _warnings(
     if share > 0.5 or high > 0.7:
         said.append(
             f"About {share:.0%} of the labels look wrong. Above a half it is hard to know which side "
-            "is right: tick some labels (--propose-trusted) before you trust this list."
+            "is right: check some labels by hand (famus audit proposes which) before you trust this list."
         )
     return tuple(said)

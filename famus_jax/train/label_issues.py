@@ -227,7 +227,8 @@ def caption(
     """Id, given -> suggested label, p_wrong; the end of a long id, which tells files of a folder apart."""
     name = printable(str(ids[at]))
     given, suggested = (
-        printable(name_of(int(label), names), 12) for label in (labels[at], issues.suggested_label[at])
+        printable(name_of(int(label), names), 12)
+        for label in (labels[at], issues.suggested_label[at])
     )
     return (
         f"{name if len(name) <= 24 else '…' + name[-23:]}\n{given} → {suggested}\n"

@@ -50,7 +50,8 @@ def run(step, steps=3, meta=None):
 
 def bits(state):
     return [
-        np.asarray(x).tobytes() for x in jax.tree.leaves((state.params, state.opt_state, state.meta.theta))
+        np.asarray(x).tobytes()
+        for x in jax.tree.leaves((state.params, state.opt_state, state.meta.theta))
     ]
 
 
@@ -78,7 +79,9 @@ def test_the_numbers_are_those_of_the_step_before_it_moves():
         one = batch(i)
         z = np.asarray(ref.bn_mlp(state.params, state.model_state, None, one)[0], np.float64)
         p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-        for row, (at, y) in enumerate(zip(one["index"].tolist(), one["label"].tolist(), strict=True)):
+        for row, (at, y) in enumerate(
+            zip(one["index"].tolist(), one["label"].tolist(), strict=True)
+        ):
             visits[at] += 1
             aum[at] += z[row, y] - np.delete(z[row], y).max()
             classes[at] += p[row]
@@ -102,7 +105,9 @@ def test_devices_and_micro_batches_give_the_same(way):
     def stepped(axis=None, micro_batches=1, **options):
         forward = stateless_forward(lambda p, x: x @ p["w"], input="x")
         what = problem(forward, cross_entropy(), axis=axis, micro_batches=micro_batches)
-        return train_step(what, optax.sgd(0.1), step_size=0.1, record=recorder(COUNT, CLASSES), **options)
+        return train_step(
+            what, optax.sgd(0.1), step_size=0.1, record=recorder(COUNT, CLASSES), **options
+        )
 
     def one(i):
         key = jax.random.key(50 + i)

@@ -85,7 +85,12 @@ def test_every_example_has_a_row(tmp_path):
     assert sorted(int(row["rank"]) for row in rows.values())[20:] == list(range(1, 181))
     for i in TRUSTED:
         row = rows[IDS[i]]
-        assert [row[k] for k in ("rank", "p_wrong", "label", "seeds")] == ["0", "0", row["label"], "0"]
+        assert [row[k] for k in ("rank", "p_wrong", "label", "seeds")] == [
+            "0",
+            "0",
+            row["label"],
+            "0",
+        ]
         assert row["suggested_label"] == row["label"] == "abcd"[TRUE[i]]
     for i in HELD_OUT:
         row = rows[IDS[i]]
@@ -94,7 +99,9 @@ def test_every_example_has_a_row(tmp_path):
     issue = rows[IDS[0]]
     assert (issue["label"], issue["suggested_label"]) == ("b", "a")
     assert issue["is_label_issue"] == "True"
-    columns = "rank,id,label,p_wrong,suggested_label,p_suggested,is_label_issue,label_score".split(",")
+    columns = "rank,id,label,p_wrong,suggested_label,p_suggested,is_label_issue,label_score".split(
+        ","
+    )
     assert list(issue)[: len(columns)] == columns
     assert list(issue)[-1] == "seeds"
 

@@ -200,7 +200,10 @@ def test_equal_metrics_also_when_resumed(data_dir, tmp_path, monkeypatch):
     ]
     assert len(texts[0].splitlines()) == 3
     assert texts[0] == texts[1] == texts[2]
-    evidence = [np.load(next((tmp_path / name).rglob("weights.npz"))) for name in ("memory", "stream", "parts")]
+    evidence = [
+        np.load(next((tmp_path / name).rglob("weights.npz")))
+        for name in ("memory", "stream", "parts")
+    ]
     assert {"aum", "probabilities", "weights"} <= set(evidence[0].files)
     for other in evidence[1:]:
         for name in evidence[0].files:
