@@ -13,8 +13,8 @@ from famus_jax.evidence.calibrate import (
     with_mean,
 )
 from famus_jax.evidence.confident import confident_joint, share_wrong
-from famus_jax.evidence.seen import share_wrong_seen
 from famus_jax.evidence.score import mean_rank, scored_kinds
+from famus_jax.evidence.seen import share_wrong_seen
 from famus_jax.evidence.self_test import self_tests
 from famus_jax.evidence.types import Evidence, LabelIssues, SelfTest, Summary
 
@@ -238,6 +238,6 @@ def _warnings(
     if share > 0.5 or high > 0.7:
         said.append(
             f"About {share:.0%} of the labels look wrong. Above a half it is hard to know which side "
-            "is right: check some labels by hand (famus audit proposes which) before you trust this list."
+            "is right: check some labels by hand before you trust this list."
         )
     return tuple(said)

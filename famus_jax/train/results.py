@@ -135,14 +135,19 @@ def _legend(rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> list[
         "backward passes of a step in units of a plain step."
     )
     methods = {row["method"] for row in rows}
-    steps = {row["steps"] for row in rows if "steps" in row and row["method"] in METHODS}
+    steps = {row.get("steps") for row in rows}
     if any(METHODS[m].needs and not METHODS[m].early_stop for m in methods):
         said.append(
             'Rows that are fine-tuned, or say "after", take their own steps on top of CE\'s.'
         )
     if any(METHODS[m].early_stop for m in methods):
         said.append("Rows that are stopped early end before the others.")
-    if len(steps) == 1 and len(methods) > 1:
+    if (
+        len(steps) == 1
+        and None not in steps
+        and len(methods) > 1
+        and not any(METHODS[m].needs for m in methods)
+    ):
         said.append(f"All rows take the same {steps.pop()} steps.")
     return said
 

@@ -1,7 +1,7 @@
 """Splits, noise and streams of an experiment, and the user's own images."""
 
-import dataclasses
 import csv
+import dataclasses
 import json
 
 import numpy as np
