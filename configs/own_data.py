@@ -7,8 +7,11 @@
         --config.data.source=./photos
 
 "untrusted" is for when you trust none: two networks find labels that look right for each other. A run
-leaves weights.npz (ids, weights, and the probabilities that labels are right), and a ranked list of
-label issues: label_issues.csv, and label_issues.png for the first of them.
+leaves weights.npz (ids, and what it tells of every label) and a list of label issues: label_issues.txt
+says what to know first, label_issues.csv has every example, label_issues.png the first of them.
+
+Nothing is mirrored, since letters and digits mean something else then. For photos, where left and right
+are alike, add --config.data.augment=crop_flip.
 
 The paths may also be tables (.csv, .parquet) of paths and labels, or .npz files. Without a "train"
 and a "test" folder in the source, a part of it is held out for testing (with its labels as they
@@ -25,7 +28,7 @@ def get_config(variant: str = "trusted") -> ConfigDict:
     """The config; every value can be changed on the command line."""
     if variant not in ("trusted", "untrusted"):
         raise ValueError(f"configs/own_data.py:{variant}: choose trusted or untrusted")
-    head = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
+    part = {"kind": "all_layers", "examples": 8}
     config = default_config()
     config.update(
         {
@@ -36,7 +39,7 @@ def get_config(variant: str = "trusted") -> ConfigDict:
                 "validation_per_class": 5,
                 "image_size": 32,
                 "noise": "none",
-                "augment": "crop_flip",
+                "augment": "pad_crop",
             },
             "model": {"name": "cnn", "overrides": {}},
             "schedule": {
@@ -52,13 +55,12 @@ def get_config(variant: str = "trusted") -> ConfigDict:
                 {"method": "ce"},
                 {"method": "ce_early_stop"},
                 {"method": "finetune"},
-                {"method": "l2r", "estimator": head},
+                {"method": "mwnet", "estimator": part},
             ),
             "seeds": (0,),
         }
     )
     if variant == "untrusted":
-        part = {"kind": "all_layers", "examples": 8}
         config.data.trusted_per_class = 0
         config.pseudo_clean.update({"warm_up_steps": 200, "ramp_steps": 300, "mixup": 1.0})
         config.pseudo_clean.lambda_u = 5.0

@@ -18,10 +18,11 @@ def share_wrong_seen(
 ) -> tuple[float, float, float]:
     """Estimated share of wrong labels, and an interval.
 
-    Two counts by the margins: those below 0, which has the network's own mistakes in it, and the lower
-    part of a mixture of two normal distributions, which is off where the margins are not such. The
-    lesser of them, or the count by the confident joint if that is more still. The interval reaches from
-    the lower end of this to the upper end of the highest count: it is as wide as they disagree.
+    The middle one of three counts: the margins below 0, which has the network's own mistakes in it; the
+    lower part of a mixture of two normal distributions, which is off where the margins are not such;
+    and the confident joint, which is far too low where the labels have been learned by heart. The
+    interval reaches from the lowest count by the margins to the highest of all, each with its chance:
+    it is as wide as they disagree, which is wide for a network that is often mistaken.
 
     Args:
       margins: float [N], means over the training of z_y - max_{c≠y} z_c (`aum`); NaN: not known.
@@ -34,9 +35,10 @@ def share_wrong_seen(
     lower = mixture_posterior(margins[known])
     counts = [_with_interval(one) for one in (behind, lower)]
     joint = share_wrong(probabilities, labels, seed=seed)
-    middle, low, _ = max(joint, min(counts))
+    middle = float(np.median([count[0] for count in (*counts, joint)]))
+    low = min(count[1] for count in counts)
     high = max(count[2] for count in (*counts, joint))
-    return float(middle), float(min(low, middle)), float(max(high, middle))
+    return middle, min(low, middle), max(high, middle)
 
 
 def _with_interval(counted: np.ndarray) -> tuple[float, float, float]:

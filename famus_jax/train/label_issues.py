@@ -1,4 +1,4 @@
-"""Label issues of a method: which labels its runs' evidence speaks against, as a list, a text, a picture.
+"""Label issues of a method: the labels that its runs speak against, as a list, a text and a picture.
 
 The list has a row for every training example. Examples that no run tells of (held out for validation,
 say) come last with rank 0 and nothing but their label; so do trusted ones, which are right.
@@ -224,7 +224,7 @@ def draw(
 def caption(
     issues: LabelIssues, at: int, ids: np.ndarray, labels: np.ndarray, names: Sequence[str]
 ) -> str:
-    """Id, given -> suggested label, p_wrong; the end of a long id, which tells files of a folder apart."""
+    """Id, given -> suggested label, p_wrong. Of a long id the end, which tells the files apart."""
     name = printable(str(ids[at]))
     given, suggested = (
         printable(name_of(int(label), names), 12)

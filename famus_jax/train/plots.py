@@ -68,8 +68,19 @@ def _accuracies(axis, curves: Sequence[Curve], colors) -> None:
         )
         style = "-" if curve.weights else "--"
         color = colors[i % len(colors)]
-        axis.plot(steps, values.mean(0), style, color=color, label=curve.title, linewidth=1.6)
-        if len(values) > 1:
+        marker = "o" if len(steps) == 1 else None  # a line of one point can't be seen
+        axis.plot(
+            steps,
+            values.mean(0),
+            style,
+            color=color,
+            label=curve.title,
+            linewidth=1.6,
+            marker=marker,
+        )
+        if len(values) > 1 and len(steps) == 1:
+            axis.errorbar(steps, values.mean(0), values.std(0, ddof=1), color=color, capsize=3)
+        elif len(values) > 1:
             mean, spread = values.mean(0), values.std(0, ddof=1)
             axis.fill_between(
                 steps, mean - spread, mean + spread, color=color, alpha=0.12, linewidth=0

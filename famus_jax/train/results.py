@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,16 +110,46 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         for text in row.get("warnings", ()):
             lines.append(f"warning: {row['method']} {row['estimator']} seed {row['seed']}: {text}")
-    seeds = len({row["seed"] for row in rows})
-    lines.append(
-        "\nAccuracy in % on the test labels as they came, mean ± standard deviation over "
-        f"{seeds} seeds: best of all\nevaluations, the last, and the one selected on held-out noisy "
-        "labels. AUROC: how well the learned weights tell\nright from wrong labels (50: not at all); "
-        "mixture: how well the probabilities of the mixture model do. noise: share\nof the training "
-        "labels that was changed here (-: none; what was wrong before is not known). cost: forward "
-        "and\nbackward passes of a step in units of a plain step."
-    )
+    lines.append("\n" + "\n".join(textwrap.wrap(" ".join(_legend(rows, columns)), 110)))
     return "\n".join(lines)
+
+
+def _legend(rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> list[str]:
+    """What the columns hold, in sentences; only of what the table has."""
+    seeds = len({row["seed"] for row in rows})
+    spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
+    said = [
+        f"Accuracy in % on the test labels as they came, {spread}: best of all evaluations, the last, "
+        "and the one selected on held-out noisy labels."
+    ]
+    if any(row.get("weight_auroc") is not None for row in rows):
+        said.append(
+            "AUROC: how well the learned weights tell right from wrong labels (50: not at all, less: "
+            "upside down)."
+        )
+    if "mixture" in columns:
+        said.append("mixture: how well the probabilities of the mixture model do.")
+    said.append(
+        "noise: share of the training labels that was changed here (-: none; what was wrong before is "
+        "not known). seconds: spent in steps, without compiling and evaluating. cost: forward and "
+        "backward passes of a step in units of a plain step."
+    )
+    methods = {row["method"] for row in rows}
+    steps = {row.get("steps") for row in rows}
+    if any(METHODS[m].needs and not METHODS[m].early_stop for m in methods):
+        said.append(
+            'Rows that are fine-tuned, or say "after", take their own steps on top of CE\'s.'
+        )
+    if any(METHODS[m].early_stop for m in methods):
+        said.append("Rows that are stopped early end before the others.")
+    if (
+        len(steps) == 1
+        and None not in steps
+        and len(methods) > 1
+        and not any(METHODS[m].needs for m in methods)
+    ):
+        said.append(f"All rows take the same {steps.pop()} steps.")
+    return said
 
 
 def grouped(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -133,4 +164,5 @@ def _spread(group: Sequence[dict[str, Any]], key: str) -> str:
     if any(row.get(key) is None for row in group):
         return "-"
     values = 100 * np.array([row[key] for row in group])
-    return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}"
+    spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""  # of one, none is known
+    return f"{values.mean():.1f}{spread}"

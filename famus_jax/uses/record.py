@@ -1,4 +1,4 @@
-"""What a training step writes down of every example beside what it trains: no number of it depends on it."""
+"""What a training step writes down of every example; what it trains does not depend on it."""
 
 from __future__ import annotations
 

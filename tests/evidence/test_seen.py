@@ -32,8 +32,8 @@ def test_a_network_that_has_learned_the_labels_by_heart():
 
 
 def test_mistakes_of_the_network_are_not_all_wrong_labels():
-    """Examples that stay hard lie below 0 too; wrong labels lie far below. By the mixture, and so by the
-    lesser count, they are told apart: 0.2 are wrong, 0.32 lie below 0."""
+    """Examples that stay hard lie below 0 too, wrong labels far below: the mixture tells them apart.
+    0.2 are wrong, 0.32 lie below 0. Fails for a mean of the counts."""
     hard = ~WRONG & (RNG.random(COUNT) < 0.3)
     margins = np.where(WRONG, -6.0, np.where(hard, 0.0, 1.0)) + 0.5 * RNG.normal(size=COUNT)
     share, low, high = share_wrong_seen(margins, memorized(1.0), LABELS)

@@ -1,5 +1,6 @@
 """Splits, noise and streams of an experiment, and the user's own images."""
 
+import csv
 import dataclasses
 import json
 
@@ -158,22 +159,16 @@ def test_a_folder_of_images_in_one_command(folders, tmp_path, capsys):
     )
     assert status == 0, capsys.readouterr().err
     rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
-    assert [row["method"] for row in rows] == ["ce", "ce_early_stop", "finetune", "l2r"]
-    weights = np.load(
-        tmp_path / "runs" / "l2r-last_layers_1_active_step" / "seed_0" / "weights.npz"
-    )
+    assert [row["method"] for row in rows] == ["ce", "ce_early_stop", "finetune", "mwnet"]
+    run = tmp_path / "runs" / "mwnet-all_layers_examples8"
+    weights = np.load(run / "seed_0" / "weights.npz")
     assert sum(name.startswith("trusted/") for name in weights["ids"]) == 30
-    header, *lines = (
-        (tmp_path / "runs" / "l2r-last_layers_1_active_step" / "label_issues.csv")
-        .read_text()
-        .splitlines()
-    )
-    assert header == "rank,id,label,score,seeds"
-    drawn = {str(i): w for i, w in zip(weights["ids"], weights["weights"]) if np.isfinite(w)}
-    ranked = [line.split(",") for line in lines]
-    assert {i for _, i, *_ in ranked} == set(drawn)  # neither trusted nor held-out ones
-    assert [drawn[i] for _, i, *_ in ranked] == sorted(drawn.values())
-    assert all(f"/{label}/" in f"/{i}" for _, i, label, *_ in ranked)  # the folder is the label
+    listed = list(csv.DictReader((run / "label_issues.csv").read_text().splitlines()))
+    assert {row["id"] for row in listed} == {str(i) for i in weights["ids"]}
+    seen = {str(i) for i, w in zip(weights["ids"], weights["aum"], strict=True) if np.isfinite(w)}
+    assert {row["id"] for row in listed if int(row["rank"])} == seen  # not trusted or held-out ones
+    assert all(f"/{row['label']}/" in f"/{row['id']}" for row in listed)  # the folder is the label
+    assert {row["p_wrong"] for row in listed if row["id"].startswith("trusted/")} == {"0"}
 
 
 def test_splits_by_other_names(tmp_path):

@@ -173,6 +173,7 @@ def test_rows_that_fill_up_a_batch_are_no_examples():
         }
     ]
     record = recorder(3, 3)
+    assert record is not None
     member = (2 * jnp.eye(3), ())
     (values, index), after = evaluator.recorded_losses(member, batches, record, record.init())
     expected = evaluator.losses(member, batches)
@@ -194,8 +195,8 @@ def test_two_networks_are_averaged():
 
 
 def test_too_many_examples_and_classes():
-    """ImageNet: 1.28 million examples of 1,000 classes are 4.8 GiB. Fails if it is taken nevertheless, or
-    nothing is said."""
+    """ImageNet: 1.28 million examples of 1,000 classes are 4.8 GiB. Fails if it is taken nevertheless,
+    or nothing is said."""
     assert recorder(1_281_167, 1000) is None
     assert "no label issues are listed" in too_large(1_281_167, 1000)
     assert too_large(1_000_000, 14) == ""  # Clothing1M

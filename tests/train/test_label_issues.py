@@ -27,7 +27,8 @@ WRONG = np.arange(COUNT) < 40
 LABELS = np.where(WRONG, (TRUE + 1) % CLASSES, TRUE).astype(np.int32)
 IDS = np.array([f"photos/some/long/folder/{i:03d}.png" for i in range(COUNT)])
 TRUSTED, HELD_OUT = np.arange(180, 190), np.arange(190, 200)
-SPLITS = Splits(np.arange(180), HELD_OUT, TRUSTED)
+SEEN = np.arange(180)
+SPLITS = Splits(SEEN, HELD_OUT, TRUSTED)
 IMAGES = np.full((COUNT, 6, 6, 3), 200, np.uint8)
 
 
@@ -37,7 +38,7 @@ def seed_data(labels=LABELS, splits=SPLITS, images=IMAGES):
     )  # fmt: skip
 
 
-def arrays(seen=np.arange(180), seed=0):
+def arrays(seen=SEEN, seed=0):
     """What a run on these labels leaves: margins that tell, weights that are upside down."""
     noise = np.random.default_rng(seed).normal(size=COUNT)
     aum = np.where(WRONG, -3.0, 3.0) + noise
@@ -99,17 +100,8 @@ def test_every_example_has_a_row(tmp_path):
     issue = rows[IDS[0]]
     assert (issue["label"], issue["suggested_label"]) == ("b", "a")
     assert issue["is_label_issue"] == "True"
-    columns = [
-        "rank",
-        "id",
-        "label",
-        "p_wrong",
-        "suggested_label",
-        "p_suggested",
-        "is_label_issue",
-        "label_score",
-    ]
-    assert list(issue)[: len(columns)] == columns
+    columns = ["rank", "id", "label", "p_wrong", "suggested_label", "p_suggested", "is_label_issue"]
+    assert list(issue)[: len(columns) + 1] == [*columns, "label_score"]
     assert list(issue)[-1] == "seeds"
 
 
