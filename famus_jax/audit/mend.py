@@ -19,9 +19,9 @@ from famus_jax.audit.list_table import LABEL, PATH
 from famus_jax.audit.listing import Rows
 from famus_jax.audit.mended_arrays import mended_npy, mended_npz, mended_txt
 from famus_jax.audit.rewrite import rewritten
-from famus_jax.audit.tables import escaped
 from famus_jax.data.sources.classes import is_missing, written
 from famus_jax.data.sources.tables import SUFFIXES, quote_formula, read_columns
+from famus_jax.evidence.table import escaped
 from famus_jax.one_of import nearest
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import io
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from famus_jax.audit.items import Items
-from famus_jax.data.sources.tables import import_parquet, quote_formula
+from famus_jax.data.sources.tables import import_parquet
+from famus_jax.evidence.table import csv_of, escaped, in_order
 from famus_jax.evidence.types import LabelIssues
 from famus_jax.files import write_atomically
 
@@ -55,14 +54,14 @@ def write_label_issues(folder: Path, items: Items, issues: LabelIssues) -> list[
       ValueError: shapes that disagree; evidence of the name of a column.
     """
     columns = _columns(items, issues)
-    files = {"label_issues.csv": _csv_of(columns)}
+    files = {"label_issues.csv": csv_of(columns)}
     if importlib.util.find_spec("pyarrow") is not None:
         files["label_issues.parquet"] = _parquet_of(columns)
     content = io.BytesIO()
     np.save(content, np.asarray(issues.probabilities, np.float32), allow_pickle=False)
     files["pred_probs.npy"] = content.getvalue()
     names = [_name(items, label) for label in items.labels.tolist()]
-    files["pred_probs_rows.csv"] = _csv_of(
+    files["pred_probs_rows.csv"] = csv_of(
         {"id": _texts(items.ids), "label": names, "column": items.labels.tolist()}
     )
     for name, data in files.items():
@@ -74,7 +73,6 @@ def _columns(items: Items, issues: LabelIssues) -> dict[str, list[Any]]:
     """All columns in the order of the ranks."""
     count = len(items.ids)
     _check(items, issues)
-    order = np.lexsort((np.arange(count), np.where(issues.rank > 0, issues.rank, count + 1)))
     paths = list(items.paths) if len(items.paths) else [""] * count
     columns: dict[str, list[Any]] = {
         "rank": issues.rank.tolist(),
@@ -89,7 +87,7 @@ def _columns(items: Items, issues: LabelIssues) -> dict[str, list[Any]]:
         "label_score": (1 - issues.p_wrong).tolist(),
         **{name: np.asarray(v, np.float64).tolist() for name, v in issues.evidence.items()},
     }
-    return {name: [values[row] for row in order] for name, values in columns.items()}
+    return in_order(columns, issues.rank)
 
 
 def _check(items: Items, issues: LabelIssues) -> None:
@@ -116,30 +114,6 @@ def _name(items: Items, label: int) -> str:
 
 def _texts(values: Any) -> list[str]:
     return [escaped(str(value)) for value in values]
-
-
-def escaped(text: str) -> str:
-    r"""A text as a file can hold it: the character 0 and bytes that are no UTF-8 are escaped.
-
-    >>> escaped("a.png"), escaped("\udcff.png")
-    ('a.png', '\\udcff.png')
-    """
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-def _csv_of(columns: dict[str, list[Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([quote_formula(name) for name in columns])
-    for cells in zip(*columns.values(), strict=True):
-        writer.writerow(map(_cell, cells))
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return quote_formula(value) if isinstance(value, str) else str(value)
 
 
 def _parquet_of(columns: dict[str, list[Any]]) -> bytes:
