@@ -179,7 +179,7 @@ def _spread(values: Sequence[float]) -> str:
     if len(known) == 0:
         return "not run"
     if len(known) < len(percent):
-        return f"{_spread(known / 100)} ({len(known)})"
+        return f"{_spread((known / 100).tolist())} ({len(known)})"
     if len(percent) == 1:
         return f"{percent[0]:.1f}"
     return f"{percent.mean():.1f} ± {percent.std(ddof=1):.1f}"
