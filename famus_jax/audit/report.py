@@ -62,7 +62,8 @@ def facts_of(items: Items, found: Audit, known: Known) -> list[Fact]:
         Fact(
             "Wrong labels",
             f"about {summary.share_wrong:.1%}",
-            f"estimated; by chance alone {summary.share_low:.1%} to {summary.share_high:.1%}",
+            f"estimated; by chance alone {summary.share_low:.1%} to {summary.share_high:.1%}; labels "
+            "that are wrong by a rule look right, and are not counted",
         ),
         Fact("Label issues", f"{summary.num_issues:,}", "more likely wrong than right"),
         Fact("Worst class", *_worst_class(items, summary)),
