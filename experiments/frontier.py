@@ -88,7 +88,8 @@ def block_seconds(config: ExperimentConfig, rounds: int, block: int) -> dict[str
     def batch(size: int) -> dict[str, jax.Array]:
         rng = np.random.default_rng(size)
         images = rng.normal(size=(size, *shape)).astype(np.float32)
-        return jax.device_put({"image": images, "label": rng.integers(0, classes, size)})
+        labels = rng.integers(0, classes, size)
+        return jax.device_put({"image": images, "label": labels, "index": np.arange(size)})
 
     train, meta = batch(config.schedule.batch_size), batch(config.schedule.meta_batch_size)
     params, model_state = experiment.setting.init(jax.random.key(0))

@@ -165,6 +165,7 @@ def test_texts_and_missing_labels(tmp_path):
     ] * 2
 
 
+@pytest.mark.slow
 def test_images_and_trusted_ones(tmp_path):
     """A folder of pictures; trusted ones are learned from, and not in the list."""
     from PIL import Image

@@ -178,6 +178,7 @@ def test_every_row_is_there_and_learns(compared):
     assert any("decisions about your data" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_steps_are_counted_to_the_last(compared):
     """Fails if the time left is reckoned from a wrong total."""
     _, said = compared
@@ -230,6 +231,7 @@ def command(folder, capsys, *flags):
     return json.loads((folder / "out" / "compare.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_comparison(tmp_path, capsys):
     """Fails if the flag is not wired."""
     found = command(tmp_path, capsys)

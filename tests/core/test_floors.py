@@ -143,7 +143,7 @@ def test_plain_step_is_honest():
 
 
 FULL = [
-    (famus_jax.all_layers(), 3.40, None),
+    pytest.param(famus_jax.all_layers(), 3.40, None, marks=pytest.mark.slow),
     pytest.param(famus_jax.last_layers(1), 2.03, None, marks=pytest.mark.slow),
     (famus_jax.last_layers(LAST_BLOCK), 2.15, 1.20),
     pytest.param(
@@ -206,6 +206,7 @@ def test_exact_on_a_part_of_the_batch():
     assert measured[0] / plain()[0] <= 1.36
 
 
+@pytest.mark.slow
 def test_samplers_and_matching_are_nearly_free():
     """Learned gates with only the head open, samplers and L_g included: the head's price.
 

@@ -120,6 +120,7 @@ def test_mwnet(every, due, by_host):
     assert np.ptp(np.asarray(weights)) > 1e-3  # not uniform
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_l2r_in_between_is_plain_training():
     """Mean cross-entropy, weights 1/n. Fails if the zero ε of a fresh θ is used, or the last ε."""

@@ -59,6 +59,7 @@ def test_without_cleanlab(monkeypatch):
         baselines.cleanlab_scores(np.full((2, 2), 0.5), np.array([0, 1]))
 
 
+@pytest.mark.slow
 def test_a_plain_training_and_held_out_probabilities(monkeypatch):
     """Three clouds, one label in ten moved: every way finds them, so does the whole row.
 

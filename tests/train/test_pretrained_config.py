@@ -35,6 +35,7 @@ def settings(folder, pretrained="weights.safetensors", source="color.npz", **mod
     )
 
 
+@pytest.mark.slow
 def test_networks_start_from_the_file(folder, tmp_path):
     """All but the head, in every network. Fails if the fresh weights stay, or if two are one buffer."""
     setting = make_setting(settings(folder), tmp_path)
