@@ -104,7 +104,7 @@ class Classifier:
 
         found = audit(items, known=known, seed=self.seed, seconds=self.seconds)
         self._audit = found._replace(variables=jax.device_get(found.variables))
-        self.label_issues_ = of_the_first(count, found).issues
+        self.label_issues_ = of_the_first(count, found, items.labels[:count]).issues
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """float32 [n, C], in the order of `classes_`.

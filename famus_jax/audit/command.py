@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from famus_jax.audit.source_flags import add_source_flags, columns_of
 from famus_jax.cli.overrides import UsageError
 from famus_jax.files import check_folder, finite, remove_parts, write_atomically, write_json
 from famus_jax.lock import alone_in
@@ -32,10 +33,8 @@ _LEAST_SIDE = 32  # smaller images tell a pretrained network little
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     add = parser.add_argument
-    add("source", nargs="?", help="a folder of images, a table, or an .npz")
+    add_source_flags(parser)
     add("--workdir", required=True, metavar="FOLDER", help="where the results go")
-    add("--features", metavar="FILE", help="instead of a source: floats [N, D], .npy or .npz")
-    add("--labels", metavar="FILE", help="of the features: a table, .npy, .npz or .txt")
     add("--trusted", metavar="SOURCE", help="more examples, whose labels are right")
     add("--decisions", metavar="FILE", help="decisions.csv, as the page saves it")
     add(
@@ -60,9 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "than the audit; --minutes doesn't count it)",
     )
     add("--size", type=int, metavar="PIXELS", help="fit images to this height and width")
-    add("--class-names", default=(), type=_listed, metavar="A,B,…", help="the classes, in order")
-    for name in ("text", "label", "id"):
-        add(f"--{name}-column", metavar="NAME", help=f"of a table, instead of {name!r}")
     add(
         "--tolerance",
         type=float,
@@ -71,10 +67,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of rows that may be unreadable; they are named and left out (0.02)",
     )
     add("--seed", type=int, default=0, help="of all that is random (0)")
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -94,16 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     from famus_jax.audit.read import read_items
     from famus_jax.audit.run import nothing_known
 
-    source = {
-        "features": arguments.features,
-        "labels": arguments.labels,
-        "text_column": arguments.text_column,
-        "label_column": arguments.label_column,
-        "id_column": arguments.id_column,
-    }
     items = read_items(
         arguments.source,
-        **source,
+        features=arguments.features,
+        labels=arguments.labels,
+        **columns_of(arguments),
         class_names=arguments.class_names,
         size=arguments.size,
         tolerance=arguments.tolerance,
@@ -119,9 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         size = items.inputs.shape[1:3] if items.kind == "images" else None
         trusted = read_items(
             arguments.trusted,
-            text_column=arguments.text_column,
-            label_column=arguments.label_column,
-            id_column=arguments.id_column,
+            **columns_of(arguments),
             class_names=items.class_names,
             size=size,
             tolerance=arguments.tolerance,
@@ -131,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         remove_parts(workdir)
         features = _features(together, arguments.network)
         found = _audit(together, features, known_of_all, arguments)
-        _write(workdir, items, of_the_first(own, found), known, arguments)
+        _write(workdir, items, of_the_first(own, found, items.labels), known, arguments)
         if arguments.compare:
             _compare(workdir, together, features, found, known_of_all, own, arguments)
     return 0

@@ -11,6 +11,7 @@ import numpy as np
 from famus_jax.audit.decisions import RELABEL, RIGHT, Decision, read_decisions
 from famus_jax.audit.items import UNLABELLED, Items
 from famus_jax.audit.run import Audit, Known, nothing_known
+from famus_jax.evidence.confident import confident_joint
 from famus_jax.evidence.types import LabelIssues
 
 
@@ -58,8 +59,14 @@ def with_trusted(items: Items, trusted: Items, known: Known) -> tuple[Items, Kno
     return joined, Known(right, np.concatenate([known.wrong, np.zeros(more, bool)]))
 
 
-def of_the_first(count: int, found: Audit) -> Audit:
-    """Without the trusted examples that were added at the end: nobody asked about these."""
+def of_the_first(count: int, found: Audit, labels: np.ndarray) -> Audit:
+    """Without the trusted examples that were added at the end: nobody asked about these.
+
+    Args:
+      count: how many were there before.
+      found: of all.
+      labels: int [count], those that were there.
+    """
     issues = found.issues
     if len(issues.rank) == count:
         return found
@@ -76,7 +83,17 @@ def of_the_first(count: int, found: Audit) -> Audit:
     per_example["rank"] = np.where(per_example["rank"] > 0, rank, 0)
     evidence = {name: values[:count] for name, values in issues.evidence.items()}
     groups = tuple(g for g in issues.summary.duplicates if max(g) < count)
-    summary = issues.summary._replace(duplicates=groups)
+    p_wrong, p = per_example["p_wrong"], per_example["probabilities"].astype(np.float64)
+    labelled = labels != UNLABELLED
+    # Trusted labels have no share in what is wrong: without them the share is larger by so much.
+    larger = np.isfinite(issues.p_wrong).sum() / max(np.isfinite(p_wrong).sum(), 1)
+    summary = issues.summary._replace(
+        duplicates=groups,
+        share_wrong=min(float(issues.summary.share_wrong * larger), 1.0),
+        share_low=min(float(issues.summary.share_low * larger), 1.0),
+        share_high=min(float(issues.summary.share_high * larger), 1.0),
+        confusion=confident_joint(p[labelled], labels[labelled]),
+    )
     return found._replace(issues=issues._replace(**per_example, evidence=evidence, summary=summary))
 
 

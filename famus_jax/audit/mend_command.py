@@ -23,6 +23,7 @@ from famus_jax.audit.mend import (
     undecided,
 )
 from famus_jax.audit.read import list_rows
+from famus_jax.audit.source_flags import add_source_flags, columns_of
 from famus_jax.files import write_atomically
 from famus_jax.printable import printable
 
@@ -31,7 +32,7 @@ _MOST_PAIRS = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags to `parser`."""
-    parser.add_argument("source", nargs="?", help="what was audited: a folder, a table, an .npz")
+    add_source_flags(parser)
     parser.add_argument("--out", required=True, help="file to write, of the source's format")
     parser.add_argument("--decisions", help="decisions.csv, as the page of the audit saves it")
     parser.add_argument(
@@ -46,17 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave rows out whose label is wrong (default: emptied)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
-    parser.add_argument("--features", help="instead of a source, as for the audit")
-    parser.add_argument("--labels", help="of the features: the file to mend")
-    parser.add_argument(
-        "--class-names", default=(), type=_listed, help="as for the audit, with commas between"
-    )
-    for name in ("text", "label", "id"):
-        parser.add_argument(f"--{name}-column", help="as for the audit")
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,9 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         features=a.features,
         labels=a.labels,
         class_names=a.class_names,
-        text_column=a.text_column,
-        label_column=a.label_column,
-        id_column=a.id_column,
+        **columns_of(a),
     )
     source, out = Path(a.labels or a.source).expanduser(), Path(a.out).expanduser()
     _check_out(

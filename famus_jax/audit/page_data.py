@@ -30,7 +30,7 @@ class Row(NamedTuple):
       p_wrong: the probability that the label is wrong, in [0, 1]; None (or NaN) if not known.
       suggested_label: the most probable class.
       p_suggested: its probability, in [0, 1].
-      fits_no_class: no class is probable.
+      fits_no_class: it is unlike all other examples.
       is_label_issue: within the recommended cut.
       evidence: name -> value, higher where the label looks right; NaN where there is none.
       picture: an encoded PNG, JPEG or WebP, small (`thumbnail`), or None.

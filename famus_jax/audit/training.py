@@ -38,8 +38,7 @@ class Plan(NamedTuple):
         for each network is slow on a CPU, so that these take turns.
       seconds: the time there is; fewer epochs are run if they would not fit, but three at least. None:
         no limit.
-      skipped: share of the epochs, at the start, whose forward passes don't count. 1: there are none of
-        what is left out.
+      skipped: share of the epochs, at the start, whose forward passes don't count. 1: there are none.
     """
 
     epochs: int
@@ -127,7 +126,9 @@ def train_folds(
         key = jax.random.fold_in(jax.random.key(seed), epoch)
         if plan.vmapped:
             states = _epoch_of_all(network, states, data, labels, order, rates, key)
-            states, said = _look_at_all(network, states, data, labels, seen)
+            if plan.skipped < 1:
+                states, said = _look_at_all(network, states, data, labels, seen)
+                said = np.asarray(said)
         else:
             for step in range(steps):
                 for k in range(count):
@@ -139,7 +140,7 @@ def train_folds(
         if epoch > plan.skipped * epochs:
             for k, at in enumerate(left_out):
                 if plan.vmapped:
-                    held_out[at] += np.asarray(said[k][at])
+                    held_out[at] += said[k, at]
                 else:
                     held_out[at] += predict(module, states[k].variables, data, inputs, at)
                 passes[at] += 1

@@ -85,15 +85,17 @@ def label_issues(
         weights = [(name, 1.0) for name in names]
     score = mean_rank({n: kinds[n][at] for n in names}, weights, len(at))
 
-    # What is known to be wrong says nothing about the others' share.
-    open_ = np.flatnonzero(~bad[at]) if (~bad[at]).sum() > 1 else np.arange(len(at))
+    # What is known, to be right or wrong, says nothing about the others' share.
+    decided = np.flatnonzero((sure | bad)[at])
+    open_ = np.setdiff1d(np.arange(len(at)), decided)
+    if len(open_) < 2:
+        open_ = np.arange(len(at))
     given = labels[at][open_]
     if evidence.seen and "aum" in kinds:
         share, low, high = share_wrong_seen(kinds["aum"][at][open_], mine[open_], given, seed=seed)
     else:
         share, low, high = share_wrong(mine[open_], given, seed=seed)
     p = _probability(kinds, weights, at, score, share, sure[at], open_)
-    decided = np.flatnonzero((sure | bad)[at])
     if len(decided) >= _ENOUGH_DECISIONS and sure[at].any() and bad[at].any():
         features = np.column_stack([_standard(kinds[n][at]) for n, w in weights if w])
         p = fitted_to_decisions(features, p, decided, bad[at][decided])
@@ -227,12 +229,9 @@ def _probability(
     name = next((n for n in _MIXTURE_OF if n in used), next(iter(used)))
     values = kinds[name][at]
     known = open_[np.isfinite(values[open_])]
-    right = values[known[sure[known]]]
-    if len(right) >= _ENOUGH_TRUSTED:
-        raw = mixture_posterior(values[known], right)
-    else:
-        raw = with_mean(mixture_posterior(values[known]), share)
-    return falling(raw, score[known], score)
+    right = values[sure & np.isfinite(values)]
+    raw = mixture_posterior(values[known], right if len(right) >= _ENOUGH_TRUSTED else None)
+    return falling(with_mean(raw, share), score[known], score)
 
 
 def _suggest(

@@ -21,10 +21,11 @@ SCORED = (
 
 def scored_kinds(kinds: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """The kinds of evidence that may count: of `SCORED`, those that tell one label from another."""
-    return tuple(name for name in SCORED if name in kinds and _tells(kinds[name]))
+    return tuple(name for name in SCORED if name in kinds and tells(kinds[name]))
 
 
-def _tells(values: np.ndarray) -> bool:
+def tells(values: np.ndarray) -> bool:
+    """Whether the values, NaN aside, differ: else they tell no label from another."""
     known = values[np.isfinite(values)]
     return len(known) > 1 and float(np.ptp(known)) > 1e-6
 

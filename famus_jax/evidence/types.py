@@ -93,7 +93,7 @@ class LabelIssues(NamedTuple):
       suggested_label: int32 [N], the most probable class, never the given one where the label is an
         issue.
       p_suggested: float64 [N], the probability that it is right.
-      fits_no_class: bool [N], no class is probable.
+      fits_no_class: bool [N], it is unlike all other examples.
       is_label_issue: bool [N], within the recommended cut.
       probabilities: float32 [N, C], of the true class.
       evidence: name -> float64 [N], higher where the label looks right; NaN where there is none.

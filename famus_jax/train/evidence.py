@@ -11,6 +11,7 @@ import numpy as np
 
 from famus_jax.data.sources.numpy_files import read_arrays
 from famus_jax.evidence import sums
+from famus_jax.evidence.score import tells
 from famus_jax.evidence.types import Evidence
 from famus_jax.losses import logits_of
 from famus_jax.train.methods import MethodSpec
@@ -76,14 +77,9 @@ def read_evidence(path: Path) -> Evidence | None:
         return None
     found = read_arrays(path, [], [*_LEARNED, *KINDS, "probabilities"])
     kinds = {_LEARNED.get(name, name): found[name] for name in (*KINDS, *_LEARNED) if name in found}
-    if "probabilities" not in found or not any(map(_tells, kinds.values())):
+    if "probabilities" not in found or not any(map(tells, kinds.values())):
         return None
     return Evidence(kinds, found["probabilities"], seen=True)
-
-
-def _tells(values: np.ndarray) -> bool:
-    known = values[np.isfinite(values)]
-    return len(known) > 1 and float(np.ptp(known)) > 1e-6
 
 
 def mean_evidence(evidence: Sequence[Evidence]) -> tuple[Evidence, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -139,7 +140,7 @@ def test_the_same_again(digits, done, tmp_path):
         again = (tmp_path / "again" / name).read_bytes()
         kept = (done[0] / name).read_bytes()
         if name == "audit.html":  # it says how many seconds training took
-            again, kept = again[-2000:], kept[-2000:]
+            again, kept = (re.sub(rb"\d+ epochs, \d+ s", b"", page) for page in (again, kept))
         assert again == kept
 
 

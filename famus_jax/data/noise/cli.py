@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from famus_jax.cli.words import listed
 from famus_jax.data.noise.files import read_table, write_table
 from famus_jax.data.noise.kinds import apply_noise
 from famus_jax.data.noise.presets import all_names, named_noise
@@ -38,18 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--class_names",
             default=(),
-            type=_listed,
+            type=listed,
             help="the classes of your own data, in their order, with commas between: NA,ZA",
         )
     commands.add_parser("kinds", help="list the kinds of noise")
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    """Names between commas."""
-    names = tuple(name.strip() for name in text.split(","))
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"must be two names or more, each once; got {text!r}")
-    return names
 
 
 def _clean_labels(arguments: argparse.Namespace) -> Labels:
