@@ -161,6 +161,7 @@ def compared():
     return found, said
 
 
+@pytest.mark.slow
 def test_every_row_is_there_and_learns(compared):
     """Clouds three apart in each of three directions: even few steps tell them apart."""
     found, _ = compared
@@ -186,6 +187,7 @@ def test_steps_are_counted_to_the_last(compared):
     assert sum(steps for _, steps, _ in said) == said[0][2]
 
 
+@pytest.mark.slow
 def test_what_is_written_and_printed(compared, tmp_path):
     found, _ = compared
     table, whole = write_comparison(tmp_path, found, {"version": "x"})

@@ -145,7 +145,7 @@ def test_plain_step_is_honest():
 FULL = [
     pytest.param(famus_jax.all_layers(), 3.40, None, marks=pytest.mark.slow),
     pytest.param(famus_jax.last_layers(1), 2.03, None, marks=pytest.mark.slow),
-    (famus_jax.last_layers(LAST_BLOCK), 2.15, 1.20),
+    pytest.param(famus_jax.last_layers(LAST_BLOCK), 2.15, 1.20, marks=pytest.mark.slow),
     pytest.param(
         famus_jax.last_layers(1, virtual_step="actual"), 1.36, None, marks=pytest.mark.slow
     ),
@@ -184,6 +184,7 @@ def test_small_meta_batch(estimator, flops):
     assert measured[0] / reference[0] <= flops
 
 
+@pytest.mark.slow
 def test_skipped_step_costs_a_plain_one():
     """With weights, momentum, decay and statistics; one-pass every four steps on average ≤ 1.12.
 

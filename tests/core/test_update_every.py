@@ -64,8 +64,10 @@ def method(name):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     ("every", "due", "by_host"),
-    [(2, [1, 0, 1, 0, 1], False), (3, [1, 0, 0, 1, 0], True)],
-    ids=["2, lax.cond", "3, by programs"],
+    [
+        pytest.param(2, [1, 0, 1, 0, 1], False, id="2, lax.cond", marks=pytest.mark.slow),
+        pytest.param(3, [1, 0, 0, 1, 0], True, id="3, by programs"),
+    ],
 )
 def test_mwnet(every, due, by_host):
     """Five steps written out: θ moves when due; in between the batch is reweighted with θ as it is.

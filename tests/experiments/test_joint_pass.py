@@ -42,6 +42,7 @@ def test_one_pass_is_the_same_step(work, compiled):
     assert max(jax.tree.leaves(moved)) > 0  # θ was taught something
 
 
+@pytest.mark.slow
 def test_what_it_costs(compiled):
     """1 + ρ plain steps where two passes cost 1 + ρ/3, with ρ = 1/4: the way back takes all rows."""
     flops = {name: loop_free_flops(run) for name, (run, _, _) in compiled.items()}

@@ -161,6 +161,7 @@ class Interrupted(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_resumes_bit_for_bit(data_dir, tmp_path, monkeypatch):
     """Interrupted after step 6 (the checkpoint is of step 4) and resumed: the same bits.
 

@@ -57,6 +57,7 @@ def numbers(tree):
     ]
 
 
+@pytest.mark.slow
 def test_resumes_bit_for_bit_inside_an_epoch(data_dir, tmp_path, monkeypatch):
     """Stopped after step 6, resumed from step 4, in the epoch of the split at step 3: the same bits.
 
