@@ -15,22 +15,24 @@ from famus_jax.files import read_json
 FLOAT32_BOUND = 1e-6  # of leaves that are float32 in a float64 run: an ulp is 1e-7
 
 
-def table(rows: Iterable[dict[str, Any]]) -> str:
-    """Markdown: per method, estimator and network the worst of all ways and device counts.
+def table(
+    rows: Iterable[dict[str, Any]], by: tuple[str, ...] = ("method", "estimator", "network")
+) -> str:
+    """Markdown: for each value of the columns `by`, the worst of all other columns.
 
     What is compared in float32 is shown under metrics, to which nearly all of it belongs.
     """
     worst: dict[tuple, dict[str, Any]] = {}
     for row in rows:
-        key = tuple(row[name] for name in ("method", "estimator", "network"))
+        key = tuple(row[name] for name in by)
         seen = worst.setdefault(key, {"params": 0, "theta": 0, "metrics": 0, "gates": True, "n": 0})
         for name in ("params", "theta", "metrics"):
             seen[name] = max(seen[name], row[name])
         seen["metrics"] = max(seen["metrics"], row.get("float32", 0.0))
         seen["gates"] &= row["gates"]
         seen["n"] += 1
-    lines = ["| method | estimator | network | programs | parameters | θ | metrics | gates |"]
-    lines.append("|" + "---|" * 8)
+    heads = [*by, "programs", "parameters", "θ", "metrics", "gates"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for key, seen in worst.items():
         numbers = [f"{seen[name]:.0e}" for name in ("params", "theta", "metrics")]
         same = "same" if seen["gates"] else "DIFFER"

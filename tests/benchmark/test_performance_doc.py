@@ -14,12 +14,12 @@ from famus_jax.models import build_model
 DOC = pathlib.Path(__file__).parents[2] / "docs" / "performance.md"
 N = 64
 ROWS = {
-    "exact": ("all_layers", 64),
-    "fixed last block, full virtual step": ("last_block", 64),
-    "one-pass, last block": ("last_block_actual", 64),
-    "one-pass, head": ("last_layer_actual", 64),
-    "active-only, head": ("last_layer_active", 16),
-    "exact, part 1/8": ("all_layers_eighth", 8),
+    "all layers": ("all_layers", 64),
+    "last block": ("last_block", 64),
+    "last block, actual step": ("last_block_actual", 64),
+    "last layer, actual step": ("last_layer_actual", 64),
+    "last layer, active step": ("last_layer_active", 16),
+    "all layers, an eighth of the examples": ("all_layers_eighth", 8),
 }
 
 

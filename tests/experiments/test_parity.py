@@ -85,6 +85,15 @@ def test_recorded_rows_are_read_in_todays_words():
     assert {case.estimator for case in known} == set(ESTIMATORS)
 
 
+def test_the_page_shows_the_record():
+    """Fails if docs/scale.md was edited, or the record changed without it."""
+    root = pathlib.Path(__file__).parents[2]
+    rows = table.recorded(root / "results" / "parity.json", np.float64)["rows"]
+    rows = [row for row in rows if row["estimator"] != "top 1, coasting"]
+    shown = (root / "docs" / "scale.md").read_text().split("<!-- table: parity -->\n")[1]
+    assert shown.split("\n<!-- end -->")[0] == table.table(rows, by=("estimator",))
+
+
 @pytest.mark.parametrize("where", ["params", "theta", "metrics"])
 @pytest.mark.parametrize(
     ("dtype", "leaf", "column"),
