@@ -24,6 +24,7 @@ from famus_jax.core.estimator import (
     random_layers,
     second_order,
 )
+from famus_jax.core.memory import Memory
 from famus_jax.core.meta_gradient import fused_meta_gradient, layerwise_meta_gradient
 from famus_jax.core.method import Method, mean_of
 from famus_jax.core.problem import Inputs, Problem, problem
@@ -57,6 +58,7 @@ __all__ = [
     "Estimator",
     "Inputs",
     "Layers",
+    "Memory",
     "MetaState",
     "Method",
     "Problem",

@@ -14,6 +14,7 @@ from famus_jax.bounds import Bounds, real
 from famus_jax.core.batches import compared_with, leading_size
 from famus_jax.core.checks import check_is_estimator, check_params, is_known
 from famus_jax.core.estimator import Estimator, default_estimator
+from famus_jax.core.memory import check_index
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import has_programs
 from famus_jax.core.state import MetaState, init_state, step_keys
@@ -73,7 +74,10 @@ def first_state(
     m = n if meta_batch is None else leading_size(meta_batch, "meta batch")
     problem = problem.on(params, model_state, key, batch, by=estimator.active.layers_by)
     _check_labels(problem, params, model_state, key, batch, meta_batch)
-    return init_state(problem, estimator, key, params, n, m)
+    state = init_state(problem, estimator, key, params, n, m)
+    if problem.method.memory is not None:
+        check_index(problem.method, batch, state.memory)
+    return state
 
 
 def _check_labels(
