@@ -1,0 +1,79 @@
+"""What memory per example and robust losses cost: next to nothing, in FLOPs of the compiled step."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from famus_jax import linen_forward, losses, methods, problem, train_step
+from famus_jax.benchmark.measure import loop_free_flops
+from famus_jax.losses import softmax_cross_entropy
+from famus_jax.models import build_model
+
+COUNT, CLASSES, RATE = 50_000, 10, 0.1
+METHODS = {
+    "elr": methods.elr(COUNT, CLASSES),
+    "sop": methods.sop(COUNT, CLASSES),
+}
+NETWORKS = [("cnn", 12, 32), pytest.param("wrn_28_2", 32, 32, marks=pytest.mark.slow)]
+
+
+def shapes(n, size):
+    return {
+        "image": jax.ShapeDtypeStruct((n, size, size, 3), jnp.float32),
+        "label": jax.ShapeDtypeStruct((n,), jnp.int32),
+        "index": jax.ShapeDtypeStruct((n,), jnp.int32),
+    }
+
+
+def optimizer():
+    return optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(RATE, momentum=0.9))
+
+
+def network(name, size):
+    model = build_model(name, CLASSES)
+    image = jnp.zeros((1, size, size, 3), jnp.float32)
+    variables = dict(jax.eval_shape(lambda key: model.init(key, image), jax.random.key(0)))
+    return linen_forward(model), variables.pop("params"), variables
+
+
+def plain(forward, params, model_state, batch):
+    """Mean cross-entropy, BatchNorm's statistics, the same optimizer, without this library."""
+    tx = optimizer()
+
+    def step(params, model_state, opt_state, key, batch):
+        def loss(params):
+            logits, new_state = forward(params, model_state, key, batch)
+            return softmax_cross_entropy(logits, batch).mean(), new_state
+
+        (value, new_state), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, opt_state = tx.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), new_state, opt_state, value
+
+    key, opt_state = jax.eval_shape(jax.random.key, 0), jax.eval_shape(tx.init, params)
+    lowered = jax.jit(step).lower(params, model_state, opt_state, key, batch)
+    return loop_free_flops(lowered.compile())
+
+
+def ours(method, forward, params, model_state, batch):
+    step = train_step(problem(forward, method), optimizer(), step_size=RATE)
+    state = jax.eval_shape(
+        lambda params, state, batch: step.init(jax.random.key(0), params, state, batch),
+        params,
+        model_state,
+        batch,
+    )
+    return loop_free_flops(step.lower(state, batch).compile())
+
+
+@pytest.mark.parametrize(("name", "size", "n"), NETWORKS)
+def test_flops(name, size, n):
+    """At most 1.03 of a plain step.
+
+    Fails if a method runs another forward pass, or goes through all N rows of its memory in a step.
+    """
+    forward, params, model_state = network(name, size)
+    batch = shapes(n, size)
+    most = 1.03 * plain(forward, params, model_state, batch)
+    for key, method in METHODS.items():
+        assert ours(method, forward, params, model_state, batch) <= most, key
