@@ -79,8 +79,8 @@ def sop(
         v = deviation * jax.random.normal(keys[1], (num_examples, num_classes), jnp.float32)
         return {"u": u.astype(dtype), "v": v.astype(dtype)}
 
-    def value(rows, outputs, batch):
-        """T's terms, [n]."""
+    def terms(rows, outputs, batch):
+        """What T is the mean of, [n]."""
         logits = logits_of(outputs)
         if logits.shape[-1] != num_classes:
             raise ValueError(
@@ -100,11 +100,11 @@ def sop(
 
     def loss(theta, outputs, batch):
         del theta
-        losses = value(rows_of(batch), outputs, batch)
+        losses = terms(rows_of(batch), outputs, batch)
         return losses.mean(), mean_weights(losses)
 
     def update(rows, outputs, batch):
-        slope = jax.grad(lambda rows: value(rows, outputs, batch).mean())(rows)
+        slope = jax.grad(lambda rows: terms(rows, outputs, batch).mean())(rows)
         steps = {"u": u_step, "v": v_step}
         return {name: rows[name] - steps[name] * slope[name] for name in rows}
 
