@@ -23,7 +23,8 @@ from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import Member, training_accuracy
 from famus_jax.train.evidence import arrays_of, tells_of_labels
-from famus_jax.train.methods import METHODS, Facts
+from famus_jax.train.method_values import Facts
+from famus_jax.train.methods import METHODS
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 from famus_jax.train.suspect import suspect_of
@@ -187,7 +188,11 @@ class OneNetworkRuns:
     ) -> Method:
         setting = self._setting
         classes = setting.sources.train.num_classes
-        facts = Facts(classes, counts or (1,) * classes)
+        facts = Facts(
+            num_classes=classes,
+            class_counts=counts or (1,) * classes,
+            num_examples=len(setting.sources.train.labels),
+        )
         if METHODS[run.method].reads_features:
             batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
             key = jax.random.key(0)
