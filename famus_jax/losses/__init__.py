@@ -1,7 +1,12 @@
 """Losses: one number per example, `(outputs, batch) -> ℓ [n]`, for any method, as in
 `mwnet(losses.focal())`. Any function of that shape does as well."""
 
-from famus_jax.losses.corrected import bootstrapped, forward_corrected, label_smoothing
+from famus_jax.losses.corrected import (
+    bootstrapped,
+    forward_corrected,
+    label_smoothing,
+    soft_cross_entropy,
+)
 from famus_jax.losses.cross_entropy import (
     confidence_penalized,
     ignoring,
@@ -55,6 +60,7 @@ __all__ = [
     "normalizer",
     "reverse_cross_entropy",
     "scaled_cross_entropy",
+    "soft_cross_entropy",
     "softmax_cross_entropy",
     "symmetric_cross_entropy",
 ]

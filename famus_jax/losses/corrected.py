@@ -1,8 +1,9 @@
-"""Cross-entropy with a label that is softened, mixed with the prediction, or led through the noise.
+"""Cross-entropy with a label that is soft, mixed with the prediction, or led through the noise.
 
 Symbols: p = softmax of the logits, y = the given label, C = classes, ℓ_c = −log p_c,
 H(p) = Σ_c p_c ℓ_c, T_kj = P(given label j | true class k).
 
+    of a soft label q     Σ_c q_c ℓ_c
     label smoothing       (1 − r) ℓ_y + r mean_c ℓ_c
     bootstrapping, soft   β ℓ_y + (1 − β) H(p)
     bootstrapping, hard   β ℓ_y + (1 − β) min_c ℓ_c
@@ -12,14 +13,44 @@ H(p) = Σ_c p_c ℓ_c, T_kj = P(given label j | true class k).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from famus_jax.core.method import ExampleLoss
 from famus_jax.losses.cross_entropy import labels_of, logits_of, softmax_cross_entropy
+
+
+def soft_cross_entropy(outputs: Any, batch: Any) -> jax.Array:
+    """Cross-entropy of soft labels, of mixup say.
+
+    Args:
+      outputs: logits [n, C], or what holds them, see `logits_of`.
+      batch: a mapping with `"target"`, float [n, C], rows summing to 1.
+
+    Returns:
+      float [n].
+
+    Raises:
+      ValueError: for a batch without targets of the logits' shape.
+
+    Example:
+      >>> logits, batch = jnp.log(jnp.array([[1.0, 3.0]])), {"target": jnp.array([[0.5, 0.5]])}
+      >>> round(float(soft_cross_entropy(logits, batch)[0]), 4)  # ½ log 4 + ½ log 4/3
+      0.837
+    """
+    logits = logits_of(outputs)
+    target = batch.get("target") if isinstance(batch, Mapping) else None
+    if target is None or jnp.shape(target) != logits.shape:
+        held = "none" if target is None else f"shape {jnp.shape(target)}"
+        raise ValueError(
+            f'soft_cross_entropy reads batch["target"], soft labels of the logits\' shape '
+            f"{logits.shape}; got {held}: jax.nn.one_hot(label, C) makes hard ones"
+        )
+    return optax.softmax_cross_entropy(logits, target)
 
 
 def label_smoothing(rate: float = 0.1) -> ExampleLoss:

@@ -88,7 +88,7 @@ def sop(
                 f"of {num_classes} classes: give the same number"
             )
         labels = labels_of(batch, logits)
-        p = jax.nn.softmax(logits.astype(rows["v"].dtype))
+        p = jax.nn.softmax(logits.astype(jnp.promote_types(logits.dtype, rows["v"].dtype)))
         y = jax.nn.one_hot(labels, num_classes, dtype=p.dtype)
         h = jax.nn.one_hot(logits.argmax(-1), num_classes, dtype=p.dtype)
         u = jnp.clip(rows["u"][:, None] ** 2 * y, 0, 1)

@@ -86,6 +86,11 @@ def bootstrap_hard(values: MethodValues, facts: Facts) -> ExampleLoss:
     return losses.bootstrapped("hard", values.robust.bootstrap_hard)
 
 
+def soft(values: MethodValues, facts: Facts) -> ExampleLoss:
+    """Cross-entropy of soft labels."""
+    return losses.soft_cross_entropy
+
+
 def _class_weights(values: MethodValues, facts: Facts) -> tuple[float, ...]:
     return losses.effective_number_weights(facts.class_counts, values.long_tail.beta)
 

@@ -121,6 +121,13 @@ class RobustConfig:
     bootstrap_hard: Share = 0.8
 
 
+@dataclasses.dataclass(frozen=True)
+class MixupConfig:
+    """mixup of one network: a of Beta(a, a)."""
+
+    concentration: Positive = 1.0
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodValues:
     """The sections of a config that builders read; each field is a section of that name."""
@@ -136,6 +143,7 @@ class MethodValues:
     elr: ElrConfig = dataclasses.field(default_factory=ElrConfig)
     sop: SopConfig = dataclasses.field(default_factory=SopConfig)
     robust: RobustConfig = dataclasses.field(default_factory=RobustConfig)
+    mixup: MixupConfig = dataclasses.field(default_factory=MixupConfig)
 
 
 class Facts(NamedTuple):

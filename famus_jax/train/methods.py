@@ -12,13 +12,14 @@ from typing import Literal, NamedTuple
 from famus_jax.train import method_builders as build
 from famus_jax.train.method_builders import Builder
 
-Batches = Literal["noisy", "clean", "trusted", "noisy+trusted", "mixed"]
+Batches = Literal["noisy", "clean", "trusted", "noisy+trusted", "noisy+mixup", "mixed"]
 Kind = Literal[
     "baseline",
     "weights",
     "label correction",
     "memory",
     "robust loss",
+    "mixing",
     "long tail",
     "two networks",
 ]
@@ -30,8 +31,8 @@ class MethodSpec(NamedTuple):
     Attributes:
       title: for tables and legends.
       batches: the training batches: the training set with noisy or clean labels, the trusted set,
-        or a noisy batch with a whole meta batch of trusted examples (which oversamples them), or one
-        mixed of a labelled and an unlabelled part.
+        or a noisy batch with a whole meta batch of trusted examples (which oversamples them), a noisy
+        batch mixed with itself, or one mixed of a labelled and an unlabelled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       kind: what sort of method it is, for the list of them.
@@ -81,6 +82,7 @@ _SOURCES = {
     "mae": "Ghosh et al., AAAI 2017, https://arxiv.org/abs/1712.09482",
     "smoothing": "Lukasik et al., ICML 2020, https://arxiv.org/abs/2003.02819",
     "bootstrapping": "Reed et al., ICLR 2015 workshop, https://arxiv.org/abs/1412.6596",
+    "mixup": "Zhang et al., ICLR 2018, https://arxiv.org/abs/1710.09412",
     "focal": "Lin et al., ICCV 2017, https://arxiv.org/abs/1708.02002",
     "class-balanced": "Cui et al., CVPR 2019, https://arxiv.org/abs/1901.05555",
     "ldam": "Cao et al., NeurIPS 2019, https://arxiv.org/abs/1906.07413",
@@ -162,6 +164,7 @@ METHODS: dict[str, MethodSpec] = {
         "bootstrapping",
         build.bootstrap_hard,
     ),
+    "mixup": _loss("mixing", "mixup", "mixup", "mixup", build.soft, batches="noisy+mixup"),
     "focal": _loss("long tail", "focal", "focal loss", "focal", build.focal),
     "cb_focal": _loss(
         "long tail",
