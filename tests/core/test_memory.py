@@ -137,10 +137,11 @@ def test_two_rows_of_one_example():
     assert same.tolist() == [0, 0, 4, 0]
 
 
+@pytest.mark.parametrize("method", [remembering(), elr(COUNT, 3)], ids=["tree", "array"])
 @pytest.mark.parametrize("skip", [False, True])
-def test_a_bad_batch_is_not_remembered(skip):
+def test_a_bad_batch_is_not_remembered(skip, method):
     """Fails if NaN stays in a row, or if the guard of a skipped step forgets the memory."""
-    step = training(remembering(), skip_nonfinite=skip)
+    step = training(method, skip_nonfinite=skip)
     good, bad = batch(1, [0, 1, 2, 3]), batch(2, [2, 3, 4, 5])
     state, _ = step(step.init(KEY, PARAMS, (), good), good)
     before = jax.tree.map(np.array, state.meta.memory)
