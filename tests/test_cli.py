@@ -28,7 +28,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"famus {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "benchmark", "noise", "mend"])
+@pytest.mark.parametrize("command", ["train", "predict", "methods", "benchmark", "noise", "mend"])
 def test_every_command_has_a_help(command, capsys):
     """Fails where a library of flags takes --help for an unknown one."""
     assert main(["famus", command, "--help"]) == 0

@@ -24,7 +24,8 @@ from famus_jax.train import data_setup, fingerprint, streams
 from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
-from famus_jax.train.methods import METHODS, Facts
+from famus_jax.train.method_values import Facts
+from famus_jax.train.methods import METHODS
 from famus_jax.train.setting import batch_shapes, check_fits, make_setting, shapes_of
 from famus_jax.uses.train_step import TrainStep, train_step
 

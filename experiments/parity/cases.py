@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import optax
 
-from experiments.parity.network import SIZES
+from experiments.parity.network import EXAMPLES, SIZES
 from famus_jax import (
     Estimator,
     Method,
@@ -36,6 +36,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     ),
     "mixmatch": lambda: methods.mixmatch(hidden=7, meta_optimizer=optax.sgd(0.5, momentum=0.9)),
     "cross_entropy": methods.cross_entropy,
+    "elr": lambda: methods.elr(EXAMPLES, SIZES[-1]),
+    "sop": lambda: methods.sop(EXAMPLES, SIZES[-1], deviation=0.1),
 }
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -112,7 +114,7 @@ def cases(
 
 def fits(method: str, estimator: str) -> bool:
     """Whether the pair has a meaning; a method without θ has one step, whatever the estimator."""
-    if method == "cross_entropy":
+    if method in ("cross_entropy", "elr", "sop"):
         return estimator == "all layers"
     if method == "l2r" and estimator == "all layers, 8 examples":
         return False

@@ -75,7 +75,14 @@ def run(case: Case, dtype: Any, steps: int = STEPS) -> dict[str, PyTree]:
         carried = meta.draws.carry
     found = {
         "params": (state.params, state.opt_state, state.model_state),
-        "theta": (meta.theta, meta.opt_state, meta.active, carried, meta.control_variate),
+        "theta": (
+            meta.theta,
+            meta.opt_state,
+            meta.active,
+            carried,
+            meta.control_variate,
+            meta.memory,
+        ),
         "metrics": [info._replace(program=0) for info in infos],
         "gates": exact,
     }
@@ -125,11 +132,15 @@ def _difference(found: PyTree, expected: PyTree, counts: Callable[[np.ndarray], 
 
 
 def _in(method: Method, dtype: Any) -> Method:
-    """θ in this dtype too."""
-    init = method.init
-    return method._replace(
-        init=lambda key, n: jax.tree.map(lambda x: x.astype(dtype), init(key, n))
-    )
+    """θ and the memory in this dtype too."""
+    init, memory = method.init, method.memory
+
+    def cast(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda x: x.astype(dtype), tree)
+
+    if memory is not None:
+        memory = memory._replace(init=lambda key, of=memory: cast(of.init(key)))
+    return method._replace(init=lambda key, n: cast(init(key, n)), memory=memory)
 
 
 def _accuracy(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:

@@ -11,6 +11,7 @@ import numpy as np
 
 PyTree = Any
 SIZES = (3, 6, 5, 4)  # widths: the images' first, the logits' last
+EXAMPLES = 40  # for methods that keep something of every one
 
 
 def tiny_network(
@@ -67,4 +68,6 @@ def examples(seed: int, size: int, dtype: Any) -> dict[str, np.ndarray]:
         "target": draw.dirichlet(np.ones(SIZES[-1]), size).astype(dtype),
         "labelled": (np.arange(size) % 2).astype(dtype),
         "lambda_u": np.asarray(3.0, dtype),
+        # An example may be in a batch twice, and so on two devices.
+        "index": draw.integers(0, EXAMPLES, size).astype(np.int32),
     }

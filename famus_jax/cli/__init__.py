@@ -31,6 +31,7 @@ COMMANDS = {
     "audit": "famus_jax.audit.command",
     "mend": "famus_jax.audit.mend_command",
     "predict": "famus_jax.cli.predict",
+    "methods": "famus_jax.cli.methods",
     "benchmark": "famus_jax.benchmark.command",
     "noise": "famus_jax.data.noise.cli",
 }
@@ -42,6 +43,7 @@ commands:
   audit      find wrong labels in your data:  famus audit photos/ --workdir=audits/photos
   mend       apply decisions about labels:  famus mend photos/ --decisions=decisions.csv --out=new.csv
   predict    classes of images or features:  famus predict runs/quickstart photos/ --method=ce
+  methods    every method, what it needs, where it comes from:  famus methods --json
   benchmark  step cost of every estimator:  famus benchmark --model=wrn_28_2 --batch=32
   noise      write and inspect label-noise tables:  famus noise kinds
 

@@ -35,11 +35,13 @@ def keep(fine: jax.Array, new: PyTree, old: PyTree) -> PyTree:
 
 def keep_state(fine: jax.Array, new: MetaState, old: MetaState) -> MetaState:
     """The state after a step that is skipped unless all is fine: it is counted, and its diagnostics
-    are there, but nothing is learned from it."""
-    kept = keep(fine, new._replace(info=(), key=()), old._replace(info=(), key=()))
+    are there, but nothing is learned from it. The memory is the new one: who writes it sees to that."""
+    apart: dict[str, Any] = {"info": (), "key": (), "memory": ()}
+    kept = keep(fine, new._replace(**apart), old._replace(**apart))
     return kept._replace(
         step=new.step,
         key=new.key,
         info=new.info,
+        memory=new.memory,
         skipped=old.skipped + 1 - fine.astype(jnp.int32),
     )

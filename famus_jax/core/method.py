@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from famus_jax.memory import Memory
+
 PyTree = Any
 ExampleLoss = Callable[[PyTree, PyTree], jax.Array]
 MetaLoss = Callable[[PyTree, PyTree], jax.Array]
@@ -41,6 +43,8 @@ class Method(NamedTuple):
       meta_loss: `(outputs, meta_batch) -> ()`, L_val unless the user gives another; None for the
         mean of `example_loss`. Read it as `l_val`.
       reweights: T = Σ_i weights_i ℓ_i; False for a method that corrects labels or outputs instead.
+      memory: what it keeps of every training example, which the loss is given as
+        `batch["memory"]`; None for nothing. See `Memory`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -67,6 +71,7 @@ class Method(NamedTuple):
     in_forward: bool = False
     meta_loss: MetaLoss | None = None
     reweights: bool = True
+    memory: Memory | None = None
 
     @property
     def has_theta(self) -> bool:

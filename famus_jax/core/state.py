@@ -12,6 +12,7 @@ from famus_jax.core.checks import check_estimator, check_params
 from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Problem
+from famus_jax.memory import first_memory
 
 PyTree = Any
 
@@ -63,6 +64,8 @@ class MetaState(NamedTuple):
       info: the last step's `StepInfo`, without weights.
       skipped: the number of steps so far whose numbers were not finite: nothing was learned from them,
         and the model state was left as it was; int32 scalar.
+      memory: what the method keeps of every training example, arrays [N, ...]; `()` for nothing. See
+        `Memory`.
     """
 
     step: jax.Array
@@ -75,6 +78,7 @@ class MetaState(NamedTuple):
     control_variate: PyTree
     info: StepInfo
     skipped: jax.Array
+    memory: PyTree = ()
 
 
 class StepKeys(NamedTuple):
@@ -132,6 +136,10 @@ def init_state(
         seen = Seen(problem.layers, costs)
     check_estimator(problem, estimator, seen, n)
     key_theta, key_active, key_steps = jax.random.split(key, 3)
+    memory = ()
+    if method.memory is not None:
+        key_theta, key_memory = jax.random.split(key_theta)
+        memory = first_memory(method, key_memory)
     theta = () if method.reset_each_batch else method.init(key_theta, n or 1)
     opt_state = () if method.reset_each_batch else method.meta_optimizer.init(theta)
     active, draws = (), ()
@@ -155,6 +163,7 @@ def init_state(
         control_variate=variate,
         info=empty_info(estimator, loss_dtype(params)),
         skipped=jnp.zeros((), jnp.int32),
+        memory=memory,
     )
 
 

@@ -26,6 +26,7 @@ from famus_jax.core.state import MetaState, StepInfo, empty_info, loss_dtype
 from famus_jax.differentiate import collectives
 from famus_jax.layers.find import checked
 from famus_jax.layers.jaxprs import Traced, trace
+from famus_jax.memory import check_index, reading, rows_at, updated_rows, written
 
 PyTree = Any
 
@@ -91,40 +92,68 @@ def meta_update(
     """
     check_batches(problem, inputs)
     collectives.check_axis(problem.axis, inputs.params, inputs.batch)
+    if problem.method.memory is None:
+        new = _step(problem, estimator, state, inputs, program)
+        return _guarded(new, state, inputs.model_state)[0]
+    method, memory = problem.method, state.memory
+    check_index(method, inputs.batch, memory)
+    problem = problem._replace(method=reading(method, memory))
+    state = state._replace(memory=())  # not through the branches, where it would be copied
+    new = _step(problem, estimator, state, inputs, program)
+    batch = collectives.gather(inputs.batch, problem.axis)
+    before = rows_at(memory, batch["index"])
+    after = updated_rows(method, before, new.outputs, batch)
+    new, fine = _guarded(new, state, inputs.model_state, guard.stays_finite(after, before))
+    memory = written(memory, batch["index"], after, fine)
+    return new._replace(state=new.state._replace(memory=memory))
+
+
+def _step(
+    problem: Problem,
+    estimator: Estimator,
+    state: MetaState,
+    inputs: Inputs,
+    program: Program | None,
+) -> MetaUpdate:
+    """A step with or without a meta update, whichever is due."""
     forward = trace(checked(problem.forward_under(state.theta)), *inputs[:4])
     if problem.layers is None:
         by = estimator.active.layers_by
         problem = problem.on(*inputs[:4], by=by, traced=forward)
     if not problem.method.has_theta or (program is not None and not program.meta):
-        new = _plain_step(problem, estimator, state, inputs, forward)
-    elif program is not None or estimator.update_every == 1:
-        new = _algorithm_1(problem, estimator, state, inputs, forward, program)
-    else:
-        new = jax.lax.cond(
-            state.step % estimator.update_every == 0,
-            lambda: _algorithm_1(problem, estimator, state, inputs, forward, program),
-            lambda: _plain_step(problem, estimator, state, inputs, forward),
-        )
-    return _guarded(new, state, inputs.model_state)
+        return _plain_step(problem, estimator, state, inputs, forward)
+    if program is not None or estimator.update_every == 1:
+        return _algorithm_1(problem, estimator, state, inputs, forward, program)
+    return jax.lax.cond(
+        state.step % estimator.update_every == 0,
+        lambda: _algorithm_1(problem, estimator, state, inputs, forward, program),
+        lambda: _plain_step(problem, estimator, state, inputs, forward),
+    )
 
 
-def _guarded(new: MetaUpdate, state: MetaState, model_state: PyTree) -> MetaUpdate:
-    """Without a trace of the step, but for the count, if its numbers are not finite. The gradient is
-    left as it is: what becomes of the parameters is the optimizer's to say (`apply_if_finite`)."""
+def _guarded(
+    new: MetaUpdate, state: MetaState, model_state: PyTree, remembers: jax.Array | None = None
+) -> tuple[MetaUpdate, jax.Array]:
+    """Without a trace of the step, but for the count, if its numbers are not finite; and whether they
+    are. `remembers`: whether those are that the memory would keep. The gradient is left as it is: what
+    becomes of the parameters is the optimizer's to say (`apply_if_finite`)."""
     info = new.info
     learned = ("theta", "opt_state", "active", "draws", "control_variate")
     after, before = ([getattr(s, name) for name in learned] for s in (new.state, state))
     fine = (
         jnp.isfinite(info.loss) & jnp.isfinite(info.meta_loss) & guard.stays_finite(after, before)
     )
+    if remembers is not None:
+        fine &= remembers
     alike = jax.tree.structure(new.model_state) == jax.tree.structure(model_state)
     if alike:
         fine &= guard.stays_finite(new.model_state, model_state)
         model_state = guard.keep(fine, new.model_state, model_state)
-    return new._replace(
+    new = new._replace(
         state=guard.keep_state(fine, new.state, state),
         model_state=model_state if alike else new.model_state,
     )
+    return new, fine
 
 
 def _algorithm_1(

@@ -1,14 +1,17 @@
 """The methods, one file each: what is learned about the labels. They know nothing of estimators."""
 
 from famus_jax.methods.cross_entropy import cross_entropy
+from famus_jax.methods.elr import elr
 from famus_jax.methods.l2r import l2r
 from famus_jax.methods.meta_label_correction import meta_label_correction
 from famus_jax.methods.mixmatch import mixmatch, mixmatch_meta_loss
 from famus_jax.methods.mlc import mlc, transition_step
 from famus_jax.methods.mwnet import mwnet, mwnet_weight
+from famus_jax.methods.sop import sop
 
 __all__ = [
     "cross_entropy",
+    "elr",
     "l2r",
     "meta_label_correction",
     "mixmatch",
@@ -16,5 +19,6 @@ __all__ = [
     "mlc",
     "mwnet",
     "mwnet_weight",
+    "sop",
     "transition_step",
 ]

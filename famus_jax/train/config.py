@@ -16,7 +16,8 @@ from famus_jax.bounds import Seed, typed
 from famus_jax.one_of import one_of
 from famus_jax.train.data_config import DataConfig, check_data
 from famus_jax.train.estimator_spec import build_estimator
-from famus_jax.train.methods import METHODS, MethodValues
+from famus_jax.train.method_values import MethodValues
+from famus_jax.train.methods import METHODS
 from famus_jax.train.pretrained import check_pretrained
 from famus_jax.train.schema import ModelConfig, check_schedule
 from famus_jax.train.two_networks.config import check_pseudo_clean

@@ -1,199 +1,28 @@
-"""Every method of a table: its values in a config, how it is built, what it trains on.
+"""Every method of a table: how it is built, what it trains on, where it comes from.
 
-This file and the method's own in the package of methods are all that a method touches: write its
-builder here (and a section of values, if it has some of its own), and name it in `METHODS`.
+This table, the method's own file in the package of methods and a builder (in `method_builders`, or
+right here) are all that a method touches; a section of values, if it has some of its own, goes to
+`method_values`. `famus methods` shows the table.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import optax
+from famus_jax.train import method_builders as build
+from famus_jax.train.method_builders import Builder
 
-from famus_jax import losses, methods
-from famus_jax.bounds import Bounds, LearningRate, Momentum, Positive, Share, Units
-from famus_jax.core.method import ExampleLoss, Method, mean_of
-from famus_jax.losses import softmax_cross_entropy
-from famus_jax.train.schema import ScheduleConfig
-from famus_jax.train.two_networks.config import PseudoCleanConfig
-
-# --- values -------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class MetaConfig:
-    """The meta-model of MW-Net: hidden units, learning rate β, momentum, optimizer, normalization."""
-
-    hidden: Units = 100
-    learning_rate: LearningRate = 1e-3
-    momentum: Momentum = 0.9
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    normalize: Literal["sum", "n"] = "sum"
-
-    def build_optimizer(self) -> optax.GradientTransformation:
-        """What moves the meta-model."""
-        if self.optimizer == "adam":
-            return optax.adam(self.learning_rate)
-        return optax.sgd(self.learning_rate, momentum=self.momentum)
-
-
-@dataclasses.dataclass(frozen=True)
-class TransitionConfig:
-    """The transition matrix of MLC: its step β, and whether it is kept from batch to batch."""
-
-    step: Positive = 70.0
-    carry: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelCorrectionConfig:
-    """The meta-net of meta label correction: units of its layers, size of the labels' embedding,
-    learning rate (of Adam with AMSGrad)."""
-
-    hidden: Units = 128
-    embedding: Units = 128
-    learning_rate: LearningRate = 3e-4
-
-
-@dataclasses.dataclass(frozen=True)
-class LongTailConfig:
-    """The losses for classes of unequal size.
-
-    Attributes:
-      gamma: γ of the focal loss.
-      beta: β of the class-balanced weights.
-      max_margin: LDAM's margin for the rarest class.
-      scale: LDAM's scale of the logits; 30 is for cosines (`model.overrides.cosine_head`).
-      defer: the share of the steps after which deferred re-weighting starts (160 of 200 epochs).
-    """
-
-    gamma: Annotated[float, Bounds(0, 100)] = 1.0
-    beta: Annotated[float, Bounds(0, 1, below=True)] = 0.9999
-    max_margin: Annotated[float, Bounds(0, 100)] = 0.5
-    scale: Annotated[float, Bounds(0, 1e4, above=True)] = 30.0
-    defer: Share = 0.8
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MethodValues:
-    """The sections of a config that builders read; each field is a section of that name."""
-
-    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
-    meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
-    transition: TransitionConfig = dataclasses.field(default_factory=TransitionConfig)
-    label_correction: LabelCorrectionConfig = dataclasses.field(
-        default_factory=LabelCorrectionConfig
-    )
-    long_tail: LongTailConfig = dataclasses.field(default_factory=LongTailConfig)
-    pseudo_clean: PseudoCleanConfig = dataclasses.field(default_factory=PseudoCleanConfig)
-
-
-class Facts(NamedTuple):
-    """What a method may have to know of the data and the network.
-
-    Attributes:
-      num_classes: C.
-      class_counts: training examples per (given, noisy) label; `()` for methods that don't ask.
-      feature_size: D, of the network's features; 0 for methods that don't ask.
-    """
-
-    num_classes: int
-    class_counts: tuple[int, ...] = ()
-    feature_size: int = 0
-
-
-# --- builders -----------------------------------------------------------------------------------
-
-Builder = Callable[[MethodValues, Facts], Method]
-Loss = Callable[[MethodValues, Facts], ExampleLoss]
-
-
-def _cross_entropy(values: MethodValues, facts: Facts) -> ExampleLoss:
-    return softmax_cross_entropy
-
-
-def _focal(values: MethodValues, facts: Facts) -> ExampleLoss:
-    return losses.focal(values.long_tail.gamma)
-
-
-def _cb_focal(values: MethodValues, facts: Facts) -> ExampleLoss:
-    return losses.class_weighted(_focal(values, facts), _class_weights(values, facts))
-
-
-def _ldam(values: MethodValues, facts: Facts) -> ExampleLoss:
-    tail = values.long_tail
-    return losses.ldam(facts.class_counts, max_margin=tail.max_margin, scale=tail.scale)
-
-
-def _ldam_drw(values: MethodValues, facts: Facts) -> ExampleLoss:
-    return losses.deferred(
-        _ldam(values, facts),
-        _class_weights(values, facts),
-        after=round(values.long_tail.defer * values.schedule.steps),
-        normalize="sum",
-    )
-
-
-def _class_weights(values: MethodValues, facts: Facts) -> tuple[float, ...]:
-    return losses.effective_number_weights(facts.class_counts, values.long_tail.beta)
-
-
-def _plain(name: str, loss: Loss) -> Builder:
-    """Training on a loss, without a meta-model; steps are shared by `name`."""
-    return lambda values, facts: methods.cross_entropy(loss(values, facts), name=name)
-
-
-def _mwnet(name: str, loss: Loss, *, scaled: bool = False) -> Builder:
-    """MW-Net on a loss; `scaled`: its meta loss scales the logits as LDAM does."""
-
-    def build(values: MethodValues, facts: Facts) -> Method:
-        scale = values.long_tail.scale
-        return methods.mwnet(
-            loss(values, facts),
-            hidden=values.meta.hidden,
-            normalize=values.meta.normalize,
-            meta_optimizer=values.meta.build_optimizer(),
-            meta_loss=mean_of(losses.scaled_cross_entropy(scale)) if scaled else None,
-        )._replace(name=name)
-
-    return build
-
-
-def _l2r(values: MethodValues, facts: Facts) -> Method:
-    return methods.l2r()
-
-
-def _mlc(values: MethodValues, facts: Facts) -> Method:
-    section = values.transition
-    return methods.mlc(facts.num_classes, step=section.step, carry=section.carry)
-
-
-def _meta_label_correction(values: MethodValues, facts: Facts) -> Method:
-    section = values.label_correction
-    return methods.meta_label_correction(
-        facts.num_classes,
-        facts.feature_size,
-        hidden=section.hidden,
-        embedding=section.embedding,
-        meta_optimizer=optax.amsgrad(section.learning_rate),
-    )
-
-
-def _mixmatch(*, reweight: bool) -> Builder:
-    """The released pipeline's loss on mixed batches, with MW-Net's weights or without."""
-    return lambda values, facts: methods.mixmatch(
-        reweight=reweight,
-        hidden=values.meta.hidden,
-        prior_weight=values.pseudo_clean.prior_weight,
-        meta_optimizer=values.meta.build_optimizer(),
-    )
-
-
-# --- the table ----------------------------------------------------------------------------------
-
-Batches = Literal["noisy", "clean", "trusted", "noisy+trusted", "mixed"]
+Batches = Literal["noisy", "clean", "trusted", "noisy+trusted", "noisy+mixup", "mixed"]
+Kind = Literal[
+    "baseline",
+    "weights",
+    "label correction",
+    "memory",
+    "robust loss",
+    "mixing",
+    "long tail",
+    "two networks",
+]
 
 
 class MethodSpec(NamedTuple):
@@ -202,12 +31,15 @@ class MethodSpec(NamedTuple):
     Attributes:
       title: for tables and legends.
       batches: the training batches: the training set with noisy or clean labels, the trusted set,
-        or a noisy batch with a whole meta batch of trusted examples (which oversamples them), or one
-        mixed of a labelled and an unlabelled part.
+        or a noisy batch with a whole meta batch of trusted examples (which oversamples them), a noisy
+        batch mixed with itself, or one mixed of a labelled and an unlabelled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
+      kind: what sort of method it is, for the list of them.
+      source: authors, venue and link; empty for baselines.
       learns: whether something is learned from a meta batch: of trusted examples, or, with two
         networks, of those whose labels look right.
+      remembers: whether it keeps something of every training example (`Method.memory`).
       reads_features: whether it needs the network's features besides its logits.
       reads_counts: whether it needs the number of training examples per class.
       scales_logits: whether its loss scales the logits, so that they should be cosines.
@@ -218,8 +50,11 @@ class MethodSpec(NamedTuple):
 
     title: str
     batches: Batches = "noisy"
-    build: Builder = _plain("cross_entropy", _cross_entropy)
+    build: Builder = build.plain("cross_entropy", build.cross_entropy)
+    kind: Kind = "baseline"
+    source: str = ""
     learns: bool = False
+    remembers: bool = False
     reads_features: bool = False
     reads_counts: bool = False
     scales_logits: bool = False
@@ -233,7 +68,62 @@ class MethodSpec(NamedTuple):
         return "trusted" in self.batches or (self.learns and self.networks == 1)
 
 
-_MWNET = _mwnet("mwnet", _cross_entropy)
+_SOURCES = {
+    "famus": "Xu et al., CVPR 2021, https://arxiv.org/abs/2104.15092",
+    "mwnet": "Shu et al., NeurIPS 2019, https://arxiv.org/abs/1902.07379",
+    "l2r": "Ren et al., ICML 2018, https://arxiv.org/abs/1803.09050",
+    "mlc": "Wang et al., CVPR 2020, https://doi.org/10.1109/CVPR42600.2020.00458",
+    "label correction": "Zheng et al., AAAI 2021, https://arxiv.org/abs/1911.03809",
+    "elr": "Liu et al., NeurIPS 2020, https://arxiv.org/abs/2007.00151",
+    "sop": "Liu et al., ICML 2022, https://arxiv.org/abs/2202.14026",
+    "gce": "Zhang and Sabuncu, NeurIPS 2018, https://arxiv.org/abs/1805.07836",
+    "sce": "Wang et al., ICCV 2019, https://arxiv.org/abs/1908.06112",
+    "apl": "Ma et al., ICML 2020, https://arxiv.org/abs/2006.13554",
+    "mae": "Ghosh et al., AAAI 2017, https://arxiv.org/abs/1712.09482",
+    "smoothing": "Lukasik et al., ICML 2020, https://arxiv.org/abs/2003.02819",
+    "bootstrapping": "Reed et al., ICLR 2015 workshop, https://arxiv.org/abs/1412.6596",
+    "mixup": "Zhang et al., ICLR 2018, https://arxiv.org/abs/1710.09412",
+    "focal": "Lin et al., ICCV 2017, https://arxiv.org/abs/1708.02002",
+    "class-balanced": "Cui et al., CVPR 2019, https://arxiv.org/abs/1901.05555",
+    "ldam": "Cao et al., NeurIPS 2019, https://arxiv.org/abs/1906.07413",
+    "dividemix": "Li et al., ICLR 2020, https://arxiv.org/abs/2002.07394",
+}
+
+
+def _weights(title: str, source: str, builder: Builder, **more) -> MethodSpec:
+    """A method that learns weights from trusted examples."""
+    return MethodSpec(
+        title, build=builder, kind="weights", source=_SOURCES[source], learns=True, **more
+    )
+
+
+def _correction(title: str, source: str, builder: Builder, **more) -> MethodSpec:
+    """A method that learns to correct labels or losses from trusted examples."""
+    return MethodSpec(
+        title, build=builder, kind="label correction", source=_SOURCES[source], learns=True, **more
+    )
+
+
+def _memory(title: str, source: str, builder: Builder) -> MethodSpec:
+    """A method that keeps something of every training example."""
+    return MethodSpec(title, build=builder, kind="memory", source=_SOURCES[source], remembers=True)
+
+
+def _loss(kind: Kind, name: str, title: str, source: str, loss: build.Loss, **more) -> MethodSpec:
+    """Plain training on a loss."""
+    return MethodSpec(
+        title, build=build.plain(name, loss), kind=kind, source=_SOURCES[source], **more
+    )
+
+
+def _two(title: str, source: str, builder: Builder, **more) -> MethodSpec:
+    """Two networks."""
+    return MethodSpec(
+        title, build=builder, kind="two networks", source=_SOURCES[source], networks=2, **more
+    )
+
+
+_MWNET = build.mwnet("mwnet", build.cross_entropy)
 
 METHODS: dict[str, MethodSpec] = {
     "ce": MethodSpec("cross-entropy"),
@@ -241,50 +131,89 @@ METHODS: dict[str, MethodSpec] = {
     "trusted_only": MethodSpec("trusted set only", "trusted"),
     "noisy_plus_trusted": MethodSpec("noisy + trusted (oversampled)", "noisy+trusted"),
     "finetune": MethodSpec("CE, fine-tuned on trusted", "trusted", needs="ce"),
-    "mwnet": MethodSpec("MW-Net", build=_MWNET, learns=True),
-    "l2r": MethodSpec("L2R", build=_l2r, learns=True),
-    "mlc": MethodSpec("MLC (transition matrix)", build=_mlc, learns=True),
-    "mlc_after_ce": MethodSpec("MLC, after CE", build=_mlc, learns=True, needs="ce"),
-    "meta_label_correction": MethodSpec(
-        "meta label correction", build=_meta_label_correction, learns=True, reads_features=True
+    "mwnet": _weights("MW-Net", "mwnet", _MWNET),
+    "l2r": _weights("L2R", "l2r", build.l2r),
+    "mlc": _correction("MLC (transition matrix)", "mlc", build.mlc),
+    "mlc_after_ce": _correction("MLC, after CE", "mlc", build.mlc, needs="ce"),
+    "meta_label_correction": _correction(
+        "meta label correction",
+        "label correction",
+        build.meta_label_correction,
+        reads_features=True,
     ),
-    "focal": MethodSpec("focal loss", build=_plain("focal", _focal)),
-    "cb_focal": MethodSpec(
-        "class-balanced focal loss", build=_plain("cb_focal", _cb_focal), reads_counts=True
+    "elr": _memory("ELR", "elr", build.elr),
+    "sop": _memory("SOP", "sop", build.sop),
+    "gce": _loss("robust loss", "gce", "generalized cross-entropy", "gce", build.gce),
+    "sce": _loss("robust loss", "sce", "symmetric cross-entropy", "sce", build.sce),
+    "nce_rce": _loss("robust loss", "nce_rce", "NCE + RCE", "apl", build.nce_rce),
+    "mae": _loss("robust loss", "mae", "mean absolute error", "mae", build.mae),
+    "label_smoothing": _loss(
+        "robust loss", "label_smoothing", "label smoothing", "smoothing", build.label_smoothing
     ),
-    "ldam": MethodSpec("LDAM", build=_plain("ldam", _ldam), reads_counts=True, scales_logits=True),
-    "ldam_drw": MethodSpec(
-        "LDAM-DRW", build=_plain("ldam_drw", _ldam_drw), reads_counts=True, scales_logits=True
+    "bootstrap_soft": _loss(
+        "robust loss",
+        "bootstrap_soft",
+        "bootstrapping, soft",
+        "bootstrapping",
+        build.bootstrap_soft,
     ),
-    "mwnet_ldam": MethodSpec(
+    "bootstrap_hard": _loss(
+        "robust loss",
+        "bootstrap_hard",
+        "bootstrapping, hard",
+        "bootstrapping",
+        build.bootstrap_hard,
+    ),
+    "mixup": _loss("mixing", "mixup", "mixup", "mixup", build.soft, batches="noisy+mixup"),
+    "focal": _loss("long tail", "focal", "focal loss", "focal", build.focal),
+    "cb_focal": _loss(
+        "long tail",
+        "cb_focal",
+        "class-balanced focal loss",
+        "class-balanced",
+        build.cb_focal,
+        reads_counts=True,
+    ),
+    "ldam": _loss(
+        "long tail", "ldam", "LDAM", "ldam", build.ldam, reads_counts=True, scales_logits=True
+    ),
+    "ldam_drw": _loss(
+        "long tail",
+        "ldam_drw",
+        "LDAM-DRW",
+        "ldam",
+        build.ldam_drw,
+        reads_counts=True,
+        scales_logits=True,
+    ),
+    "mwnet_ldam": _weights(
         "MW-Net, LDAM",
-        build=_mwnet("mwnet_ldam", _ldam, scaled=True),
-        learns=True,
+        "mwnet",
+        build.mwnet("mwnet_ldam", build.ldam, scaled=True),
         reads_counts=True,
         scales_logits=True,
     ),
-    "mwnet_ldam_drw": MethodSpec(
+    "mwnet_ldam_drw": _weights(
         "MW-Net, LDAM-DRW",
-        build=_mwnet("mwnet_ldam_drw", _ldam_drw, scaled=True),
-        learns=True,
+        "mwnet",
+        build.mwnet("mwnet_ldam_drw", build.ldam_drw, scaled=True),
         reads_counts=True,
         scales_logits=True,
     ),
-    "mwnet_pseudo_clean": MethodSpec(
-        "MW-Net, pseudo-clean (Alg. 2)", build=_MWNET, learns=True, networks=2
-    ),
-    "l2r_pseudo_clean": MethodSpec(
-        "L2R, pseudo-clean (Alg. 2)", build=_l2r, learns=True, networks=2
-    ),
-    "mixmatch_pseudo_clean": MethodSpec(
+    "mwnet_pseudo_clean": _two("MW-Net, pseudo-clean (Alg. 2)", "famus", _MWNET, learns=True),
+    "l2r_pseudo_clean": _two("L2R, pseudo-clean (Alg. 2)", "famus", build.l2r, learns=True),
+    "mixmatch_pseudo_clean": _two(
         "MixMatch, weights, pseudo-clean",
-        "mixed",
-        build=_mixmatch(reweight=True),
+        "famus",
+        build.mixmatch(reweight=True),
+        batches="mixed",
         learns=True,
-        networks=2,
     ),
-    "dividemix": MethodSpec(
-        "MixMatch, pseudo-clean (DivideMix)", "mixed", build=_mixmatch(reweight=False), networks=2
+    "dividemix": _two(
+        "MixMatch, pseudo-clean (DivideMix)",
+        "dividemix",
+        build.mixmatch(reweight=False),
+        batches="mixed",
     ),
     "clean": MethodSpec("clean labels (bound)", "clean"),
 }

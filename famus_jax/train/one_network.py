@@ -23,7 +23,9 @@ from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import Member, training_accuracy
 from famus_jax.train.evidence import arrays_of, tells_of_labels
-from famus_jax.train.methods import METHODS, Facts
+from famus_jax.train.method_values import Facts
+from famus_jax.train.methods import METHODS
+from famus_jax.train.mixed_stream import MixedStream
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 from famus_jax.train.suspect import suspect_of
@@ -87,6 +89,11 @@ class OneNetworkRuns:
         if METHODS[run.method].learns or METHODS[run.method].batches == "noisy+trusted":
             sizes["schedule.meta_batch_size"] = schedule.meta_batch_size
         setting.placement.check(sizes)
+        if METHODS[run.method].batches == "noisy+mixup" and jax.process_count() > 1:
+            raise ValueError(
+                f"{run.method} mixes whole batches, which is written for one process only: leave "
+                "--distributed out, or run other methods"
+            )
         if not run.estimator:
             return
         params, model_state = jax.eval_shape(setting.init, jax.random.key(0))
@@ -102,6 +109,13 @@ class OneNetworkRuns:
         with streams.open_streams(
             method, seeded.data, config.data, config.schedule, seeded.seed, placement.hosts
         ) as (stream, trusted):
+            if method.batches == "noisy+mixup":
+                stream = MixedStream(
+                    stream,
+                    seeded.data.num_classes,
+                    config.mixup.concentration,
+                    streams.seed_of(seeded.seed, "mixup"),
+                )
             key_init, key_train = jax.random.split(jax.random.key(seeded.seed))
             params, model_state = setting.init(key_init)
             hosts = placement.hosts["host_count"]
@@ -163,6 +177,7 @@ class OneNetworkRuns:
         config, n = self._setting.config, batch["label"].shape[0]
         method = self._method(run, params, model_state, counts)
         counts = counts if METHODS[run.method].reads_counts else ()
+        mixed = METHODS[run.method].batches == "noisy+mixup"
         key = (method.name, tuple(sorted(run.estimator.items())), n, finetune, counts)
         if key not in self._steps:
             learning_rate = build_schedule(config.schedule, finetune=finetune)
@@ -175,7 +190,8 @@ class OneNetworkRuns:
                 step_size=learning_rate,
                 metrics=training_accuracy,
                 compile_with=self._setting.placement.compile_with,
-                record=self._setting.record,
+                # A mixture tells nothing of either label.
+                record=None if mixed else self._setting.record,
             )
         return self._steps[key]
 
@@ -188,7 +204,11 @@ class OneNetworkRuns:
     ) -> Method:
         setting = self._setting
         classes = setting.sources.train.num_classes
-        facts = Facts(classes, counts or (1,) * classes)
+        facts = Facts(
+            num_classes=classes,
+            class_counts=counts or (1,) * classes,
+            num_examples=len(setting.sources.train.labels),
+        )
         if METHODS[run.method].reads_features:
             batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
             key = jax.random.key(0)

@@ -20,6 +20,7 @@ from famus_jax.core.state import MetaState, init_state, step_keys
 from famus_jax.core.update import meta_update
 from famus_jax.differentiate.collectives import local_rows
 from famus_jax.layers.find import checked
+from famus_jax.memory import check_index
 from famus_jax.uses.dispatch import warn_if_switching_on_cpu
 
 PyTree = Any
@@ -73,7 +74,10 @@ def first_state(
     m = n if meta_batch is None else leading_size(meta_batch, "meta batch")
     problem = problem.on(params, model_state, key, batch, by=estimator.active.layers_by)
     _check_labels(problem, params, model_state, key, batch, meta_batch)
-    return init_state(problem, estimator, key, params, n, m)
+    state = init_state(problem, estimator, key, params, n, m)
+    if problem.method.memory is not None:
+        check_index(problem.method, batch, state.memory)
+    return state
 
 
 def _check_labels(

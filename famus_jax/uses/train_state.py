@@ -39,4 +39,5 @@ def unless_nonfinite(new: TrainState, old: TrainState) -> TrainState:
     apart: dict[str, Any] = {"meta": (), "key": (), "recorded": ()}
     kept = keep(fine, new._replace(**apart), old._replace(**apart))
     meta = keep_state(fine, new.meta, old.meta)
+    meta = meta._replace(memory=keep(fine, new.meta.memory, old.meta.memory))
     return kept._replace(step=new.step, key=new.key, meta=meta, recorded=new.recorded)

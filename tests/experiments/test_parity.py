@@ -16,6 +16,8 @@ CASES = [
     Case("mwnet sum", "all layers", "batchnorm", "pmap", 4),
     Case("mwnet sum", "all layers, 8 examples", "mlp", "shard_map", 4),
     Case("l2r", "last 2 layers, active step", "mlp", "shard_map", 8),
+    Case("elr", "all layers", "batchnorm", "shard_map", 4),
+    Case("sop", "all layers", "batchnorm", "jit", 4),
     pytest.param(Case("mwnet sum", "learned gates", "mlp", "shard_map", 2), marks=pytest.mark.slow),
 ]
 ALL = list(cases(devices=(8,), ways=("shard_map",)))
@@ -31,7 +33,8 @@ def check(case, dtype, bound):
 def test_numbers_of_one_device(case):
     """Three steps, float64. Fails if a weight is normalised by the sum of one device's, a gradient is
     averaged where it should be summed (or summed twice), rows go to the wrong device, devices draw
-    different gates, or a number of examples is taken for one device's."""
+    different gates, a number of examples is taken for one device's, or a row of memory is written by
+    the device alone whose example it is."""
     check(case, np.float64, 1e-10)
 
 

@@ -12,7 +12,8 @@ from famus_jax import l2r
 from famus_jax.train.config import parse_config
 from famus_jax.train.data_setup import SeedData
 from famus_jax.train.experiment import run_experiment
-from famus_jax.train.methods import METHODS, Facts, MethodSpec
+from famus_jax.train.method_values import Facts
+from famus_jax.train.methods import METHODS, MethodSpec
 
 EXACT = {"kind": "all_layers", "examples": 4}
 HEAD = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
@@ -82,7 +83,7 @@ def test_a_class_without_labels_is_found_before_the_first_run(tmp_path, monkeypa
 
 def objective(method, **sections):
     parsed = parse_config({"runs": [{"method": "ce"}], "schedule": {"steps": 1000}, **sections})
-    return METHODS[method].build(parsed, Facts(3, (16, 4, 1), 4))
+    return METHODS[method].build(parsed, Facts(3, (16, 4, 1), 4, 21))
 
 
 def test_objectives_of_a_config():
@@ -127,6 +128,7 @@ def test_every_method_can_be_built():
             continue
         made = objective(method)
         assert made.has_theta == row.learns
+        assert (made.memory is not None) == row.remembers
         names.setdefault(made.name, set()).add(row.build)
     assert all(len(kinds) == 1 for kinds in names.values())
 

@@ -22,7 +22,8 @@ from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import training_accuracy
 from famus_jax.train.evidence import arrays_of
-from famus_jax.train.methods import METHODS, Facts
+from famus_jax.train.method_values import Facts
+from famus_jax.train.methods import METHODS
 from famus_jax.train.one_network import numbered
 from famus_jax.train.setting import Seeded, Setting, batch_shapes, check_fits, shapes_of
 from famus_jax.train.suspect import suspect_of

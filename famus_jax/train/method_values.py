@@ -1,0 +1,162 @@
+"""What a config says of methods, as plain values: a section for each that has settings of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal, NamedTuple
+
+import optax
+
+from famus_jax.bounds import Bounds, LearningRate, Momentum, NotNegative, Positive, Share, Units
+from famus_jax.train.schema import ScheduleConfig
+from famus_jax.train.two_networks.config import PseudoCleanConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class MetaConfig:
+    """The meta-model of MW-Net: hidden units, learning rate β, momentum, optimizer, normalization."""
+
+    hidden: Units = 100
+    learning_rate: LearningRate = 1e-3
+    momentum: Momentum = 0.9
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    normalize: Literal["sum", "n"] = "sum"
+
+    def build_optimizer(self) -> optax.GradientTransformation:
+        """What moves the meta-model."""
+        if self.optimizer == "adam":
+            return optax.adam(self.learning_rate)
+        return optax.sgd(self.learning_rate, momentum=self.momentum)
+
+
+@dataclasses.dataclass(frozen=True)
+class TransitionConfig:
+    """The transition matrix of MLC: its step β, and whether it is kept from batch to batch."""
+
+    step: Positive = 70.0
+    carry: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelCorrectionConfig:
+    """The meta-net of meta label correction: units of its layers, size of the labels' embedding,
+    learning rate (of Adam with AMSGrad)."""
+
+    hidden: Units = 128
+    embedding: Units = 128
+    learning_rate: LearningRate = 3e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class LongTailConfig:
+    """The losses for classes of unequal size.
+
+    Attributes:
+      gamma: γ of the focal loss.
+      beta: β of the class-balanced weights.
+      max_margin: LDAM's margin for the rarest class.
+      scale: LDAM's scale of the logits; 30 is for cosines (`model.overrides.cosine_head`).
+      defer: the share of the steps after which deferred re-weighting starts (160 of 200 epochs).
+    """
+
+    gamma: Annotated[float, Bounds(0, 100)] = 1.0
+    beta: Annotated[float, Bounds(0, 1, below=True)] = 0.9999
+    max_margin: Annotated[float, Bounds(0, 100)] = 0.5
+    scale: Annotated[float, Bounds(0, 1e4, above=True)] = 30.0
+    defer: Share = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class ElrConfig:
+    """Early-learning regularization.
+
+    Attributes:
+      weight: λ. Published: 3 for CIFAR-10 with symmetric noise, 1 asymmetric, 7 for CIFAR-100.
+      decay: β of the targets. Published: 0.7 for CIFAR-10 with symmetric noise, 0.9 else.
+      dtype: of the targets, which take 4 (or 2) bytes per example and class.
+    """
+
+    weight: NotNegative = 3.0
+    decay: Annotated[float, Bounds(0, 1, below=True)] = 0.7
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class SopConfig:
+    """Sparse over-parameterization.
+
+    Attributes:
+      u_step, v_step: step sizes. Published: 10 and 10 for CIFAR-10, 1 and 10 for CIFAR-100, there 0.1
+        and 100 for asymmetric noise; batches of 128.
+      dtype: of u and v, which take 4 (or 2) bytes per example and class.
+    """
+
+    u_step: NotNegative = 10.0
+    v_step: NotNegative = 10.0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class RobustConfig:
+    """Robust losses.
+
+    Attributes:
+      q: of generalized cross-entropy.
+      sce_alpha, sce_beta: of symmetric cross-entropy. Published: 0.1 and 1 for CIFAR-10, 6 and 0.1 for
+        CIFAR-100.
+      nce_alpha, rce_beta: of NCE + RCE. Published: 1 and 1 for CIFAR-10, 10 and 0.1 for CIFAR-100.
+      log_zero: A of reverse cross-entropy in both; -4 in the paper, log 1e-4 = -9.21 in public code.
+      smoothing: of labels; may be negative.
+      bootstrap_soft, bootstrap_hard: β of bootstrapping, the label's part.
+    """
+
+    q: Share = 0.7
+    sce_alpha: NotNegative = 0.1
+    sce_beta: NotNegative = 1.0
+    nce_alpha: NotNegative = 1.0
+    rce_beta: NotNegative = 1.0
+    log_zero: Annotated[float, Bounds(-1e3, 0, below=True)] = -4.0
+    smoothing: Annotated[float, Bounds(-1e3, 1)] = 0.1
+    bootstrap_soft: Share = 0.95
+    bootstrap_hard: Share = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class MixupConfig:
+    """mixup of one network: a of Beta(a, a)."""
+
+    concentration: Positive = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MethodValues:
+    """The sections of a config that builders read; each field is a section of that name."""
+
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    meta: MetaConfig = dataclasses.field(default_factory=MetaConfig)
+    transition: TransitionConfig = dataclasses.field(default_factory=TransitionConfig)
+    label_correction: LabelCorrectionConfig = dataclasses.field(
+        default_factory=LabelCorrectionConfig
+    )
+    long_tail: LongTailConfig = dataclasses.field(default_factory=LongTailConfig)
+    pseudo_clean: PseudoCleanConfig = dataclasses.field(default_factory=PseudoCleanConfig)
+    elr: ElrConfig = dataclasses.field(default_factory=ElrConfig)
+    sop: SopConfig = dataclasses.field(default_factory=SopConfig)
+    robust: RobustConfig = dataclasses.field(default_factory=RobustConfig)
+    mixup: MixupConfig = dataclasses.field(default_factory=MixupConfig)
+
+
+class Facts(NamedTuple):
+    """What a method may have to know of the data and the network.
+
+    Attributes:
+      num_classes: C.
+      class_counts: training examples per (given, noisy) label; `()` for methods that don't ask.
+      feature_size: D, of the network's features; 0 for methods that don't ask.
+      num_examples: N, of the whole training set, as `batch["index"]` counts it.
+    """
+
+    num_classes: int
+    class_counts: tuple[int, ...] = ()
+    feature_size: int = 0
+    num_examples: int = 0
