@@ -110,3 +110,31 @@ def fitted_to_decisions(
     bounds = [(None, None)] + [(0.0, None)] * (len(start) - 1)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return expit(x @ found.x)
+
+
+def interval_by_decisions(
+    features: np.ndarray,
+    prior: np.ndarray,
+    decided: np.ndarray,
+    wrong: np.ndarray,
+    rows: np.ndarray,
+    *,
+    draws: int = 100,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95 % interval of the share of wrong labels among `rows`: a bootstrap over the decisions.
+
+    Args:
+      features, prior, decided, wrong: see `fitted_to_decisions`.
+      rows: int [R], positions.
+      draws: how many times the decisions are drawn and fitted to.
+      seed: any int.
+    """
+    generator, count = np.random.default_rng(seed % 2**63), len(decided)
+    shares = []
+    for _ in range(draws):
+        again = generator.integers(0, count, count)
+        fitted = fitted_to_decisions(features, prior, decided[again], wrong[again])
+        shares.append(fitted[rows].mean())
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return float(low), float(high)
