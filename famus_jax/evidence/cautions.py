@@ -99,7 +99,7 @@ def cautions(
         said.append(_by_trusted(bounds))
     if decided is not None and decided.contradicts:
         said.append(_by_decisions(decided))
-    if share > 0.5 or high > 0.7:
+    if share > 0.5 or (high > 0.7 and bounds is None):
         said.append(
             f"About {share:.0%} of the labels look wrong. Above a half it is hard to know which side "
             "is right: tick some labels (--propose-trusted) before you trust this list."
