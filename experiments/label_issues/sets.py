@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.audit.features import SIZE, image_features
 from famus_jax.audit.text_features import text_features
 from famus_jax.data import corrupt_labels, flip_next, instance_dependent, load_source, symmetric
 from famus_jax.data.hashing import hash_order
 from famus_jax.data.sources.tables import read_columns
 from famus_jax.files import write_atomically
+from famus_jax.models.image_features import SIZE, image_features
 
-_FEATURES = f"features of EfficientNet-Lite0 at {SIZE} px (famus_jax.audit.features)"
+_FEATURES = f"features of EfficientNet-Lite0 at {SIZE} px (famus_jax.models.image_features)"
 _TEST_IMAGES = 2000  # of CIFAR-10's test split, the first in torchvision's order
 _CHECKED = 16  # images whose features are computed again before a file of features is believed
 
