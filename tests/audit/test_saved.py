@@ -21,9 +21,6 @@ WORDS = {
     "food": ["apple", "bread", "butter", "cheese", "plum", "soup"],
     "cars": ["motor", "wheel", "road"],
 }
-    "food": ["apple", "bread", "butter", "cheese", "plum", "soup"],
-    "cars": ["motor", "wheel", "road"],
-}
 
 
 def rows_of(path):
