@@ -114,6 +114,7 @@ def audit(
         count=NETWORKS,
         seed=seed,
         spared=known.wrong,
+        judged=np.where(known.wrong, labels, UNLABELLED) if known.wrong.any() else None,
     )
     trained = train_folds(
         choice.module, on_device, choice.inputs, folds, num_classes, choice.plan,

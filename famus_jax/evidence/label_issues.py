@@ -8,13 +8,12 @@ import numpy as np
 
 from famus_jax.evidence.calibrate import (
     falling,
-    fitted_to_decisions,
-    interval_by_decisions,
     mixture_posterior,
     with_mean,
 )
 from famus_jax.evidence.cautions import cautions, decided_of
 from famus_jax.evidence.confident import confident_joint, share_wrong
+from famus_jax.evidence.decisions import by_decisions
 from famus_jax.evidence.margins import log_margin
 from famus_jax.evidence.score import SCORED, mean_rank, scored_kinds
 from famus_jax.evidence.seen import share_wrong_seen
@@ -114,11 +113,9 @@ def label_issues(
     both = sure[at][decided].any() and bad[at].any()
     found = decided_of(p[decided], score[decided], bad[at][decided], score) if both else None
     if found is not None and len(decided) >= _ENOUGH_DECISIONS:
-        features = np.column_stack([_standard(kinds[n][at]) for n, w in weights if w])
-        prior, said = p, bad[at][decided]
-        p = fitted_to_decisions(features, prior, decided, said)
-        score, bounds = -p, None
-        low, high = interval_by_decisions(features, prior, decided, said, open_, seed=seed)
+        used = [kinds[n][at] for n, w in weights if w]
+        fit = by_decisions(used, p, decided, bad[at][decided], open_, seed=seed)
+        p, low, high, bounds = fit.p, fit.low, fit.high, None
         if found.contradicts and found.one_sided:
             # Of labels that look better no more are wrong than of those that were decided.
             high = max(high, found.wrong / found.decisions)
@@ -244,12 +241,6 @@ def _compared(labels: np.ndarray, bad: np.ndarray, evidence: Evidence) -> np.nda
     if evidence.planted is not None:
         compared[evidence.planted.positions] = False
     return compared
-
-
-def _standard(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    spread = values[known].std() or 1.0
-    return np.where(known, (values - values[known].mean()) / spread, 0.0)
 
 
 def _probability(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from famus_jax.evidence import Evidence, label_issues
-from famus_jax.evidence.calibrate import fitted_to_decisions, interval_by_decisions
 from famus_jax.evidence.cautions import decided_of
+from famus_jax.evidence.decisions import fitted_to_decisions, interval_by_decisions
 from famus_jax.evidence.margins import log_margin
 
 
