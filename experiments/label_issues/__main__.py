@@ -64,12 +64,12 @@ def main(argv: Sequence[str]) -> int:
 
 def _next(path: Path, name: str, seed: int, place: Place, more: bool) -> dict[str, Any] | None:
     """The row with what the record lacks of it; None: it lacks nothing."""
-    from experiments.label_issues.study import REPEATED, add_repeated, measure
+    from experiments.label_issues.study import REPEATED, add_decided, add_repeated, measure
 
     found = [r for r in _rows(path) if (r["set"], r["seed"]) == (name, seed)]
     row = found[0] if found and (not more or "cleanlab_5x" in found[0]["epochs"]) else None
     whole = row is not None and any(k.startswith(REPEATED) for k in row["rankings"])
-    if whole or (row is not None and not more):
+    if row is not None and "decided" in row and (whole or not more):
         return None
     start = time.monotonic()
 
@@ -82,9 +82,12 @@ def _next(path: Path, name: str, seed: int, place: Place, more: bool) -> dict[st
         row = {"set": name, "seed": seed, "made": noisy.made, **measure(noisy, seed, say, more)}
         row["test_examples"] = len(noisy.test_truth)
         row |= made_on()
-    if more:
+    if more and not whole:
         _add(path, row)
         row = add_repeated(row, noisy, seed, say)
+    if "decided" not in row:
+        _add(path, row)
+        row = add_decided(row, noisy, seed, say)
     say("done")
     return row
 

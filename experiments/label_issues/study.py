@@ -23,12 +23,15 @@ from experiments.label_issues.baselines import (
 from experiments.label_issues.figures import calibration_error, ranking
 from experiments.label_issues.sets import Noisy
 from famus_jax.audit.items import Items
+from famus_jax.audit.known import proposed
 from famus_jax.audit.networks import choose
-from famus_jax.audit.run import audit, mended_labels
+from famus_jax.audit.run import audit, mended_labels, nothing_known
 from famus_jax.evidence.types import LabelIssues
+from famus_jax.provenance import made_on
 
 MORE = 5  # times the audit's compute
 REPEATED = "cleanlab_5x_repeated"
+DECISIONS = 100
 
 
 def measure(noisy: Noisy, seed: int, say=print, more: bool = True) -> dict[str, Any]:
@@ -98,6 +101,42 @@ def add_repeated(row: dict[str, Any], noisy: Noisy, seed: int, say=print) -> dic
         rankings[f"{REPEATED}_{kind}"] = ranking(score, wrong)
         passes[f"{REPEATED}_{kind}"] = MORE * fold_passes(epochs, len(labels)) / len(labels)
     return row | {"rankings": rankings, "passes_per_example": passes}
+
+
+def add_decided(row: dict[str, Any], noisy: Noisy, seed: int, say=print) -> dict[str, Any]:
+    """The row, with what an audit says after a person has decided what `--propose-trusted` chose.
+
+    The person is the truth: it says of each proposed label whether it is right, and if not, what is.
+    The figures are of the labels that nobody decided; the share and its interval are of all.
+    """
+    say("an audit, and one with decisions")
+    items = Items(noisy.kind, noisy.inputs, noisy.labels, noisy.ids, noisy.class_names, "set")
+    first = audit(items, final=False, seed=seed)
+    position = {name: at for at, name in enumerate(noisy.ids)}
+    known = nothing_known(len(noisy.labels))
+    chosen = proposed(items, first.issues, known, DECISIONS)
+    at = np.array([position[decision.id] for decision in chosen])
+    known.right[at] = noisy.truth[at]
+    known.wrong[at] = noisy.labels[at] != noisy.truth[at]
+    found = audit(items, known=known, final=False, seed=seed).issues
+    wrong, summary = noisy.labels != noisy.truth, found.summary
+    rest = np.ones(len(wrong), bool)
+    rest[at] = False
+    before, after = first.issues, found
+    decided = {
+        "decisions": len(at),
+        "wrong": int(known.wrong.sum()),
+        "share": summary.share_wrong,
+        "share_low": summary.share_low,
+        "share_high": summary.share_high,
+        "calibration_error_before": calibration_error(before.p_wrong[rest], wrong[rest]),
+        "calibration_error": calibration_error(after.p_wrong[rest], wrong[rest]),
+        "before": ranking(-before.rank[rest].astype(np.float64), wrong[rest]),
+        "after": ranking(-after.rank[rest].astype(np.float64), wrong[rest]),
+        "warnings": list(summary.warnings),
+        "commit": made_on()["commit"],
+    }
+    return row | {"decided": decided}
 
 
 def _evidence(issues: LabelIssues, wrong: np.ndarray) -> dict[str, Any]:

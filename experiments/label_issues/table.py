@@ -67,6 +67,7 @@ def tables_of(record: dict[str, Any]) -> dict[str, str]:
     found["sets"] = _sets(groups)
     found["answers"] = _answers(groups)
     found["evidence"] = _evidence(groups)
+    found["decided"] = _decided(groups)
     found["accuracy"] = _accuracy(groups)
     found["provenance"] = _made(record)
     return found
@@ -130,6 +131,34 @@ def _answers(groups: dict[str, list]) -> str:
     head = ["set", "wrong", "estimated", "within the interval", "calibration error"]
     head += ["cut: precision", "cut: recall", "right suggestions", "in the cut", "warned"]
     return _table(head, lines)
+
+
+def _decided(groups: dict[str, list]) -> str:
+    lines = []
+    for name, rows in groups.items():
+        have = [row["decided"] for row in rows if "decided" in row]
+        if not have:
+            continue
+        true = [row["answer"]["share_true"] for row in rows if "decided" in row]
+        inside = sum(
+            d["share_low"] <= t <= d["share_high"] for d, t in zip(have, true, strict=True)
+        )
+        cells = [_spread([row["answer"]["share_true"] for row in rows])]
+        cells.append(_spread([row["answer"]["share"] for row in rows if "decided" in row]))
+        cells.append(_spread([d["share"] for d in have]))
+        cells.append(f"{inside} of {len(have)}")
+        cells += [
+            _spread([d[k] for d in have]) for k in ("calibration_error_before", "calibration_error")
+        ]
+        cells += [
+            _spread([d[when][figure] for d in have])
+            for figure in ("auroc", "average_precision")
+            for when in ("before", "after")
+        ]
+        lines.append([_title(name), *cells])
+    head = ["set", "wrong", "estimated before", "after", "within the interval"]
+    head += ["calibration error before", "after", "AUROC before", "after"]
+    return _table([*head, "average precision before", "after"], lines)
 
 
 def _evidence(groups: dict[str, list]) -> str:

@@ -115,8 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
     with alone_in(workdir):
         remove_parts(workdir)
         features = _features(together, arguments.network)
-        found = _audit(together, features, known_of_all, arguments)
-        _write(workdir, items, of_the_first(own, found, items.labels), known, arguments)
+        found, texts = _audit(together, features, known_of_all, arguments)
+        answer = of_the_first(own, found, items.labels)
+        _write(workdir, items, answer, known, arguments, features, texts)
         if arguments.compare:
             _compare(workdir, together, features, found, known_of_all, own, arguments)
     return 0
@@ -140,11 +141,13 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _audit(
     items: Any, features: np.ndarray | None, known: Any, arguments: argparse.Namespace
-) -> Any:
-    """The audit, with its progress."""
-    from famus_jax.audit.run import audit
+) -> tuple[Any, Any]:
+    """The audit, and the classifier of texts where the items are such, with their progress."""
+    from famus_jax.audit.run import audit, mended_labels
+    from famus_jax.audit.text_classifier import train_text_classifier
 
     seconds = None if arguments.minutes is None else 60 * arguments.minutes
+    texts, classifier = items.kind == "texts", None
     with Progress(1, "epoch") as progress:
         stages: dict[str, int] = {}
 
@@ -154,10 +157,15 @@ def _audit(
             progress.describe(stage)
             progress.update()
 
-        return audit(
+        found = audit(
             items, features=features, known=known, seed=arguments.seed, seconds=seconds,
-            on_epoch=on_epoch,
+            on_epoch=on_epoch, final=not texts,
         )  # fmt: skip
+    mended = mended_labels(found.issues, items.labels)
+    if texts and (mended >= 0).any():
+        classifier = train_text_classifier(items.inputs, mended, len(items.class_names))
+        found = found._replace(seconds=found.seconds + classifier.seconds)
+    return found, classifier
 
 
 def _features(items: Any, network: str) -> np.ndarray | None:
@@ -179,7 +187,7 @@ def _features(items: Any, network: str) -> np.ndarray | None:
             raise
         print(f"famus audit: a small network of its own looks at the images ({missing})")
         return None
-    from famus_jax.audit.features import image_features
+    from famus_jax.models.image_features import image_features
 
     with Progress(len(items.labels), "image") as progress:
         progress.describe("features of a pretrained network")
@@ -220,7 +228,13 @@ def _compare(
 
 
 def _write(
-    workdir: Path, items: Any, found: Any, known: Any, arguments: argparse.Namespace
+    workdir: Path,
+    items: Any,
+    found: Any,
+    known: Any,
+    arguments: argparse.Namespace,
+    features: np.ndarray | None,
+    texts: Any,
 ) -> None:
     from famus_jax.audit.decisions import write_decisions
     from famus_jax.audit.known import proposed
@@ -236,9 +250,9 @@ def _write(
     write_json(workdir / "audit.json", finite({**said, **provenance(arguments.command_line)}))
     page = workdir / "audit.html"
     write_atomically(page, page_of(items, found, known, warnings))
-    if items.kind == "features" or (items.kind == "images" and found.choice.name == "cnn"):
+    if found.variables is not None or texts is not None:
         made_from = {"label_issues": files_checksum([written[0]])}
-        save(workdir / "predictor", items, found, made_from)
+        save(workdir / "predictor", items, found, made_from, features=features, texts=texts)
     if arguments.propose_trusted:
         chosen = proposed(items, found.issues, known, arguments.propose_trusted)
         write_decisions(workdir / "proposed.csv", chosen)

@@ -22,11 +22,14 @@ class Folds(NamedTuple):
       seen: bool [K, N], whether a network trains on an example.
       labels: int32 [K, N], with which label.
       planted: bool [K, N], whether that label was corrupted on purpose; in one network at most.
+      asked: bool [K, N], whether that label is one that a person has said to be wrong; in one network
+        at most. None: none is.
     """
 
     seen: np.ndarray
     labels: np.ndarray
     planted: np.ndarray
+    asked: np.ndarray | None = None
 
 
 def make_folds(
@@ -37,6 +40,7 @@ def make_folds(
     count: int = 4,
     seed: int = 0,
     spared: np.ndarray | None = None,
+    judged: np.ndarray | None = None,
 ) -> Folds:
     """Each network leaves out one fold, of every class alike, and all that has no label.
 
@@ -50,6 +54,9 @@ def make_folds(
       count: K >= 3: with two, one network alone would see an example.
       seed: any int.
       spared: bool [N], labels that are never corrupted, since they are known to be right.
+      judged: int [N], labels that were given and are known to be wrong, -1 elsewhere. One network
+        learns each of them all the same: a fit to decisions must know what all kinds of evidence would
+        have said of a wrong label. None: there are none.
 
     Raises:
       ValueError: fewer than three networks, or than two classes with labels; a label of C or more.
@@ -82,4 +89,10 @@ def make_folds(
     network = (fold[chosen] + 1 + np.arange(len(chosen)) % (count - 1)) % count
     planted[network, chosen] = True
     given[network, chosen] = there[(np.searchsorted(there, labels[chosen]) + other) % len(there)]
-    return Folds(seen, given, planted)
+    if judged is None:
+        return Folds(seen, given, planted)
+    asked, at = np.zeros_like(planted), order[judged[order] != UNLABELLED]
+    network = (fold[at] + 1 + np.arange(len(at)) % (count - 1)) % count
+    asked[network, at] = seen[network, at] = True
+    given[network, at] = judged[at]
+    return Folds(seen, given, planted, asked)

@@ -60,17 +60,19 @@ def gather(
     changed = labels.copy()
     changed[planted] = folds.labels[network, planted]
     of_planted = {name: values[planted] for name, values in of_any(changed).items()}
-    honest = folds.seen & ~folds.planted
+    asked = np.zeros_like(folds.seen) if folds.asked is None else folds.asked
+    honest = folds.seen & ~folds.planted & ~asked
     kinds = of_any(labels)
     for name in learned[0]:
         values = np.stack([one[name] for one in learned])
         of_planted[name] = values[network, planted]
-        known = honest & np.isfinite(values)
+        # Of a label that a person has said to be wrong, what the one network says that learned it.
+        known = np.where(asked.any(0), asked, honest) & np.isfinite(values)
         seen = known.sum(0)
         mean = np.where(known, values, 0).sum(0) / np.maximum(seen, 1)
         kinds[name] = np.where(seen > 0, mean, np.nan)
     # What is said of another label than the given one, since a person mended it, is no evidence on it.
-    taught = labelled & (trained_on == labels)
+    taught = labelled & ((trained_on == labels) | asked.any(0))
     kinds = {
         name: np.where(taught if name in learned[0] else labelled, values, np.nan)
         for name, values in kinds.items()

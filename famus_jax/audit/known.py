@@ -11,6 +11,7 @@ import numpy as np
 from famus_jax.audit.decisions import RELABEL, RIGHT, Decision, read_decisions
 from famus_jax.audit.items import UNLABELLED, Items
 from famus_jax.audit.run import Audit, Known, nothing_known
+from famus_jax.data.hashing import hash_order
 from famus_jax.evidence.confident import confident_joint
 from famus_jax.evidence.types import LabelIssues
 
@@ -56,7 +57,8 @@ def with_trusted(items: Items, trusted: Items, known: Known) -> tuple[Items, Kno
     )
     more = int(labelled.sum())
     right = np.concatenate([known.right, trusted.labels[labelled]]).astype(np.int32)
-    return joined, Known(right, np.concatenate([known.wrong, np.zeros(more, bool)]))
+    wrong = np.concatenate([known.wrong, np.zeros(more, bool)])
+    return joined, Known(right, wrong, np.arange(len(right)) >= len(known.right))
 
 
 def of_the_first(count: int, found: Audit, labels: np.ndarray) -> Audit:
@@ -98,10 +100,12 @@ def of_the_first(count: int, found: Audit, labels: np.ndarray) -> Audit:
 
 
 def proposed(items: Items, issues: LabelIssues, known: Known, count: int) -> list[Decision]:
-    """The examples that a person should look at first, with empty decisions.
+    """The examples that a person should look at first, with empty decisions, in turns of two kinds.
 
-    Class by class in turn, so that every class gets its share: in each, first the labels of which it is
-    most open whether they are right.
+    One kind is the labels of which it is most open whether they are right, class by class in turn, so
+    that every class gets its share: they tell most about single labels. The other is drawn at random:
+    only these tell how many labels are wrong where wrong ones look right. A list that is cut short
+    has both.
     """
     open_ = np.flatnonzero(~known.wrong & (known.right == UNLABELLED))
     doubt = np.abs(np.nan_to_num(issues.p_wrong[open_], nan=0.5) - 0.5)
@@ -111,8 +115,14 @@ def proposed(items: Items, issues: LabelIssues, known: Known, count: int) -> lis
         for c in range(len(items.class_names))
     ]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*queues))
-    chosen = itertools.islice((at for at in turns if at is not None), count)
-    return [Decision(str(items.ids[at]), _name(items, at), "") for at in chosen]
+    doubtful = [at for at in turns if at is not None]
+    labelled = open_[items.labels[open_] != UNLABELLED]
+    drawn = labelled[hash_order(0, "audit_proposed", items.ids[labelled])]
+    both = itertools.chain.from_iterable(itertools.zip_longest(doubtful, drawn.tolist()))
+    chosen = dict.fromkeys(at for at in both if at is not None)
+    return [
+        Decision(str(items.ids[at]), _name(items, at), "") for at in itertools.islice(chosen, count)
+    ]
 
 
 def decisions_of(items: Items, known: Known) -> dict[str, tuple[str, str]]:

@@ -62,8 +62,8 @@ def facts_of(items: Items, found: Audit, known: Known) -> list[Fact]:
         Fact(
             "Wrong labels",
             f"about {summary.share_wrong:.1%}",
-            f"estimated; by chance alone {summary.share_low:.1%} to {summary.share_high:.1%}; labels "
-            "that are wrong by a rule look right, and are not counted",
+            f"estimated; 95 % interval {summary.share_low:.1%} to {summary.share_high:.1%}"
+            + _of_what(known),
         ),
         Fact("Label issues", f"{summary.num_issues:,}", "more likely wrong than right"),
         Fact("Worst class", *_worst_class(items, summary)),
@@ -99,6 +99,16 @@ def facts_of(items: Items, found: Audit, known: Known) -> list[Fact]:
         )
     facts.append(Fact("Network", found.choice.why, f"{found.epochs} epochs, {found.seconds:.0f} s"))
     return facts
+
+
+def _of_what(known: Known) -> str:
+    """What the interval of the share holds and what it leaves out."""
+    if known.wrong.any() and ((known.right != UNLABELLED) & ~known.wrong).any():
+        return ", by the decisions if there are ten or more"
+    return (
+        "; labels that are wrong by a rule look right, and only decisions and trusted examples tell "
+        "of them"
+    )
 
 
 def _worst_class(items: Items, summary: Summary) -> tuple[str, str]:

@@ -29,10 +29,13 @@ class Known(NamedTuple):
     Attributes:
       right: int32 [N], the right label; -1 where nobody has said it.
       wrong: bool [N], the given label is wrong; also where the right one is another.
+      added: bool [N], examples that are no part of the data, with right labels that nobody had to
+        decide about. None: there are none.
     """
 
     right: np.ndarray
     wrong: np.ndarray
+    added: np.ndarray | None = None
 
 
 def nothing_known(count: int) -> Known:
@@ -111,6 +114,7 @@ def audit(
         count=NETWORKS,
         seed=seed,
         spared=known.wrong,
+        judged=np.where(known.wrong, labels, UNLABELLED) if known.wrong.any() else None,
     )
     trained = train_folds(
         choice.module, on_device, choice.inputs, folds, num_classes, choice.plan,
@@ -118,7 +122,9 @@ def audit(
     )  # fmt: skip
     evidence = gather(trained, folds, trained_on, labels, data)
     trusted = (known.right == labels) & (labels != UNLABELLED)
-    issues = label_issues(evidence, labels, trusted=trusted, known_wrong=known.wrong, seed=seed)
+    issues = label_issues(
+        evidence, labels, trusted=trusted, known_wrong=known.wrong, added=known.added, seed=seed
+    )
     issues = _said(issues, known)
     variables, epochs, took = None, trained.epochs, trained.seconds
     mended = mended_labels(issues, labels)

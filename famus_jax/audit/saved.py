@@ -11,24 +11,78 @@ import numpy as np
 
 from famus_jax.audit.items import Items
 from famus_jax.audit.run import Audit
-from famus_jax.predictor import Features, Images, Network, Predictor, save_predictor
+from famus_jax.audit.text_classifier import TextClassifier
+from famus_jax.predictor import (
+    Features,
+    Images,
+    Network,
+    Predictor,
+    PretrainedImages,
+    Texts,
+    save_predictor,
+)
 
 
-def save(folder: Path, items: Items, found: Audit, made_from: Mapping[str, str]) -> list[Path]:
-    """Saves the predictor of images, or of features that people brought, in `folder`."""
+def save(
+    folder: Path,
+    items: Items,
+    found: Audit,
+    made_from: Mapping[str, str],
+    *,
+    features: np.ndarray | None = None,
+    texts: TextClassifier | None = None,
+) -> list[Path]:
+    """Saves the predictor in `folder`.
+
+    Args:
+      folder: for its two files.
+      items: what was audited.
+      found: the audit, with a final network unless the items are texts.
+      made_from: see `Predictor`.
+      features: of images, that the pretrained network made; None: the network saw the images.
+      texts: the classifier, where the items are texts.
+
+    Raises:
+      ValueError: texts without a classifier, or no final network.
+    """
+    if items.kind == "texts":
+        if texts is None:
+            raise ValueError("the items are texts: give their classifier, texts=")
+        network = Network("mlp", {"hidden": ()})
+        params = {"head": {"kernel": texts.kernel, "bias": texts.bias}}
+        return _save(folder, items, network, Texts(texts.buckets), params, {}, made_from)
+    if found.variables is None:
+        raise ValueError("this audit trained no final network")
     inputs, variables = found.choice.inputs, jax.device_get(found.variables)
     shape = items.inputs.shape[1:]
-    if items.kind == "images":
+    params = variables["params"]
+    if items.kind == "images" and features is None:
         takes = Images((shape[0], shape[1]), shape[2], inputs.mean, inputs.std)
     else:
+        params = _unscaled(params, inputs)
         takes = Features(shape[0])
-        variables = {**variables, "params": _unscaled(variables["params"], inputs)}
-    params = variables["params"]
+        if features is not None:
+            from famus_jax.models.image_features import SIZE
+
+            takes = PretrainedImages((shape[0], shape[1]), shape[2], SIZE, features.shape[1])
     state = {name: value for name, value in variables.items() if name != "params"}
+    network = Network(found.choice.name, found.choice.overrides)
+    return _save(folder, items, network, takes, params, state, made_from)
+
+
+def _save(
+    folder: Path,
+    items: Items,
+    network: Network,
+    takes: Any,
+    params: Any,
+    state: Any,
+    made_from: Mapping[str, str],
+) -> list[Path]:
     return save_predictor(
         folder,
         Predictor(
-            network=Network(found.choice.name, found.choice.overrides),
+            network=network,
             class_names=items.class_names,
             inputs=takes,
             members=((params, state),),

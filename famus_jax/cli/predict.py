@@ -1,12 +1,14 @@
-"""Predicts the classes of images or features with what `famus train` has trained.
+"""Predicts classes of images, features or texts with what `famus train` or `famus audit` has trained.
 
   famus predict runs/quickstart photos/ --method=ce --out=predictions.csv
   famus predict runs/quickstart/runs/ce/seed_0 a.png b.png table.csv features.npy
+  famus predict audits/texts/predictor new_texts.csv
 
 CHECKPOINT is a work directory of famus train, a method's or a run's folder in it, or a predictor's.
 FILES are images, folders of images (at any depth), tables with a column "path" (.csv, .parquet), and
-arrays of images or features (.npz, .npy). The table that is written has a line per example: id,
-predicted class, its probability, and the probability of every class.
+arrays of images or features (.npz, .npy); for a network that takes texts, tables with a column "text"
+(and "id"), or .txt files with a text on every line. The table that is written has a line per example:
+id, predicted class, its probability, and the probability of every class.
 """
 
 from __future__ import annotations

@@ -2,14 +2,14 @@
 
 Without decisions the evidence is taken for a mixture of two normal distributions, of right and of wrong
 labels, whose posterior is moved (in log odds) until its mean is the estimated share of wrong labels.
-Labels that are known to be right fix the distribution of the right ones. Decisions, which hold right
-and wrong labels, fit the probability itself. Without them it falls with the score, without exception.
+Labels that are known to be right fix the distribution of the right ones. It falls with the score,
+without exception. What decisions make of it is in `decisions`.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq, isotonic_regression, minimize
+from scipy.optimize import brentq, isotonic_regression
 from scipy.special import expit, logit
 
 _EDGE = 1e-6
@@ -78,35 +78,3 @@ def falling(probabilities: np.ndarray, score: np.ndarray, wanted: np.ndarray) ->
     mean = np.bincount(at, weights=probabilities) / count  # of equal scores
     fitted = isotonic_regression(mean, weights=count, increasing=False).x
     return np.clip(np.interp(wanted, steps, fitted), 0.0, 1.0)
-
-
-def fitted_to_decisions(
-    features: np.ndarray, prior: np.ndarray, decided: np.ndarray, wrong: np.ndarray
-) -> np.ndarray:
-    """P(wrong) by logistic regression on decided labels, drawn to what was thought before them.
-
-    log odds = a + b logit(prior) - Σ w_k features_k, with b, w_k >= 0: more evidence for a label never
-    makes it look worse. The penalty draws to a = 0, b = 1, w = 0, so that few decisions change little.
-
-    Args:
-      features: float [N, K], standardized, higher where the label looks right.
-      prior: float [N], the probability without decisions.
-      decided: int [M], positions.
-      wrong: bool [M], what was decided.
-    """
-    odds = logit(np.clip(prior, 1e-4, 1 - 1e-4))
-    x = np.column_stack([np.ones(len(prior)), odds, -features])
-    start = np.concatenate([[0.0, 1.0], np.zeros(features.shape[1])])
-    # The slope is held more firmly than the height: decisions are mostly about the head of the list,
-    # and where that holds more right labels than was thought, the rest must not look worse for it.
-    pull = np.concatenate([[0.1, 5.0], np.ones(features.shape[1])])
-    seen, target = x[decided], wrong.astype(np.float64)
-
-    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
-        z = seen @ w
-        value = np.logaddexp(0, z).sum() - target @ z + 0.5 * (pull * (w - start) ** 2).sum()
-        return float(value), seen.T @ (expit(z) - target) + pull * (w - start)
-
-    bounds = [(None, None)] + [(0.0, None)] * (len(start) - 1)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return expit(x @ found.x)

@@ -8,16 +8,18 @@ import numpy as np
 
 from famus_jax.evidence.calibrate import (
     falling,
-    fitted_to_decisions,
     mixture_posterior,
     with_mean,
 )
+from famus_jax.evidence.cautions import cautions, decided_of
 from famus_jax.evidence.confident import confident_joint, share_wrong
+from famus_jax.evidence.decisions import by_decisions
 from famus_jax.evidence.margins import log_margin
 from famus_jax.evidence.score import SCORED, mean_rank, scored_kinds
 from famus_jax.evidence.seen import share_wrong_seen
 from famus_jax.evidence.self_test import self_tests
-from famus_jax.evidence.types import Evidence, LabelIssues, SelfTest, Summary
+from famus_jax.evidence.trusted_share import Bounds, bounds_by_trusted
+from famus_jax.evidence.types import Evidence, LabelIssues, Summary
 
 _MIXTURE_OF = ("aum", "held_out", "probability", "neighbors")  # the first that is there
 _ENOUGH_TRUSTED = 20
@@ -30,6 +32,7 @@ def label_issues(
     *,
     trusted: Any = None,
     known_wrong: Any = None,
+    added: Any = None,
     seed: int = 0,
 ) -> LabelIssues:
     """Ranks labels by how likely they are wrong, and suggests others.
@@ -44,6 +47,9 @@ def label_issues(
         right labels looks like. None: there are none.
       known_wrong: bool [N], labels that are known to be wrong. With `trusted` they are decisions, and
         from ten on, of both kinds, the probability is fitted to them.
+      added: bool [N], those of `trusted` that are no part of the data in question: examples like
+        them whose labels were never in doubt, and no decisions. From twenty on they bound the
+        share of wrong labels (`trusted_share`), unless the networks have seen the labels.
       seed: of the bootstrap.
 
     Returns:
@@ -62,11 +68,13 @@ def label_issues(
     labels = np.asarray(labels)
     sure = flags(trusted, len(labels), "trusted")
     bad = flags(known_wrong, len(labels), "known_wrong")
-    _check(evidence, labels, sure, bad)
+    more = flags(added, len(labels), "added")
+    _check(evidence, labels, sure, bad, more)
     labels, at = labels.astype(np.int64), np.flatnonzero(labels >= 0)
     kinds = {name: np.asarray(v, np.float64) for name, v in evidence.kinds.items()}
     probabilities = np.array(evidence.probabilities, np.float64)
-    probabilities[~np.isfinite(probabilities).all(1)] = 1 / probabilities.shape[1]
+    judged = np.isfinite(probabilities).all(1)
+    probabilities[~judged] = 1 / probabilities.shape[1]
     mine = probabilities[at]
 
     names = scored_kinds({name: values[at] for name, values in kinds.items()})
@@ -86,25 +94,36 @@ def label_issues(
     score = mean_rank({n: kinds[n][at] for n in names}, weights, len(at))
 
     # What is known, to be right or wrong, says nothing about the others' share.
-    decided = np.flatnonzero((sure | bad)[at])
-    open_ = np.setdiff1d(np.arange(len(at)), decided)
+    known, decided = (sure | bad)[at], np.flatnonzero(((sure | bad) & ~more)[at])
+    open_ = np.flatnonzero(~known)
     if len(open_) < 2:
         open_ = np.arange(len(at))
     given = labels[at][open_]
+    bounds = None
     if evidence.seen and "aum" in kinds:
         share, low, high = share_wrong_seen(kinds["aum"][at][open_], mine[open_], given, seed=seed)
     else:
         share, low, high = share_wrong(mine[open_], given, seed=seed)
+        bounds = _bounds(probabilities, labels, judged & ~(sure | bad), judged & more & sure)
+    if bounds is not None and bounds.low > share:
+        share, low, high = bounds.least, bounds.low, max(high, bounds.high)
+    else:
+        bounds = None
     p = _probability(kinds, weights, at, score, share, sure[at], open_)
-    if len(decided) >= _ENOUGH_DECISIONS and sure[at].any() and bad[at].any():
-        features = np.column_stack([_standard(kinds[n][at]) for n, w in weights if w])
-        p = fitted_to_decisions(features, p, decided, bad[at][decided])
-        score = -p
+    both = sure[at][decided].any() and bad[at].any()
+    found = decided_of(p[decided], score[decided], bad[at][decided], score) if both else None
+    if found is not None and len(decided) >= _ENOUGH_DECISIONS:
+        used = [kinds[n][at] for n, w in weights if w]
+        fit = by_decisions(used, p, decided, bad[at][decided], open_, seed=seed)
+        p, low, high, bounds = fit.p, fit.low, fit.high, None
+        if found.contradicts and found.one_sided:
+            # Of labels that look better no more are wrong than of those that were decided.
+            high = max(high, found.wrong / found.decisions)
     p = np.where(sure[at], 0.0, np.where(bad[at], 1.0, p))
-    if len(decided):
-        of_open, more = len(open_) / len(at), float(bad[at].mean())
+    if known.any():
+        of_open, surely = float((~known).mean()), float(bad[at].mean())
         share = float(p.mean())
-        low, high = min(low * of_open + more, share), max(high * of_open + more, share)
+        low, high = min(low * of_open + surely, share), max(high * of_open + surely, share)
 
     # No ties: what the probability leaves open, the score decides, and then the data's order.
     order = np.lexsort((np.arange(len(at)), score, -p))
@@ -123,7 +142,7 @@ def label_issues(
         confusion=confident_joint(mine, labels[at]),
         duplicates=tuple(g for g in evidence.duplicates if len(set(labels[list(g)]) - {-1}) > 1),
         self_tests=tests,
-        warnings=_warnings(tests, failed, share, high),
+        warnings=cautions(tests, failed, share, high, found, bounds),
     )
     return LabelIssues(
         p_wrong=p_wrong,
@@ -151,7 +170,9 @@ def flags(values: Any, count: int, name: str) -> np.ndarray:
     return flags
 
 
-def _check(evidence: Evidence, labels: np.ndarray, sure: np.ndarray, bad: np.ndarray) -> None:
+def _check(
+    evidence: Evidence, labels: np.ndarray, sure: np.ndarray, bad: np.ndarray, more: np.ndarray
+) -> None:
     shape = np.shape(evidence.probabilities)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"labels are {labels.dtype} {labels.shape}; expected whole numbers, [N]")
@@ -199,6 +220,19 @@ def _check(evidence: Evidence, labels: np.ndarray, sure: np.ndarray, bad: np.nda
     if (sure & bad).any():
         at = int(np.flatnonzero(sure & bad)[0])
         raise ValueError(f"position {at} is both trusted and known_wrong; it can be one of them")
+    if (more & ~sure).any():
+        at = int(np.flatnonzero(more & ~sure)[0])
+        raise ValueError(f"position {at} is added but not trusted; what is added is trusted")
+
+
+def _bounds(
+    probabilities: np.ndarray, labels: np.ndarray, given: np.ndarray, trusted: np.ndarray
+) -> Bounds | None:
+    """By trusted labels, if there are enough; the flags [N] are of those that networks judged."""
+    given, agrees = given & (labels >= 0), probabilities.argmax(1) == labels
+    if trusted.sum() < _ENOUGH_TRUSTED or not given.any():
+        return None
+    return bounds_by_trusted(agrees[given], agrees[trusted])
 
 
 def _compared(labels: np.ndarray, bad: np.ndarray, evidence: Evidence) -> np.ndarray:
@@ -207,12 +241,6 @@ def _compared(labels: np.ndarray, bad: np.ndarray, evidence: Evidence) -> np.nda
     if evidence.planted is not None:
         compared[evidence.planted.positions] = False
     return compared
-
-
-def _standard(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    spread = values[known].std() or 1.0
-    return np.where(known, (values - values[known].mean()) / spread, 0.0)
 
 
 def _probability(
@@ -248,32 +276,3 @@ def _suggest(
     keeps = labelled & ~issue
     suggested = np.where(keeps, labels, best).astype(np.int32)
     return suggested, np.where(keeps, 1 - np.nan_to_num(p_wrong), p_best)
-
-
-def _warnings(
-    tests: tuple[SelfTest, ...], failed: bool, share: float, high: float
-) -> tuple[str, ...]:
-    said = []
-    tried = [test for test in tests if np.isfinite(test.auroc)]
-    if failed:
-        best = max(tried, key=lambda test: test.auroc)
-        said.append(
-            "This list may be no better than chance: no evidence ranked wrong labels low in the "
-            f"self-test (the best, {best.name}, had AUROC {best.auroc:.2f}; a coin has 0.50)."
-        )
-    elif not tried:
-        said.append("No evidence could be tested on labels that are known to be wrong.")
-    for test in () if failed or not tried else tests:
-        if not np.isfinite(test.auroc):
-            said.append(f"The evidence {test.name!r} could not be tested and does not count.")
-        elif test.weight == 0:
-            said.append(
-                f"The evidence {test.name!r} failed the self-test (AUROC {test.auroc:.2f}) and does "
-                "not count."
-            )
-    if share > 0.5 or high > 0.7:
-        said.append(
-            f"About {share:.0%} of the labels look wrong. Above a half it is hard to know which side "
-            "is right: tick some labels (--propose-trusted) before you trust this list."
-        )
-    return tuple(said)

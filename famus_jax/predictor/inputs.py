@@ -1,4 +1,4 @@
-"""What to predict, as it is given on a command line: image files, folders, tables, arrays.
+"""What to predict, as it is given on a command line: images, folders, tables, arrays, texts.
 
 All that can be told without decoding images is looked at first; then batches of what the network takes.
 """
@@ -26,7 +26,8 @@ from famus_jax.data.sources.numpy_files import array_names, read_array
 from famus_jax.data.sources.tables import SUFFIXES as TABLES
 from famus_jax.data.sources.tables import read_columns
 from famus_jax.data.sources.unreadable import check_tolerance, report_unreadable
-from famus_jax.predictor.types import Features, Images, Predictor
+from famus_jax.predictor.text_inputs import texts_of
+from famus_jax.predictor.types import Features, Images, Predictor, PretrainedImages, Texts
 
 ARRAYS = (".npz", ".npy")
 _FLAG = "famus predict: --tolerance"
@@ -39,7 +40,7 @@ class Part(NamedTuple):
     Attributes:
       ids: N names, "photos/cat.png".
       paths: N image files; None for an array.
-      array: uint8 [N, H, W, C] or float32 [N, D]; None for files.
+      array: uint8 [N, H, W, C], float32 [N, D] or texts; None for image files.
     """
 
     ids: list[str]
@@ -74,7 +75,8 @@ def find_inputs(
     Args:
       names: image files; folders of images, at any depth; `.csv` or `.parquet` tables with a column
         "path" (relative ones start from the table's folder); `.npz` or `.npy` of images or features,
-        with ids in the array "ids", if there is one.
+        with ids in the array "ids", if there is one. For texts, tables with a column "text" (and
+        "id"), or a `.txt` with one on every line.
       predictor: for which.
       tolerance: share of image files that may be unreadable.
 
@@ -126,7 +128,7 @@ def read_batches(
                     continue
                 assert part.paths is not None
                 takes = predictor.inputs
-                assert isinstance(takes, Images)
+                assert isinstance(takes, Images | PretrainedImages)
                 todo = [
                     (name, path)
                     for name, path in zip(ids, part.paths[start : start + size], strict=True)
@@ -160,6 +162,9 @@ def _part(name: str, predictor: Predictor) -> Part:
     suffix = path.suffix.lower()
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {name!r}")
+    if isinstance(predictor.inputs, Texts):
+        ids, texts = texts_of(path)
+        return Part(ids, None, texts)
     if not path.is_dir() and suffix in ARRAYS:
         return _of_array(path, predictor)
     if isinstance(predictor.inputs, Features):
@@ -238,6 +243,7 @@ def _refuse_unfit(array: np.ndarray, path: Path, predictor: Predictor) -> None:
             f"{path} holds {has}; the network takes features, floats [N, {takes.dimension}]: make them "
             f"as for its training{maker}"
         )
+    assert not isinstance(takes, Texts)
     if array.ndim != 4:
         raise ValueError(
             f"{path} holds {has}, features; the network takes images: give image files, or uint8 "
@@ -262,7 +268,7 @@ def _refuse_unfit(array: np.ndarray, path: Path, predictor: Predictor) -> None:
 
 def _sized(array: np.ndarray, predictor: Predictor) -> np.ndarray:
     takes = predictor.inputs
-    if isinstance(takes, Features) or array.shape[1:3] == takes.size:
+    if isinstance(takes, Features | Texts) or array.shape[1:3] == takes.size:
         return array
     return np.stack([resize(image, takes.size) for image in array])
 

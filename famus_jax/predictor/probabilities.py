@@ -1,4 +1,4 @@
-"""From images or features to probabilities: p = softmax(s · mean over networks of logits)."""
+"""From images, features or texts to probabilities: p = softmax(s · mean over networks of logits)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from famus_jax.data.batches.pixels import Normalizer, make_normalizer, normalize
 from famus_jax.differentiate.linearize import Forward
 from famus_jax.forward import compute_in, linen_forward
 from famus_jax.models import build_model
-from famus_jax.predictor.types import Images, Network, Predictor
+from famus_jax.models.image_features import image_features
+from famus_jax.predictor.hashed_texts import hashed_texts
+from famus_jax.predictor.types import Images, Network, Predictor, PretrainedImages, Texts
 
 BATCH = 256
 
@@ -34,7 +36,8 @@ def predict(predictor: Predictor, inputs: Any, *, batch_size: int | None = None)
 
     Args:
       predictor: see `load_predictor`.
-      inputs: uint8 [N, H, W, channels], of the predictor's size; or floats [N, D], features.
+      inputs: uint8 [N, H, W, channels], of the predictor's size; or floats [N, D], features; or N
+        texts.
       batch_size: see `logits`.
 
     Returns:
@@ -42,6 +45,7 @@ def predict(predictor: Predictor, inputs: Any, *, batch_size: int | None = None)
 
     Raises:
       ValueError: inputs of another kind or shape.
+      ModuleNotFoundError: the pretrained network, or scikit-learn for texts, is not installed.
 
     Example: see `load_predictor`.
     """
@@ -74,7 +78,7 @@ def logits(predictor: Predictor, inputs: Any, *, batch_size: int | None = None) 
         normalizer = make_normalizer(pair, (1, *predictor.inputs.shape))
     parts = []
     for start in range(0, len(array), size):
-        part = array[start : start + size]
+        part = _seen(predictor, array[start : start + size])
         full = np.concatenate([part, np.repeat(part[:1], size - len(part), 0)])
         # Two programs, as in training: one would round otherwise.
         found = _mean_logits(forward, predictor.members, _finished(full, normalizer))
@@ -98,8 +102,11 @@ def _wide(parts: list[np.ndarray], width: int) -> list[np.ndarray]:
 
 
 def _checked(predictor: Predictor, inputs: Any) -> np.ndarray:
-    array, takes = np.asarray(inputs), predictor.inputs
-    images = isinstance(takes, Images)
+    takes = predictor.inputs
+    if isinstance(takes, Texts):
+        return _texts(inputs)
+    array = np.asarray(inputs)
+    images = isinstance(takes, Images | PretrainedImages)
     right = array.dtype == np.uint8 if images else array.dtype.kind == "f"
     if not right or array.shape[1:] != takes.shape or not array.ndim:
         kind = "uint8 images" if images else "float features"
@@ -115,6 +122,28 @@ def _checked(predictor: Predictor, inputs: Any) -> np.ndarray:
     if bad.size:
         raise ValueError(f"features of row {bad[0]} are not finite ({bad.size} such rows)")
     return narrow
+
+
+def _texts(inputs: Any) -> np.ndarray:
+    """Object [N]."""
+    texts = [inputs] if isinstance(inputs, str) else list(inputs)
+    odd = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
+    if isinstance(inputs, str) or odd is not None:
+        what = "one text" if odd is None else f"{type(texts[odd]).__name__} at position {odd}"
+        raise ValueError(f"the network takes a list of texts, not {what}")
+    found = np.empty(len(texts), object)
+    found[:] = texts
+    return found
+
+
+def _seen(predictor: Predictor, part: np.ndarray) -> np.ndarray:
+    """What the network itself sees of some examples."""
+    takes = predictor.inputs
+    if isinstance(takes, Texts):
+        return hashed_texts(part, takes.buckets).toarray()
+    if isinstance(takes, PretrainedImages):
+        return image_features(part, size=takes.pixels)
+    return part
 
 
 def _forward(predictor: Predictor) -> Forward:

@@ -19,7 +19,17 @@ from famus_jax.data.sources.numpy_files import read_arrays
 from famus_jax.files import write_atomically
 from famus_jax.forward import linen_init
 from famus_jax.predictor.probabilities import module_of
-from famus_jax.predictor.types import Features, Images, Member, Network, Predictor
+from famus_jax.predictor.types import (
+    Features,
+    Images,
+    Inputs,
+    Member,
+    Network,
+    Predictor,
+    PretrainedImages,
+    Texts,
+    network_shape,
+)
 from famus_jax.sealed import Damaged, file_checksum, read_sealed, write_sealed
 
 FORMAT = 1
@@ -143,12 +153,23 @@ def load_predictor(folder: str | Path, *, module: Any = None) -> Predictor:
     return predictor._replace(members=tuple(members))
 
 
-_KINDS = {Images: "images", Features: "features"}
+_KINDS = {
+    Images: "images",
+    Features: "features",
+    PretrainedImages: "pretrained_images",
+    Texts: "texts",
+}
 
 
-def _inputs(said: dict[str, Any]) -> Images | Features:
+def _inputs(said: dict[str, Any]) -> Inputs:
     if said["kind"] == "features":
         return Features(said["dimension"])
+    if said["kind"] == "texts":
+        return Texts(said["buckets"])
+    if said["kind"] == "pretrained_images":
+        return PretrainedImages(
+            tuple(said["size"]), said["channels"], said["pixels"], said["dimension"]
+        )
     size, channels = tuple(said["size"]), said["channels"]
     return Images(size, channels, tuple(said["mean"]), tuple(said["std"]))
 
@@ -176,7 +197,7 @@ def _check(predictor: Predictor) -> None:
         raise ValueError("a network has a name, or is a module of one's own: give one of the two")
     if network.dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype = {network.dtype!r}; choose 'float32' or 'bfloat16'")
-    if min(takes.shape) < 1:
+    if min((*takes.shape, *network_shape(takes))) < 1:
         raise ValueError(f"inputs of the shape {list(takes.shape)}: every number must be positive")
     if isinstance(takes, Images):
         for what in (takes.mean, takes.std):
@@ -190,7 +211,7 @@ def _check(predictor: Predictor) -> None:
 
 def _shapes(predictor: Predictor) -> Member:
     """The shapes of the network's parameters and model state; computes nothing."""
-    network, shape = predictor.network, predictor.inputs.shape
+    network, shape = predictor.network, network_shape(predictor.inputs)
     try:
         module = module_of(network, len(predictor.class_names))
         example = np.zeros((1, *shape), np.float32)

@@ -63,6 +63,54 @@ class Features(NamedTuple):
         return (self.dimension,)
 
 
+class PretrainedImages(NamedTuple):
+    """Images whose features a network trained on ImageNet makes, which stays as it is.
+
+    That is EfficientNet-Lite0 of the extra `features`; it is not saved with the predictor.
+
+    Attributes:
+      size: (height, width) in pixels that the images have before; others are fitted as for `Images`.
+      channels: 3 (color) or 1 (gray).
+      pixels: height and width to which that network then scales them.
+      dimension: D, how many features it makes.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    pixels: int
+    dimension: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return (*self.size, self.channels)
+
+
+class Texts(NamedTuple):
+    """The network takes counts of hashed words and parts of words (`hashed_texts`).
+
+    Attributes:
+      buckets: B; there are as many for words as for parts of words.
+    """
+
+    buckets: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example: it is a text."""
+        return ()
+
+
+Inputs = Images | Features | PretrainedImages | Texts
+
+
+def network_shape(inputs: Inputs) -> tuple[int, ...]:
+    """The shape of what the network itself sees of one example."""
+    if isinstance(inputs, PretrainedImages):
+        return (inputs.dimension,)
+    return (2 * inputs.buckets,) if isinstance(inputs, Texts) else inputs.shape
+
+
 class Predictor(NamedTuple):
     """A trained network, or several that decide together, with all that predicting needs.
 
@@ -80,7 +128,7 @@ class Predictor(NamedTuple):
 
     network: Network
     class_names: tuple[str, ...]
-    inputs: Images | Features
+    inputs: Inputs
     members: tuple[Member, ...]
     made_from: Mapping[str, str] = MappingProxyType({})
     scale: float = 1.0

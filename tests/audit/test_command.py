@@ -83,14 +83,14 @@ def test_the_page_holds_the_list(done):
 
 
 def test_what_to_look_at_first_is_balanced(done):
-    """Fails where one class takes the whole list."""
+    """Every other one is drawn at random; of the rest, fails where one class takes the whole list."""
     workdir, _, _ = done
     rows = rows_of(workdir / "proposed.csv")
     assert len(rows) == 30
     assert {row["decision"] for row in rows} == {""}
     listed = {row["id"]: row["suggested_label"] for row in rows_of(workdir / "label_issues.csv")}
-    counts = np.bincount([int(listed[row["id"]]) for row in rows], minlength=10)
-    assert counts.max() <= 4
+    counts = np.bincount([int(listed[row["id"]]) for row in rows[::2]], minlength=10)
+    assert counts.max() <= 2
 
 
 def test_its_network_predicts(done, digits, tmp_path):

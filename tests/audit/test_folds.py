@@ -80,9 +80,11 @@ def test_spared_are_never_corrupted():
 
 def test_the_same_for_each_id_in_any_order():
     order = np.random.default_rng(1).permutation(2000)
-    one = make_folds(LABELS, ids(2000), 5)
-    other = make_folds(LABELS[order], ids(2000)[order], 5)
+    judged = np.where(np.arange(2000) % 9 == 0, 3, -1)
+    one = make_folds(LABELS, ids(2000), 5, judged=judged)
+    other = make_folds(LABELS[order], ids(2000)[order], 5, judged=judged[order])
     for a, b in zip(one, other, strict=True):
+        assert a is not None
         np.testing.assert_array_equal(a[:, order], b)
 
 
@@ -110,3 +112,25 @@ def test_classes_of_one_example_do_not_share_a_fold():
 def test_bad_input_is_refused(labels, options, message):
     with pytest.raises(ValueError, match=message):
         made(labels, **options)
+
+
+def test_a_label_that_is_known_to_be_wrong_is_learned_by_one_network():
+    """Also where nobody knows the right one (-1), and never by the network that leaves it out.
+
+    Fails if all networks are taught what a person has corrected, or none.
+    """
+    judged = np.where(np.arange(2000) % 10 == 0, (LABELS + 1) % 5, -1)
+    found, before = made(LABELS, judged=judged), made(LABELS)
+    assert found.asked is not None
+    at = judged >= 0
+    assert (found.asked.sum(0) == at).all()
+    network = found.asked.argmax(0)[at]
+    rows = np.flatnonzero(at)
+    assert found.seen[network, rows].all()
+    np.testing.assert_array_equal(found.labels[network, rows], judged[at])
+    known = rows[LABELS[rows] >= 0]
+    assert ((~found.seen)[:, known].sum(0) == 1).all()
+    assert (found.seen[:, rows[LABELS[rows] < 0]].sum(0) == 1).all()
+    others = ~found.asked
+    np.testing.assert_array_equal(found.labels[others], before.labels[others])
+    assert before.asked is None

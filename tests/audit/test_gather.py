@@ -88,6 +88,20 @@ def test_labels_that_were_not_trained_on_do_not_vote():
     assert np.isfinite(without[2])
 
 
+def test_of_a_label_that_a_person_corrected_the_network_speaks_that_learned_it():
+    """Example 2 was given 1 and a person said 0; network 0 learned the 1. Fails if the evidence is of
+    the networks that learned the 0, or missing: a fit to decisions would then compare what can't be."""
+    trained, folds, values = made()
+    labels, asked = LABELS.copy(), np.zeros((K, N), bool)
+    labels[2], asked[0, 2] = 1, True
+    evidence = gather(trained, folds._replace(asked=asked), LABELS, labels, features())
+    for j, name in enumerate(("aum", "probability", "probability_margin", "last_margin")):
+        np.testing.assert_allclose(evidence.kinds[name][2], values[j][0, 2], rtol=1e-5)
+    without = gather(trained, folds, LABELS, labels, features())
+    assert np.isnan(without.kinds["aum"][2])
+    np.testing.assert_array_equal(evidence.kinds["aum"][3:], without.kinds["aum"][3:])
+
+
 def test_no_planted_labels():
     trained, folds, _ = made()
     folds = folds._replace(planted=np.zeros_like(folds.planted))

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from famus_jax.audit.items import Items
-from famus_jax.audit.known import decisions_of, known_by_decisions, of_the_first, with_trusted
+from famus_jax.audit.known import (
+    decisions_of,
+    known_by_decisions,
+    of_the_first,
+    proposed,
+    with_trusted,
+)
 from famus_jax.audit.networks import choose
 from famus_jax.audit.run import Audit, nothing_known
 from famus_jax.evidence import Evidence, label_issues
@@ -44,6 +50,8 @@ def test_trusted_examples_are_no_part_of_the_answer():
     together, known = with_trusted(own, more, nothing_known(100))
     assert together.ids[100] == "trusted/x0"
     assert (known.right[100:] == np.arange(300) % 2).all()
+    assert known.added is not None
+    assert known.added.tolist() == [False] * 100 + [True] * 300
     right = np.concatenate([given == true, np.ones(300, bool)])
     margin = np.where(right, 3.0, -3.0) + generator.normal(size=400)
     of_label = 1 / (1 + np.exp(-margin))
@@ -62,6 +70,33 @@ def test_trusted_examples_are_no_part_of_the_answer():
     assert answer.summary.confusion.sum() == pytest.approx(100)
     assert sorted(answer.rank) == list(range(1, 101))
     assert set(np.argsort(answer.rank)[:10]) == set(range(10))
+
+
+def test_half_of_what_is_proposed_is_drawn_at_random():
+    """400 labels, of which forty are in doubt. Of the first twenty proposed ten are of these, of both
+    classes alike, and the others lie anywhere; what is decided is not asked again.
+
+    Fails for the most doubtful ones only, from which nobody learns how many of the others are wrong.
+    """
+    generator = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    data = items(np.zeros((400, 2)), labels)
+    margin = np.where(np.arange(400) < 40, generator.normal(0, 0.3, 400), 6.0)
+    of_label = 1 / (1 + np.exp(-margin))
+    p = np.where(np.arange(2) == labels[:, None], of_label[:, None], 1 - of_label[:, None])
+    issues = label_issues(Evidence({"held_out": margin}, p), labels)
+    known = nothing_known(400)
+    known.right[7] = labels[7]
+    chosen = proposed(data, issues, known, 20)
+    at = np.array([int(decision.id[1:]) for decision in chosen])
+    assert len(set(at)) == 20
+    assert 7 not in at
+    doubtful, drawn = at[::2], at[1::2]
+    assert (doubtful < 40).all()
+    assert np.bincount(issues.suggested_label[doubtful]).tolist() == [5, 5]
+    assert (drawn >= 40).sum() >= 6
+    assert proposed(data, issues, known, 6) == chosen[:6]
+    assert len(proposed(data, issues, known, 1000)) == 399
 
 
 def test_trusted_data_of_another_kind_are_refused():

@@ -7,7 +7,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
-from famus_jax.evidence.calibrate import falling, fitted_to_decisions, mixture_posterior, with_mean
+from famus_jax.evidence.calibrate import falling, mixture_posterior, with_mean
+from famus_jax.evidence.decisions import fitted_to_decisions
 
 
 def two_groups(n=4000, share=0.2, apart=6.0, seed=0):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from famus_jax.audit.features import WIDTH, image_features
+from famus_jax.models.image_features import WIDTH, image_features
 from famus_jax.models.pretrained_efficientnet import load_efficientnet_lite0
 from famus_jax.progress import Progress
 
