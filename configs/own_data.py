@@ -6,8 +6,10 @@
     famus train --config=configs/own_data.py:untrusted --workdir=runs/mine_untrusted \\
         --config.data.source=./photos
 
-"untrusted" is for when you trust none: two networks find labels that look right for each other. A run
-leaves weights.npz (ids, and what it tells of every label) and a list of label issues: label_issues.txt
+"mended" trains on the labels as an audit mends them, the same as `famus audit`: for color photos install
+famus_jax[features], a pretrained network that tells right labels from wrong ones far better than a small
+one of its own. "untrusted" is for when you trust none: two networks find labels that look right for each
+other. A run leaves weights.npz (ids, and what it tells of every label) and a list of label issues: label_issues.txt
 says what to know first, label_issues.csv has every example, label_issues.png the first of them.
 
 Nothing is mirrored, since letters and digits mean something else then. For photos, where left and right
@@ -55,6 +57,7 @@ def get_config(variant: str = "trusted") -> ConfigDict:
                 {"method": "ce"},
                 {"method": "ce_early_stop"},
                 {"method": "finetune"},
+                {"method": "mended"},
                 {"method": "mwnet", "estimator": part},
             ),
             "seeds": (0,),
@@ -67,6 +70,7 @@ def get_config(variant: str = "trusted") -> ConfigDict:
         config.runs = (
             {"method": "ce"},
             {"method": "ce_early_stop"},
+            {"method": "mended"},
             {"method": "mwnet_pseudo_clean", "estimator": part},
             {"method": "mixmatch_pseudo_clean", "estimator": {**part, "examples": 32}},
         )

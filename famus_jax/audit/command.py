@@ -27,7 +27,6 @@ from famus_jax.lock import alone_in
 from famus_jax.progress import Progress
 
 NETWORKS = ("auto", "small", "pretrained")
-_LEAST_SIDE = 32  # smaller images tell a pretrained network little
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -175,10 +174,10 @@ def _features(items: Any, network: str) -> np.ndarray | None:
         return text_features([str(text) for text in items.inputs])
     if items.kind != "images" or network == "small":
         return None
+    from famus_jax.models.image_features import image_features, is_for
     from famus_jax.models.pretrained_efficientnet import weights_file
 
-    height, width, channels = items.inputs.shape[1:]
-    if network == "auto" and (channels == 1 or min(height, width) < _LEAST_SIDE):
+    if network == "auto" and not is_for(items.inputs):
         return None
     try:
         weights_file()
@@ -187,8 +186,6 @@ def _features(items: Any, network: str) -> np.ndarray | None:
             raise
         print(f"famus audit: a small network of its own looks at the images ({missing})")
         return None
-    from famus_jax.models.image_features import image_features
-
     with Progress(len(items.labels), "image") as progress:
         progress.describe("features of a pretrained network")
         return image_features(items.inputs, progress=progress)

@@ -17,6 +17,7 @@ from famus_jax.progress import Progress
 WIDTH = 1280
 SIZE = 160  # of 32x32 images, larger ones tell little more and cost with the square
 _LEAST = 32
+_LEAST_SIDE = 32  # smaller images tell it little
 
 
 def image_features(
@@ -58,6 +59,15 @@ def image_features(
         if progress is not None:
             progress.update(len(part))
     return features
+
+
+def is_for(images: np.ndarray) -> bool:
+    """Whether images [N, H, W, C] are such as the network was trained on: in color, and no thumbnails.
+
+    >>> is_for(np.zeros((2, 32, 48, 3), np.uint8)), is_for(np.zeros((2, 8, 8, 1), np.uint8))
+    (True, False)
+    """
+    return images.shape[3] == 3 and min(images.shape[1:3]) >= _LEAST_SIDE
 
 
 def _check(images: np.ndarray, size: int, batch: int) -> None:

@@ -129,6 +129,11 @@ def _check(config: ExperimentConfig) -> None:
                 f"method {run.method!r} trains on the labels that data.noise corrupts for the others; "
                 "without noise they are the same, right or wrong: leave this run out"
             )
+        if method.batches == "mended" and config.data.path == "stream":
+            raise ValueError(
+                f"method {run.method!r} audits all images at once: set data.path = 'memory', or leave "
+                "this run out and train on what `famus audit` and `famus mend` write"
+            )
         _check_logits(run.method, config)
         active = build_estimator(run.estimator).active if run.estimator else None
         if active is not None and active.drawn and not active.ahead:

@@ -31,6 +31,7 @@ from famus_jax.train.evidence import too_large
 from famus_jax.train.figures import drawn
 from famus_jax.train.fingerprint import MadeFrom
 from famus_jax.train.label_issues import list_label_issues
+from famus_jax.train.mended import mended
 from famus_jax.train.methods import METHODS
 from famus_jax.train.one_network import OneNetworkRuns
 from famus_jax.train.placement import ONE_DEVICE, Placement
@@ -261,6 +262,10 @@ class Experiment:
                     f"warning: {run.name} seed {seeded.seed}, step {newest['step']}: {text}"
                 )
 
+        before = 0.0
+        if METHODS[run.method].batches == "mended":
+            found = mended(self.sources, seeded, folder, progress)
+            seeded, before = seeded._replace(data=found.data), found.seconds
         with self._runs(run).open(seeded, steps) as prepared:
             done = loop.train(prepared, folder, on_progress, clock)
         predictor = predictor_of(self.setting, seeded, prepared.members(done.state))
@@ -280,9 +285,11 @@ class Experiment:
             model=self.config.model.name,
             dtype=self.config.model.dtype,
             steps=steps,
-            seconds=round(done.seconds, 3),
+            seconds=round(before + done.seconds, 3),
             warnings=results.repeated(done.history),
-            step_cost=round(self._cost(run, done.history), 4),
+            step_cost=round(
+                results.step_cost(self.config.schedule, METHODS[run.method], done.history), 4
+            ),
             weight_auroc=results.auroc(done.weights, data.wrong),
             probability_auroc=results.auroc(done.per_example.get("clean_probability"), data.wrong),
         )
@@ -291,11 +298,3 @@ class Experiment:
             weights = [round(value, 6) for value in np.asarray(weights, float).tolist()]
         result = {"row": row, "history": done.history, "weights": weights}
         return result, per_example, predictor
-
-    def _cost(self, run: RunConfig, history: list[dict[str, Any]]) -> float:
-        """The step's forward and backward passes over a plain step's, from its layers."""
-        schedule, method = self.config.schedule, METHODS[run.method]
-        rho = schedule.meta_batch_size / schedule.batch_size
-        if method.batches == "noisy+trusted":
-            return 1 + rho
-        return float(np.mean([record["cost"] for record in history]))

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from famus_jax.train import method_builders as build
 from famus_jax.train.method_builders import Builder
 
-Batches = Literal["noisy", "clean", "trusted", "noisy+trusted", "noisy+mixup", "mixed"]
+Batches = Literal["noisy", "clean", "mended", "trusted", "noisy+trusted", "noisy+mixup", "mixed"]
 Kind = Literal[
     "baseline",
     "weights",
@@ -30,9 +30,9 @@ class MethodSpec(NamedTuple):
 
     Attributes:
       title: for tables and legends.
-      batches: the training batches: the training set with noisy or clean labels, the trusted set,
-        or a noisy batch with a whole meta batch of trusted examples (which oversamples them), a noisy
-        batch mixed with itself, or one mixed of a labelled and an unlabelled part.
+      batches: the training batches: the training set with noisy or clean labels, or with those that
+        an audit mends; the trusted set; a noisy batch with a whole meta batch of trusted examples
+        (which oversamples them), mixed with itself, or of a labelled and an unlabelled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       kind: what sort of method it is, for the list of them.
@@ -131,6 +131,9 @@ METHODS: dict[str, MethodSpec] = {
     "trusted_only": MethodSpec("trusted set only", "trusted"),
     "noisy_plus_trusted": MethodSpec("noisy + trusted (oversampled)", "noisy+trusted"),
     "finetune": MethodSpec("CE, fine-tuned on trusted", "trusted", needs="ce"),
+    "mended": MethodSpec(
+        "CE on labels that an audit mends", "mended", kind="label correction", source=""
+    ),
     "mwnet": _weights("MW-Net", "mwnet", _MWNET),
     "l2r": _weights("L2R", "l2r", build.l2r),
     "mlc": _correction("MLC (transition matrix)", "mlc", build.mlc),

@@ -89,10 +89,11 @@ class OneNetworkRuns:
         if METHODS[run.method].learns or METHODS[run.method].batches == "noisy+trusted":
             sizes["schedule.meta_batch_size"] = schedule.meta_batch_size
         setting.placement.check(sizes)
-        if METHODS[run.method].batches == "noisy+mixup" and jax.process_count() > 1:
+        alone = {"noisy+mixup": "mixes whole batches", "mended": "audits the whole training set"}
+        if jax.process_count() > 1 and (what := alone.get(METHODS[run.method].batches)):
             raise ValueError(
-                f"{run.method} mixes whole batches, which is written for one process only: leave "
-                "--distributed out, or run other methods"
+                f"{run.method} {what}, which is written for one process only: leave --distributed "
+                "out, or run other methods"
             )
         if not run.estimator:
             return

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from famus_jax.train.methods import METHODS
+from famus_jax.train.methods import METHODS, MethodSpec
+from famus_jax.train.schema import ScheduleConfig
 
 
 def make_row(
@@ -166,3 +167,12 @@ def _spread(group: Sequence[dict[str, Any]], key: str) -> str:
     values = 100 * np.array([row[key] for row in group])
     spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""  # of one, none is known
     return f"{values.mean():.1f}{spread}"
+
+
+def step_cost(
+    schedule: ScheduleConfig, method: MethodSpec, history: Sequence[dict[str, Any]]
+) -> float:
+    """The step's forward and backward passes over a plain step's, from its layers."""
+    if method.batches == "noisy+trusted":
+        return 1 + schedule.meta_batch_size / schedule.batch_size
+    return float(np.mean([record["cost"] for record in history]))

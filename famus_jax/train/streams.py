@@ -56,7 +56,8 @@ def open_streams(
             size = schedule.meta_batch_size
             return stream(seeded.splits.trusted, seeded.clean, size, seed + _META_SEED_OFFSET)
 
-        labels = seeded.noisy if method.batches.startswith("noisy") else seeded.clean
+        given = method.batches.startswith("noisy") or method.batches == "mended"
+        labels = seeded.noisy if given else seeded.clean
         where = seeded.splits.trusted if method.batches == "trusted" else seeded.splits.train
         training = stream(where, labels, schedule.batch_size, seed, config.workers)
         if method.batches == "noisy+trusted":
