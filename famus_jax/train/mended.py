@@ -114,7 +114,7 @@ def _audited(
     )
     trusted = np.isin(where, seeded.splits.trusted)
     right = np.where(trusted, seeded.clean[where], UNLABELLED).astype(np.int32)
-    known = Known(right=right, wrong=trusted & (right != items.labels))
+    known = Known(right=right, wrong=np.zeros(len(where), bool), added=trusted)
     features = None
     if items.kind == "images" and _fits_pretrained(inputs):
         if report is not None:
