@@ -24,9 +24,8 @@ from famus_jax.core.estimator import (
     random_layers,
     second_order,
 )
-from famus_jax.core.memory import Memory
 from famus_jax.core.meta_gradient import fused_meta_gradient, layerwise_meta_gradient
-from famus_jax.core.method import Method, mean_of
+from famus_jax.core.method import Memory, Method, mean_of
 from famus_jax.core.problem import Inputs, Problem, problem
 from famus_jax.core.second_order import second_order_meta_gradient
 from famus_jax.core.state import MetaState, StepInfo

@@ -21,43 +21,17 @@ Arrays are kept in the dtype that they start in; losses and updates see float32 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import core
 
-if TYPE_CHECKING:
-    from famus_jax.core.method import Method
+from famus_jax.core.checks import is_known
+from famus_jax.core.method import Method
 
 PyTree = Any
 ROWS = "memory"
-
-
-class Memory(NamedTuple):
-    """What a method keeps of every example, as a pair of pure functions.
-
-    Attributes:
-      init: `key -> arrays`, a pytree of arrays [N, ...], one row per training example.
-      update: `(rows, outputs, batch) -> rows`: what is kept of the batch's examples, from what was, the
-        network's outputs on them, and the batch (all devices' rows). Nothing is differentiated through
-        it.
-      most_bytes: refuse arrays that would take more than so much memory on a device.
-
-    Example:
-      >>> def init(key):  # how often each of five examples was seen
-      ...     return jnp.zeros((5,), jnp.int32)
-      >>> def update(rows, outputs, batch):
-      ...     return rows + 1
-      >>> memory = Memory(init, update)
-      >>> memory.update(memory.init(None)[jnp.array([3, 1])], None, None).tolist()
-      [1, 1]
-    """
-
-    init: Callable[[jax.Array], PyTree]
-    update: Callable[[PyTree, PyTree, PyTree], PyTree]
-    most_bytes: int = 2**30
 
 
 def first_memory(method: Method, key: jax.Array) -> PyTree:
@@ -121,8 +95,7 @@ def check_index(method: Method, batch: PyTree, arrays: PyTree = None) -> None:
             f'batch["index"] must be the examples\' places in the training set, int [n]; got '
             f"{jnp.result_type(index)}{list(jnp.shape(index))}"
         )
-    known = not isinstance(index, core.Tracer | jax.ShapeDtypeStruct)
-    if arrays is None or not known or not getattr(index, "is_fully_addressable", True):
+    if arrays is None or not is_known(index):
         return
     with jax.ensure_compile_time_eval():
         largest = int(jnp.max(jnp.asarray(index)))

@@ -17,11 +17,38 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from famus_jax.core.memory import Memory
-
 PyTree = Any
 ExampleLoss = Callable[[PyTree, PyTree], jax.Array]
 MetaLoss = Callable[[PyTree, PyTree], jax.Array]
+
+
+class Memory(NamedTuple):
+    """What a method keeps of every training example, as a pair of pure functions.
+
+    The rows of a batch are found by `batch["index"]` and given to the loss as `batch["memory"]`; when
+    what is read and written is in `famus_jax.core.memory`.
+
+    Attributes:
+      init: `key -> arrays`, a pytree of arrays [N, ...], one row per training example.
+      update: `(rows, outputs, batch) -> rows`: what is kept of the batch's examples, from what was, the
+        network's outputs on them, and the batch (all devices' rows). Nothing is differentiated through
+        it.
+      most_bytes: refuse arrays that would take more than so much memory on a device.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> def init(key):  # how often each of five examples was seen
+      ...     return jnp.zeros((5,), jnp.int32)
+      >>> def update(rows, outputs, batch):
+      ...     return rows + 1
+      >>> memory = Memory(init, update)
+      >>> memory.update(memory.init(None)[jnp.array([3, 1])], None, None).tolist()
+      [1, 1]
+    """
+
+    init: Callable[[jax.Array], PyTree]
+    update: Callable[[PyTree, PyTree, PyTree], PyTree]
+    most_bytes: int = 2**30
 
 
 class Method(NamedTuple):

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from famus_jax.core.memory import Memory, rows_of
-from famus_jax.core.method import ExampleLoss, Method
+from famus_jax.core.memory import rows_of
+from famus_jax.core.method import ExampleLoss, Memory, Method
 from famus_jax.losses import logits_of, softmax_cross_entropy
 from famus_jax.methods.per_example import check_sizes, mean_weights, memory_dtype
 
