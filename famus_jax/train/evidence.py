@@ -48,7 +48,8 @@ def too_large(num_examples: int, num_classes: int) -> str:
 
 
 def tells_of_labels(method: MethodSpec) -> bool:
-    """Whether the method trains on the labels as they were given: else its network is no witness."""
+    """Whether the method trains on the labels as they were given: else its network is no witness. Nor
+    are logits of mixtures (mixup); where two networks mix, they see the examples themselves too."""
     return method.batches in ("noisy", "noisy+trusted", "mixed")
 
 

@@ -74,6 +74,10 @@ def configs(draw):
     return config
 
 
+SIGNED = ("log_zero", "smoothing")
+FACTORS = ("sce_beta", "rce_beta")  # of a loss: no shares
+
+
 def check_config(config):
     """What is accepted is of the domain, and reads back as itself."""
     found = []
@@ -87,8 +91,10 @@ def check_config(config):
             value = value[key]
         if isinstance(value, int | float) and path[:2] != ("data", "augment"):
             assert math.isfinite(value), path
-            assert 0 <= value < 2**31, path
-            if re.search("rate$|threshold|momentum|defer|beta", str(path[-1])):
+            assert (-1e3 if path[-1] in SIGNED else 0) <= value < 2**31, path
+            if path[-1] not in FACTORS and re.search(
+                "rate$|threshold|momentum|defer|beta", str(path[-1])
+            ):
                 assert value <= 1 or "learning_rate" in str(path[-1]), path
     assert len(set(found[0].seeds)) == len(found[0].seeds)
 

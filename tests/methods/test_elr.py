@@ -72,6 +72,15 @@ def test_certain_predictions():
     assert bool(jnp.isfinite(slope).all())
 
 
+def test_logits_in_bfloat16():
+    """Certain, and remembered as such: finite. Fails if the bounds are rounded to 0 and 1."""
+    method = elr(1, 2, decay=0.5, dtype="bfloat16")
+    logits = jnp.asarray([[200.0, -200.0]], jnp.bfloat16)
+    rows = jnp.asarray([[1.0, 0.0]], jnp.float32)
+    value, _ = method.loss((), logits, {"label": jnp.asarray([0]), "memory": rows})
+    assert np.isfinite(float(value))
+
+
 def test_without_the_second_term_it_is_cross_entropy():
     """λ = 0: to the bit, and it needs no rows."""
     logits = jnp.asarray(np.random.default_rng(1).normal(size=(4, 3)), jnp.float32)

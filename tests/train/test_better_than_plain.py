@@ -5,10 +5,10 @@ import pytest
 from famus_jax.train.experiment import run_experiment
 from famus_jax.train.methods import METHODS
 
-BETTER = ("elr", "sop", "gce", "nce_rce", "mae", "mixup")
-# At their published settings these end where cross-entropy does, or too little above it to be told
-# from it on one seed.
-NOT_BETTER = ("sce", "label_smoothing", "bootstrap_soft", "bootstrap_hard")
+BETTER = ("elr", "sop", "gce", "nce_rce", "mixup")
+# At their published settings these end where cross-entropy does, or (`sce`, `mae`) too little above it
+# on some seeds.
+NOT_BETTER = ("sce", "mae", "label_smoothing", "bootstrap_soft", "bootstrap_hard")
 
 
 def test_every_row_is_listed():
