@@ -84,7 +84,8 @@ def elr(
                 f"the network has {logits.shape[-1]} logits, and elr({num_examples}, {num_classes}) is "
                 f"of {num_classes} classes: give the same number"
             )
-        return jnp.clip(jax.nn.softmax(logits), _LEAST, 1 - _LEAST)
+        wide = jnp.promote_types(logits.dtype, jnp.float32)  # in bfloat16 1 - 1e-4 is 1
+        return jnp.clip(jax.nn.softmax(logits.astype(wide)), _LEAST, 1 - _LEAST)
 
     def update(targets, outputs, batch):
         del batch

@@ -74,6 +74,7 @@ _SOURCES = {
     "l2r": "Ren et al., ICML 2018, https://arxiv.org/abs/1803.09050",
     "mlc": "Wang et al., CVPR 2020, https://doi.org/10.1109/CVPR42600.2020.00458",
     "label correction": "Zheng et al., AAAI 2021, https://arxiv.org/abs/1911.03809",
+    "confident learning": "Northcutt et al., JAIR 2021, https://arxiv.org/abs/1911.00068",
     "elr": "Liu et al., NeurIPS 2020, https://arxiv.org/abs/2007.00151",
     "sop": "Liu et al., ICML 2022, https://arxiv.org/abs/2202.14026",
     "gce": "Zhang and Sabuncu, NeurIPS 2018, https://arxiv.org/abs/1805.07836",
@@ -132,7 +133,10 @@ METHODS: dict[str, MethodSpec] = {
     "noisy_plus_trusted": MethodSpec("noisy + trusted (oversampled)", "noisy+trusted"),
     "finetune": MethodSpec("CE, fine-tuned on trusted", "trusted", needs="ce"),
     "mended": MethodSpec(
-        "CE on labels that an audit mends", "mended", kind="label correction", source=""
+        "CE on labels that an audit mends",
+        "mended",
+        kind="label correction",
+        source=_SOURCES["confident learning"],
     ),
     "mwnet": _weights("MW-Net", "mwnet", _MWNET),
     "l2r": _weights("L2R", "l2r", build.l2r),
