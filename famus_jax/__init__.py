@@ -40,7 +40,6 @@ from famus_jax.forward import (
 from famus_jax.gates import learned_gates
 from famus_jax.layers.find import find_layers
 from famus_jax.layers.partition import Layers, layers_by
-from famus_jax.memory import Memory
 from famus_jax.methods import l2r, mwnet
 from famus_jax.uses.reweighter import reweighter
 from famus_jax.uses.train_state import TrainState
@@ -59,7 +58,6 @@ __all__ = [
     "Estimator",
     "Inputs",
     "Layers",
-    "Memory",
     "MetaState",
     "Method",
     "Problem",

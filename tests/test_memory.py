@@ -8,9 +8,9 @@ import pytest
 import reference as ref
 
 import famus_jax as famus
-from famus_jax import Memory, parallel
+from famus_jax import parallel
 from famus_jax.losses import softmax_cross_entropy
-from famus_jax.memory import rows_at, written
+from famus_jax.memory import Memory, rows_at, written
 from famus_jax.methods import cross_entropy, elr, sop
 
 COUNT, N, RATE = 10, 4, 0.3
