@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 EXACT: dict[str, Any] = {"kind": "all_layers"}
+EIGHTH: dict[str, Any] = {**EXACT, "examples": 13}  # of 100
 GATES: dict[str, Any] = {"kind": "learned_gates", "preset": "paper", "lag": 2}
 TAIL_GATES: dict[str, Any] = {**GATES, "learning_rate": 0.01}
 HEAD: dict[str, Any] = {"kind": "last_layers", "k": 1, "virtual_step": "active"}

@@ -42,7 +42,8 @@ from famus_jax.layers.find import find_layers
 from famus_jax.layers.partition import Layers, layers_by
 from famus_jax.methods import l2r, mwnet
 from famus_jax.uses.reweighter import reweighter
-from famus_jax.uses.train_step import TrainState, train_step
+from famus_jax.uses.train_state import TrainState
+from famus_jax.uses.train_step import train_step
 from famus_jax.uses.transformation import reweight
 from famus_jax.version import __version__
 

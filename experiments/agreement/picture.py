@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.agreement.config import gates_of
 from experiments.agreement.lines import Lines
-from experiments.agreement.runs import Study
+from experiments.agreement.shared import Study
 from famus_jax.files import write_figure
 
 

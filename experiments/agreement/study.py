@@ -13,7 +13,8 @@ from experiments.agreement import picture, report
 from experiments.agreement.config import gates_of, parse_agreement
 from experiments.agreement.gates import gate_price
 from experiments.agreement.lines import Lines
-from experiments.agreement.runs import Study, measure_run
+from experiments.agreement.runs import measure_run
+from experiments.agreement.shared import Study
 from famus_jax.core.estimator import all_layers
 from famus_jax.files import remove_parts, write_json
 from famus_jax.lock import alone_in

@@ -16,13 +16,12 @@ from famus_jax.audit.list_folder import rows_of_folder
 from famus_jax.audit.list_table import rows_of_table
 from famus_jax.audit.listing import Rows
 from famus_jax.data.sources.images import (
-    check_tolerance,
     checked_size,
     decode_all,
-    report_unreadable,
 )
 from famus_jax.data.sources.own_data import fitted_images
 from famus_jax.data.sources.tables import SUFFIXES
+from famus_jax.data.sources.unreadable import check_tolerance, report_unreadable
 from famus_jax.one_of import nearest
 
 Source = str | os.PathLike

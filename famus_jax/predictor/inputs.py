@@ -18,8 +18,6 @@ from famus_jax.data.sources.classes import is_missing, spelled, written
 from famus_jax.data.sources.folders import images_below
 from famus_jax.data.sources.images import (
     SUFFIXES,
-    check_tolerance,
-    report_unreadable,
     resize,
     trouble_at_head,
     try_decode,
@@ -27,6 +25,7 @@ from famus_jax.data.sources.images import (
 from famus_jax.data.sources.numpy_files import array_names, read_array
 from famus_jax.data.sources.tables import SUFFIXES as TABLES
 from famus_jax.data.sources.tables import read_columns
+from famus_jax.data.sources.unreadable import check_tolerance, report_unreadable
 from famus_jax.predictor.text_inputs import texts_of
 from famus_jax.predictor.types import Features, Images, Predictor, PretrainedImages, Texts
 

@@ -286,7 +286,9 @@ class Experiment:
             weight_auroc=results.auroc(done.weights, data.wrong),
             probability_auroc=results.auroc(done.per_example.get("clean_probability"), data.wrong),
         )
-        weights = None if done.weights is None else _finite_list(done.weights)
+        weights = done.weights
+        if weights is not None:  # what is not finite becomes null when it is written
+            weights = [round(value, 6) for value in np.asarray(weights, float).tolist()]
         result = {"row": row, "history": done.history, "weights": weights}
         return result, per_example, predictor
 
@@ -297,7 +299,3 @@ class Experiment:
         if method.batches == "noisy+trusted":
             return 1 + rho
         return float(np.mean([record["cost"] for record in history]))
-
-
-def _finite_list(values: np.ndarray) -> list[float | None]:
-    return [round(float(v), 6) if np.isfinite(v) else None for v in values]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.train.measure import Window
-from famus_jax.uses.train_step import TrainState
+from famus_jax.uses.train_state import TrainState
 
 PyTree = Any
 

@@ -27,7 +27,8 @@ from famus_jax.train.methods import METHODS, Facts
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 from famus_jax.train.suspect import suspect_of
-from famus_jax.uses.train_step import TrainState, TrainStep, train_step
+from famus_jax.uses.train_state import TrainState
+from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
 

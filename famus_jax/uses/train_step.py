@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,9 @@ import optax
 
 from famus_jax.core.batches import check_given
 from famus_jax.core.estimator import Estimator
-from famus_jax.core.guard import keep, keep_state, stays_finite
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program, has_programs, upcoming
-from famus_jax.core.state import MetaState, StepInfo
+from famus_jax.core.state import StepInfo
 from famus_jax.core.update import MetaUpdate, meta_update
 from famus_jax.differentiate.collectives import gather
 from famus_jax.uses import dispatch
@@ -29,6 +28,7 @@ from famus_jax.uses.dispatch import HostDispatch
 from famus_jax.uses.optimizers import check_pair, gradient_for, virtual_update
 from famus_jax.uses.record import Record, recorded
 from famus_jax.uses.reweighter import StepSize, at_step, chosen_estimator, first_state
+from famus_jax.uses.train_state import TrainState, unless_nonfinite
 
 PyTree = Any
 Metrics = Callable[[PyTree, PyTree], dict[str, jax.Array]]
@@ -37,26 +37,6 @@ Compile = Callable[[Callable[..., Any]], Any]
 
 def _jit(step: Callable[..., Any]) -> Any:
     return jax.jit(step, donate_argnums=0)
-
-
-class TrainState(NamedTuple):
-    """Everything that training carries; a checkpoint of it resumes bit for bit.
-
-    Attributes:
-      step: steps taken, int32 scalar.
-      params, model_state, opt_state: the network and its optimizer.
-      meta: the meta-model; see `MetaState`.
-      key: the key of the forward passes; step t uses `fold_in(key, t)`.
-      recorded: the sums of `train_step(record=...)`; () without one.
-    """
-
-    step: jax.Array
-    params: PyTree
-    model_state: PyTree
-    opt_state: PyTree
-    meta: MetaState
-    key: jax.Array
-    recorded: PyTree = ()
 
 
 class TrainStep:
@@ -222,7 +202,7 @@ class TrainStep:
             key=state.key,
             recorded=sums,
         )
-        return _unless_nonfinite(after, state) if self._skip_nonfinite else after, info
+        return unless_nonfinite(after, state) if self._skip_nonfinite else after, info
 
     def _loss_for_optimizer(
         self, inputs: Inputs, new: MetaUpdate, opt_state: PyTree
@@ -312,13 +292,3 @@ def train_step(
     return TrainStep(
         problem, optimizer, estimator, step_size, metrics, compile_with, skip_nonfinite, record
     )
-
-
-def _unless_nonfinite(new: TrainState, old: TrainState) -> TrainState:
-    """The state before the step, if it was none that counts; with the step counted."""
-    fine = stays_finite((new.params, new.opt_state), (old.params, old.opt_state))
-    fine &= new.meta.skipped == old.meta.skipped
-    apart: dict[str, Any] = {"meta": (), "key": (), "recorded": ()}
-    kept = keep(fine, new._replace(**apart), old._replace(**apart))
-    meta = keep_state(fine, new.meta, old.meta)
-    return kept._replace(step=new.step, key=new.key, meta=meta, recorded=new.recorded)

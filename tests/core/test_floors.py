@@ -21,6 +21,8 @@ from famus_jax.core.programs import Program
 from famus_jax.losses import softmax_cross_entropy
 from famus_jax.models import build_model
 
+pytestmark = pytest.mark.usefixtures("costs_as_shipped")
+
 BATCH = 32
 RATE = 0.1
 LAST_BLOCK = 3  # layers: the two convolutions of the last residual block, and the head

@@ -1,4 +1,4 @@
-"""Reading image files into arrays of one size, and what to do with files that can't be read."""
+"""Reading image files into arrays of one size."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from famus_jax.data.sources.pixel_modes import (
     several_frames,
     upright,
 )
+from famus_jax.data.sources.unreadable import check_tolerance, report_unreadable
 
 # By content, whatever the name says. Not among them: EPS, which Pillow hands to Ghostscript, a
 # program that runs what the file says.
@@ -156,47 +157,6 @@ def trouble_at_head(path: Path) -> str:
         return f"{type(error).__name__}: {error}"
 
 
-def check_tolerance(tolerance: float) -> float:
-    """Return it; raise `ValueError` unless it is a share in [0, 1)."""
-    if not 0.0 <= float(tolerance) < 1.0:
-        raise ValueError(f"tolerance = {tolerance!r} must be a share of the images, in [0, 1)")
-    return float(tolerance)
-
-
-def report_unreadable(
-    reasons: dict[str, str],
-    count: int,
-    tolerance: float,
-    noun: str,
-    stacklevel: int = 3,
-    flag: str = "famus train: --config.data.tolerance",
-) -> None:
-    """Name and count what could not be read: a warning within the tolerance, an error above it.
-
-    Args:
-      reasons: name -> why, of the unreadable ones.
-      count: how many there are in all.
-      tolerance: the share that may be unreadable.
-      noun: "images" or "rows", for the message.
-      stacklevel: of the warning; 3 is the line that called our caller.
-      flag: how a command is told to allow more.
-
-    Raises:
-      ValueError: more than `tolerance * count` are unreadable.
-    """
-    if not reasons:
-        return
-    some = "\n".join(f"    {name}: {why}" for name, why in list(reasons.items())[:10])
-    more = f"\n    … and {len(reasons) - 10} more" if len(reasons) > 10 else ""
-    text = f"{len(reasons)} of {count} {noun} can't be read:\n{some}{more}"
-    if len(reasons) > tolerance * count:
-        raise ValueError(
-            f"{text}\nThe tolerance is {tolerance:g} of them. Mend or remove these, or allow more: "
-            f"tolerance={_enough(len(reasons), count)} ({flag})."
-        )
-    warnings.warn(f"{text}\nThey are left out (tolerance={tolerance:g}).", stacklevel=stacklevel)
-
-
 def warn_of_frames(names: Sequence[str], count: int, stacklevel: int = 3) -> None:
     """Says once how many of a data set's images have several frames or pages.
 
@@ -212,15 +172,6 @@ def warn_of_frames(names: Sequence[str], count: int, stacklevel: int = 3) -> Non
             f"{some}. Save the others as files of their own, if they are examples too",
             stacklevel=stacklevel,
         )
-
-
-def _enough(bad: int, count: int) -> str:
-    """The smallest tolerance of few digits that allows so many."""
-    for digits in range(2, 9):
-        share = math.ceil(10**digits * bad / count) / 10**digits
-        if share < 1:
-            return f"{share:.{digits}g}"
-    return "0.99999999"
 
 
 def _room(shape: tuple[int, ...]) -> np.ndarray:

@@ -16,15 +16,14 @@ import numpy as np
 
 from famus_jax.data.sources.file_lists import FileList
 from famus_jax.data.sources.images import (
-    check_tolerance,
     checked_size,
     decode,
-    report_unreadable,
     resize,
     try_decode,
     warn_of_frames,
 )
 from famus_jax.data.sources.tfds import eight_bits, open_builder
+from famus_jax.data.sources.unreadable import check_tolerance, report_unreadable
 
 
 class ImageSource(Protocol):

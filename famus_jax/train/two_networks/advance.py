@@ -33,7 +33,8 @@ from famus_jax.train.two_networks.mixture import clean_probability, split_clean
 from famus_jax.train.two_networks.state import PairState, members
 from famus_jax.train.two_networks.targets import TargetMaker
 from famus_jax.uses.record import Record
-from famus_jax.uses.train_step import TrainState, TrainStep
+from famus_jax.uses.train_state import TrainState
+from famus_jax.uses.train_step import TrainStep
 
 PyTree = Any
 

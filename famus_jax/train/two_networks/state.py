@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from famus_jax.train.evaluation import Member
-from famus_jax.uses.train_step import TrainState
+from famus_jax.uses.train_state import TrainState
 
 
 class PairState(NamedTuple):
