@@ -16,7 +16,7 @@ SIZES = (3, 6, 5, 4)  # widths: the images' first, the logits' last
 def tiny_network(
     name: str, axis: str | None, features: bool = False
 ) -> Callable[..., tuple[PyTree, PyTree]]:
-    """`forward`: tanh layers and logits; `"batchnorm"` normalises by the statistics of all devices.
+    """`forward`: tanh layers and logits; `"batchnorm"` normalizes by the statistics of all devices.
 
     With `features` the input of the last layer stands beside the logits.
     """
@@ -63,8 +63,8 @@ def examples(seed: int, size: int, dtype: Any) -> dict[str, np.ndarray]:
     return {
         "image": draw.normal(size=(size, SIZES[0])).astype(dtype),
         "label": draw.integers(0, SIZES[-1], size).astype(np.int32),
-        # For mixed batches: soft targets, of which every other one is of the labelled part.
+        # For mixed batches: soft targets, of which every other one is of the labeled part.
         "target": draw.dirichlet(np.ones(SIZES[-1]), size).astype(dtype),
-        "labelled": (np.arange(size) % 2).astype(dtype),
+        "labeled": (np.arange(size) % 2).astype(dtype),
         "lambda_u": np.asarray(3.0, dtype),
     }

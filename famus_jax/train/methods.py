@@ -203,7 +203,7 @@ class MethodSpec(NamedTuple):
       title: for tables and legends.
       batches: the training batches: the training set with noisy or clean labels, the trusted set,
         or a noisy batch with a whole meta batch of trusted examples (which oversamples them), or one
-        mixed of a labelled and an unlabelled part.
+        mixed of a labeled and an unlabeled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       learns: whether something is learned from a meta batch: of trusted examples, or, with two
