@@ -159,7 +159,7 @@ def test_train_names_a_bad_value(capsys, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_benchmark_writes_its_rows(tmp_path, capsys):
+def test_benchmark_writes_its_rows(tmp_path, capsys, as_shipped):
     """Independent of time: FLOPs of plain are 1 of plain, and the head alone costs less than all."""
     path = tmp_path / "deep" / "bench.json"
     arguments = ["--model=mlp", "--batch=64", "--image_size=8", "--rounds=2", f"--json={path}"]
