@@ -45,7 +45,10 @@ def test_every_command_has_a_help(command, capsys):
         (["train", *PLACE, "--config.schedule.steps=ten"], "steps=ten"),
         (["train", *PLACE, "--max_min=3"], "--max_min"),
         (["train", "--config=configs/cifar10.py:80", "--workdir=nowhere"], "choose one of 40, 60"),
-        (["train", "--config=configs/cifar10.py:4\x1e", "--workdir=nowhere"], "choose one of 40, 60"),
+        (
+            ["train", "--config=configs/cifar10.py:4\x1e", "--workdir=nowhere"],
+            "choose one of 40, 60",
+        ),
         (["train", *PLACE, "config.schedule.steps=9"], "config.schedule.steps=9"),
         (["train", *PLACE, "--workdir="], "--workdir is empty"),
         (["train", *PLACE, "--coordinator=127.0.0.1:1234"], "--coordinator is for several"),

@@ -8,19 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
+from famus_jax.differentiate.linearize import Forward
 from famus_jax.train.schema import ModelConfig
 
 
 def check_network(
-    model: ModelConfig, init: Callable[[jax.Array], Any], shape: tuple[int, ...]
+    model: ModelConfig, init: Callable[[jax.Array], Any], forward: Forward, shape: tuple[int, ...]
 ) -> None:
-    """Traces the network's init, which computes nothing.
+    """Traces the network's init and a training pass, which computes nothing.
 
     Args:
       model: what the config says of it.
       init: `key -> (params, model_state)`.
-      shape: of one example, for messages.
+      forward: in training: what init leaves out, dropout say, may be what can't be.
+      shape: of one example.
 
     Raises:
       ValueError: if it can't be built for such examples, or has more parameters than there is memory:
@@ -28,7 +31,9 @@ def check_network(
     """
     described = f"model {model.name!r} with model.overrides = {model.overrides}"
     try:
-        params = jax.eval_shape(init, jax.random.key(0))[0]
+        params, model_state = jax.eval_shape(init, jax.random.key(0))
+        batch = {"image": jax.ShapeDtypeStruct((2, *shape), np.float32)}
+        jax.eval_shape(forward, params, model_state, jax.random.key(0), batch)
     except Exception as error:  # of flax or jax, of any type
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{described} can't be built for examples {list(shape)}: {why}") from error

@@ -98,14 +98,13 @@ def make_setting(
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         return linen_init(model, key, np.zeros((1, *shape), np.float32))
 
-    check_network(config.model, init, shape)
-    check_augment(named_augment(config.data.augment, "data.augment"), shape, "data.augment")
-
     def forward(*, train: bool = True, features: bool = False) -> Forward:
         made = linen_forward(model, train=train, features=features)
         narrow = config.model.dtype != "float32"
         return compute_in(made, jnp.dtype(config.model.dtype)) if narrow else made
 
+    check_network(config.model, init, forward(), shape)
+    check_augment(named_augment(config.data.augment, "data.augment"), shape, "data.augment")
     predict = forward(train=False)
     return Setting(
         config=config,

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-from famus_jax.forward import linen_init
+from famus_jax.forward import linen_forward, linen_init
 from famus_jax.models import build_model
 from famus_jax.train.network_check import check_network
 from famus_jax.train.schema import ModelConfig
 
 
-def check(hidden):
-    model = build_model("mlp", 3, hidden=hidden)
-    named = ModelConfig("mlp", {"hidden": hidden})
-    check_network(named, lambda key: linen_init(model, key, np.zeros((1, 8), np.float32)), (8,))
+def check(hidden, **more):
+    model = build_model("mlp", 3, hidden=hidden, **more)
+    named = ModelConfig("mlp", {"hidden": hidden, **more})
+    start = np.zeros((1, 8), np.float32)
+    check_network(named, lambda key: linen_init(model, key, start), linen_forward(model), (8,))
 
 
 @pytest.mark.parametrize(
@@ -34,5 +35,12 @@ def test_refused(hidden, words):
         check(hidden)
 
 
+def test_what_only_training_meets_is_refused():
+    """Fails if the pass that is tried draws no dropout."""
+    with pytest.raises(ValueError, match=r"'dropout': 'none'} can't be built for examples \[8\]"):
+        check((4,), dropout="none")
+
+
 def test_what_can_be_is_let_through_without_computing():
     check((4, 4))
+    check((4, 4), dropout=0.5)
