@@ -12,7 +12,7 @@ NOT_BETTER = ("sce", "mae", "label_smoothing", "bootstrap_soft", "bootstrap_hard
 
 
 def test_every_row_is_listed():
-    kinds = ("memory", "robust loss", "mixing")
+    kinds = ("memory", "robust loss", "selection", "mixing")
     assert {*BETTER, *NOT_BETTER} == {name for name, m in METHODS.items() if m.kind in kinds}
 
 
