@@ -23,7 +23,7 @@ As in MLC's released code, which the paper follows: WideResNet-40-2 without drop
 30,000 steps of cross-entropy at learning rate 0.1, then 50,000 of MLC from there, batches of 64; the
 matrix starts at I for every batch. Its losses are sums over the batch and ours means, hence the factors
 below: learning rate 1e-4 · 64, step of the matrix 0.11 · 64 (a sum over the meta batch, as far as its
-loss is one too) · 10 (its virtual step has a learning rate of its own, 1e-3; ours has the optimiser's).
+loss is one too) · 10 (its virtual step has a learning rate of its own, 1e-3; ours has the optimizer's).
 The paper lists β = 1e-5 for MLC, which can't be the same quantity as 0.11. It lists batches of 64 and
 weight decay 5e-4. Ours: the 500 trusted images are taken from the training set (in the released code
 from the test set), and another 100 per class, with noisy labels, are held out for model selection.

@@ -22,10 +22,10 @@ What the paper prints (best test accuracy of the ensemble in %; ± over three se
 
 As in the paper and its released code: PreAct-ResNet-18, batches of 64, SGD with momentum 0.9, weight
 decay 5e-4, learning rate 0.02 divided by 10 after 200 and 250 of 300 epochs; a mixture of two parts
-(at most 10 iterations) with thresholds of 1/2; T = 1/2; the unlabelled part's weight rises over 16
+(at most 10 iterations) with thresholds of 1/2; T = 1/2; the unlabeled part's weight rises over 16
 epochs; gates with K = 4, λ1 = λ2 = 0.1, δ = 0.1; β = 1e-3. MixUp's 4, λ_u = 25 (CIFAR-100: 150) and a
 warm-up of 10 (30) epochs are DivideMix's, since the paper gives none for CIFAR. Ours: the warm-up is
-a part of the 300 epochs; an epoch is one pass over the training set (DivideMix: the labelled part);
+a part of the 300 epochs; an epoch is one pass over the training set (DivideMix: the labeled part);
 100 images per class (CIFAR-100: 10) with noisy labels are held out for model selection; both networks
 step together, from the state before the step; gates are drawn two steps ahead. "MW-Net, pseudo-clean
 (Alg. 2)" is Algorithm 2 as the paper prints it: the whole noisy set with the labels that it came with,

@@ -195,11 +195,11 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
     )
     for axis, result in zip(axes[:, 0], results):
         for row in result["rows"]:
-            colour = {"ce": "black", "mwnet": "tab:blue"}.get(row["method"], "tab:orange")
+            color = {"ce": "black", "mwnet": "tab:blue"}.get(row["method"], "tab:orange")
             point = (row["time_ratio"], row["accuracy"])
-            axis.errorbar(*point, yerr=row["accuracy_sd"], fmt="o", color=colour, elinewidth=0.7)
+            axis.errorbar(*point, yerr=row["accuracy_sd"], fmt="o", color=color, elinewidth=0.7)
             name = row["method"] if not row["learns"] else row["estimator"]
-            axis.annotate(name, point, (5, 3), textcoords="offset points", fontsize=7, color=colour)
+            axis.annotate(name, point, (5, 3), textcoords="offset points", fontsize=7, color=color)
         axis.set(
             xlabel="time of a step over a plain step's",
             ylabel="test accuracy, last step (%)",

@@ -2,7 +2,7 @@
 
 For networks at their initialization, by the exact meta gradient of one batch: ∂L_val/∂V ∈ Rⁿ, the
 derivative with respect to the examples' weights (equal ones), in bfloat16 compute against float32, both
-with float32 parameters (`compute_in`). Cosine after the mean is taken off (sum-normalised weights don't
+with float32 parameters (`compute_in`). Cosine after the mean is taken off (sum-normalized weights don't
 feel it), and the share of examples on which the signs agree.
 """
 

@@ -3,7 +3,7 @@
 Read off compiled programs, nothing is timed: XLA's FLOP count per device and the operands of every
 collective, on 1, 2, 4 and 8 virtual CPU devices, for an MLP whose step has no loops. A step's FLOPs per
 device are a / N + b for N devices: a is what is spread, b what every device does for itself (the
-optimiser, T on the whole batch's outputs, samplers); b = 2 F(2) − F(1).
+optimizer, T on the whole batch's outputs, samplers); b = 2 F(2) − F(1).
 """
 
 from __future__ import annotations

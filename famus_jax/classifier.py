@@ -150,11 +150,11 @@ class Classifier:
         places = self.predict_proba(X).argmax(1)
         given = arrays.column_of(y, len(places))
         judged = arrays.encoded(given, list(self.classes_), np.asarray(y).dtype, others=True).labels
-        labelled = judged >= 0
-        if not labelled.any():
+        labeled = judged >= 0
+        if not labeled.any():
             raise ValueError("y has no labels to score with")
-        weights = None if sample_weight is None else np.asarray(sample_weight)[labelled]
-        return float(np.average((judged == places)[labelled], weights=weights))
+        weights = None if sample_weight is None else np.asarray(sample_weight)[labeled]
+        return float(np.average((judged == places)[labeled], weights=weights))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments of the constructor, by name."""

@@ -33,7 +33,7 @@ def check_folder(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a neighbour and renames it: no reader ever sees half a file. Respects the umask."""
+    """Writes a neighbor and renames it: no reader ever sees half a file. Respects the umask."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}{_PART}"
     # What the system's own call makes has the rights that the umask leaves.

@@ -71,7 +71,7 @@ def bn_params(key, sizes=(3, 5, 4, 3), dtype=jnp.float64):
 
 
 def bn_mlp(params, model_state, rng, batch):
-    """As `mlp`, normalised by the batch's own statistics; running statistics move by a tenth."""
+    """As `mlp`, normalized by the batch's own statistics; running statistics move by a tenth."""
     del rng
     h, new_state = batch["x"], {}
     *hidden, head = sorted(params)
@@ -122,7 +122,7 @@ def mean_loss(loss):
 
 
 def mwnet_theta(key, hidden=7, dtype=jnp.float64):
-    """A weighting net 1-hidden-1 far from saturation and from its initialisation."""
+    """A weighting net 1-hidden-1 far from saturation and from its initialization."""
     keys = jax.random.split(key, 4)
     return {
         "kernel_1": jax.random.normal(keys[0], (1, hidden), dtype),
@@ -240,22 +240,22 @@ def label_correction():
 
 
 def mixmatch(prior_weight=1.0):
-    """T(theta, outputs, batch) of mixed batches: labelled and unlabelled part, weights, penalty."""
+    """T(theta, outputs, batch) of mixed batches: labeled and unlabeled part, weights, penalty."""
 
     def objective(theta, outputs, batch):
-        losses, labelled = mixed_loss(outputs, batch), batch["labelled"]
+        losses, labeled = mixed_loss(outputs, batch), batch["labeled"]
         weights = mwnet_weights(theta, losses, "sum")
-        n, n_x = len(losses), labelled.sum()
-        x = n / n_x * (labelled * weights * losses).sum()
-        u = n / (n - n_x) * ((1 - labelled) * weights * losses).sum()
+        n, n_x = len(losses), labeled.sum()
+        x = n / n_x * (labeled * weights * losses).sum()
+        u = n / (n - n_x) * ((1 - labeled) * weights * losses).sum()
         return x + batch["lambda_u"] * u + prior_weight * kl_from_uniform(outputs)
 
     return objective
 
 
 def mixmatch_meta_loss(outputs, batch):
-    """Mean soft cross-entropy and the penalty: all are labelled."""
-    batch = {**batch, "labelled": jnp.ones(len(outputs), outputs.dtype)}
+    """Mean soft cross-entropy and the penalty: all are labeled."""
+    batch = {**batch, "labeled": jnp.ones(len(outputs), outputs.dtype)}
     return mixed_loss(outputs, batch).sum() / len(outputs) + kl_from_uniform(outputs)
 
 
@@ -264,7 +264,7 @@ def mixed_loss(outputs, batch):
     p = jnp.exp(outputs) / jnp.exp(outputs).sum(1, keepdims=True)
     cross = -(batch["target"] * jnp.log(p)).sum(1)
     squared = ((p - batch["target"]) ** 2).sum(1) / p.shape[1]
-    return jnp.where(batch["labelled"] > 0, cross, squared)
+    return jnp.where(batch["labeled"] > 0, cross, squared)
 
 
 def kl_from_uniform(outputs):
@@ -274,11 +274,11 @@ def kl_from_uniform(outputs):
 
 
 def mixed(batch, seed):
-    """A batch with soft targets, of which every other pair is labelled."""
+    """A batch with soft targets, of which every other pair is labeled."""
     n = len(batch["label"])
     target = jnp.asarray(np.random.default_rng(seed).dirichlet(np.ones(3), n))
-    labelled = jnp.asarray(np.arange(n) // 2 % 2 == 0, jnp.float64)
-    return {**batch, "target": target, "labelled": labelled, "lambda_u": jnp.float64(4.0)}
+    labeled = jnp.asarray(np.arange(n) // 2 % 2 == 0, jnp.float64)
+    return {**batch, "target": target, "labeled": labeled, "lambda_u": jnp.float64(4.0)}
 
 
 # --- the look-ahead and its derivative --------------------------------------------------------------
@@ -442,11 +442,11 @@ def expected_cost(probability, gated, cuts, costs, num_groups):
     return total
 
 
-# --- a look-ahead through the real optimiser, and what DARTS differentiates --------------------------
+# --- a look-ahead through the real optimizer, and what DARTS differentiates --------------------------
 
 
 def look_ahead_through(w, gradient, descend, active, kind):
-    """w_hat(theta) = w + U(g(theta)), U the optimiser's update; theta cut off from closed layers.
+    """w_hat(theta) = w + U(g(theta)), U the optimizer's update; theta cut off from closed layers.
 
     `active` is {layer: 1 or 0}. kind "full": all layers take the step. "frozen": the closed ones stay
     at w.
@@ -468,7 +468,7 @@ def l_val_through(
     theta, forward, objective, meta_loss, w, model_state, rng, batch, meta_batch, descend, active,
     kind="full",
 ):  # fmt: skip
-    """`l_val` with the optimiser's step as the virtual one."""
+    """`l_val` with the optimizer's step as the virtual one."""
     gradient = training_gradient(forward, objective, w, theta, model_state, rng, batch)
     w_hat = look_ahead_through(w, gradient, descend, active, kind)
     outputs, _ = forward(w_hat, model_state, meta_key(rng), meta_batch)

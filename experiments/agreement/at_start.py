@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from experiments.agreement.gradients import (
     agreement,
-    normalised_gradient,
+    normalized_gradient,
     theta_gradient,
     weight_gradient,
 )
@@ -181,7 +181,7 @@ class AtStart:
             outputs, _ = problem.forward(params, model_state, rng, batch)
             _, weights = method.loss(theta, outputs, batch)
             s = weight_gradient(problem, estimator, inputs, weights, draw)
-            return normalised_gradient(s, weights), over_theta
+            return normalized_gradient(s, weights), over_theta
 
         compiled = jax.jit(run)
         arrays = (work.params, work.model_state, jax.random.key(0), work.batch, work.meta_batch)

@@ -129,7 +129,7 @@ def _recorder() -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), update)
 
 
-def normalised_gradient(gradient: jax.Array, weights: jax.Array) -> jax.Array:
+def normalized_gradient(gradient: jax.Array, weights: jax.Array) -> jax.Array:
     """s − ⟨V, s⟩: what is left of it when only weights relative to their sum count."""
     return gradient - jnp.vdot(weights, gradient) / weights.sum()
 

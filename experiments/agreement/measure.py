@@ -17,7 +17,7 @@ import optax
 from experiments.agreement.gradients import (
     Agreement,
     agreement,
-    normalised_gradient,
+    normalized_gradient,
     rows,
     theta_gradient,
     weight_gradient,
@@ -118,7 +118,7 @@ class Comparer:
             kept = rows(n, examples_heard(estimator, n))
             mine = mine[kept] * (v[kept].sum() / v.sum())
             close = agreement(
-                normalised_gradient(mine, v[kept]), normalised_gradient(s[kept], v[kept])
+                normalized_gradient(mine, v[kept]), normalized_gradient(s[kept], v[kept])
             )
             theta = theta_gradient(problem, estimator, inputs, scene.theta, draw)
             flat = [jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(theta)]
@@ -149,7 +149,7 @@ def drawn(
     return Draw(mask, kind.program(mask, update, layers), (inputs, uniforms))
 
 
-def summarised(samples: Iterable[Compared], exact_mean: np.ndarray | None) -> dict[str, Any]:
+def summarized(samples: Iterable[Compared], exact_mean: np.ndarray | None) -> dict[str, Any]:
     """Means and standard deviations over batches (and draws) of one estimator's comparisons.
 
     Args:

@@ -67,9 +67,9 @@ def _over_time(axis, study: Study, lines: Lines, name: str, title: str) -> None:
                 np.array([np.mean([r[key] for r in found if r["step"] == s]) for s in steps])
                 for key in (name, f"{name}_sd")
             )
-            colour, style = f"C{count % 10}", ("-", "--", ":")[count // 10 % 3]
-            axis.plot(steps, mean, style, color=colour, label=label, linewidth=1.5, marker=".")
-            axis.fill_between(steps, mean - sd, mean + sd, color=colour, alpha=0.06, linewidth=0)
+            color, style = f"C{count % 10}", ("-", "--", ":")[count // 10 % 3]
+            axis.plot(steps, mean, style, color=color, label=label, linewidth=1.5, marker=".")
+            axis.fill_between(steps, mean - sd, mean + sd, color=color, alpha=0.06, linewidth=0)
             count += 1
     axis.set(xlabel="step", title=title)
     axis.set_ylim(top=1.02)
@@ -92,7 +92,7 @@ def _openings(axis, study: Study, lines: Lines, name: str):
 
 def _weights(axis, lines: Lines, name: str) -> None:
     """Median, quartiles and 5 to 95 % of the weights of right and of wrong labels."""
-    for kind, colour, label in (
+    for kind, color, label in (
         ("clean", "tab:green", "right label"),
         ("wrong", "tab:red", "wrong label"),
     ):
@@ -101,9 +101,9 @@ def _weights(axis, lines: Lines, name: str) -> None:
             continue
         steps = sorted({record["step"] for record in found})
         bands = np.stack([np.mean([r[kind] for r in found if r["step"] == s], 0) for s in steps])
-        axis.fill_between(steps, bands[:, 0], bands[:, 4], color=colour, alpha=0.12, linewidth=0)
-        axis.fill_between(steps, bands[:, 1], bands[:, 3], color=colour, alpha=0.25, linewidth=0)
-        axis.plot(steps, bands[:, 2], color=colour, label=label, marker=".")
+        axis.fill_between(steps, bands[:, 0], bands[:, 4], color=color, alpha=0.12, linewidth=0)
+        axis.fill_between(steps, bands[:, 1], bands[:, 3], color=color, alpha=0.25, linewidth=0)
+        axis.plot(steps, bands[:, 2], color=color, label=label, marker=".")
     axis.axhline(1, color="grey", linewidth=0.6, linestyle=":")
     axis.set(xlabel="step", ylabel="weight (1 = plain training)", ylim=(0, None))
     axis.set_title(f"{name}: weights", fontsize=9)

@@ -16,7 +16,7 @@ import numpy as np
 from experiments.agreement.config import gates_of
 from experiments.agreement.gates import gate_record
 from experiments.agreement.lines import Lines
-from experiments.agreement.measure import Scene, draws_of, summarised, weights_record
+from experiments.agreement.measure import Scene, draws_of, summarized, weights_record
 from experiments.agreement.shared import Study
 from famus_jax.core.estimator import all_layers
 from famus_jax.progress import Progress
@@ -173,6 +173,6 @@ def _measure(
                 for scene, v, s in zip(scenes, weights, exacts)
                 for draw in range(times)
             ]
-            record = summarised(jax.device_get(found), mean)
+            record = summarized(jax.device_get(found), mean)
             lines.append({"kind": "agreement", **names, "estimator": label, **record})
         progress.update(times * len(scenes))

@@ -184,7 +184,7 @@ def _cifar_features(place: Place, split: str, count: int):
 
 
 def _texts(train: str, test: str) -> Callable[[int, Place], Noisy]:
-    """The labelled ones of the training split; the accuracy is on the test split's true labels."""
+    """The labeled ones of the training split; the accuracy is on the test split's true labels."""
 
     def load(seed: int, place: Place) -> Noisy:
         folder = place.data / "text"
@@ -197,7 +197,7 @@ def _texts(train: str, test: str) -> Callable[[int, Place], Noisy]:
         texts = [rows["text"][i] for i in given]
         both = text_features([*texts, *asked["text"]])
         made = (
-            "labels by rules; text features (famus_jax.audit.text_features) of the labelled texts of "
+            "labels by rules; text features (famus_jax.audit.text_features) of the labeled texts of "
             "the training split; for the accuracy of these and the test split's together"
         )
         return Noisy(

@@ -17,7 +17,7 @@ EXAMPLES = 40  # for methods that keep something of every one
 def tiny_network(
     name: str, axis: str | None, features: bool = False
 ) -> Callable[..., tuple[PyTree, PyTree]]:
-    """`forward`: tanh layers and logits; `"batchnorm"` normalises by the statistics of all devices.
+    """`forward`: tanh layers and logits; `"batchnorm"` normalizes by the statistics of all devices.
 
     With `features` the input of the last layer stands beside the logits.
     """
@@ -64,9 +64,9 @@ def examples(seed: int, size: int, dtype: Any) -> dict[str, np.ndarray]:
     return {
         "image": draw.normal(size=(size, SIZES[0])).astype(dtype),
         "label": draw.integers(0, SIZES[-1], size).astype(np.int32),
-        # For mixed batches: soft targets, of which every other one is of the labelled part.
+        # For mixed batches: soft targets, of which every other one is of the labeled part.
         "target": draw.dirichlet(np.ones(SIZES[-1]), size).astype(dtype),
-        "labelled": (np.arange(size) % 2).astype(dtype),
+        "labeled": (np.arange(size) % 2).astype(dtype),
         "lambda_u": np.asarray(3.0, dtype),
         # An example may be in a batch twice, and so on two devices.
         "index": draw.integers(0, EXAMPLES, size).astype(np.int32),

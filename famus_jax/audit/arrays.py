@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.items import UNLABELED, Items
 from famus_jax.audit.labels import read_labels
 from famus_jax.audit.run import Known, nothing_known
 from famus_jax.data.sources.classes import written
@@ -104,7 +104,7 @@ def encoded(
     else:  # what missing values have made of whole numbers is undone
         found = np.asarray([int(v) for v in cells] if numbers else cells)
     order = np.argsort(found, kind="stable")
-    place = np.append(np.argsort(order), UNLABELLED).astype(np.int32)
+    place = np.append(np.argsort(order), UNLABELED).astype(np.int32)
     return Encoded(place[labels], found[order], tuple(names[c] for c in order))
 
 

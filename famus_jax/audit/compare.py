@@ -16,7 +16,7 @@ from famus_jax.audit import compare_training as training
 from famus_jax.audit.compare_choice import Point, Row, curve_of, ranked, recommendation
 from famus_jax.audit.compare_split import ENOUGH_FOR_TEST, Part, parts_of
 from famus_jax.audit.compare_ways import NEIGHBORS, PER_CLASS, Way, ways_of
-from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.items import UNLABELED, Items
 from famus_jax.audit.run import NETWORKS, Audit, Known
 
 CURVE = (10, 20, 50, 100)
@@ -79,9 +79,9 @@ def compare(
     seed %= 2**31  # generators take no number below 0
     parts, crossed = parts_of(items, known, own, seed)
     _check(items, parts)
-    least = min(int((part.mixed != UNLABELLED).sum()) for part in parts)
+    least = min(int((part.mixed != UNLABELED).sum()) for part in parts)
     setting = training.setting_of(found.choice, len(items.class_names), found.epochs, least)
-    trusted = min(int((part.right != UNLABELLED).sum()) for part in parts)
+    trusted = min(int((part.right != UNLABELED).sum()) for part in parts)
     ways = ways_of(items, data, setting, parts, trusted, seconds, lambda *done: tell(*done))
     sizes = [n for n in CURVE if len(items.class_names) <= n < trusted]
     total = len(parts) * sum(way.cost for way in ways)
@@ -124,7 +124,7 @@ def compare(
 
 def _check(items: Items, parts: tuple[Part, ...]) -> None:
     for part in parts:
-        if not len(part.test) or (part.given != UNLABELLED).sum() < 2 * NETWORKS:
+        if not len(part.test) or (part.given != UNLABELED).sum() < 2 * NETWORKS:
             raise ValueError(
                 f"{items.name} has too few labels for a comparison: it takes at least ten, a part of "
                 "them for the test"
@@ -141,7 +141,7 @@ def _said(
     ]
     if crossed:
         test = "trusted labels, each tested once by networks that learned from the other half"
-        if (known.right[:own] != UNLABELLED).any():
+        if (known.right[:own] != UNLABELED).any():
             notes.append(
                 "Some of the test are decisions about your data: if you decided about the most "
                 "suspicious examples, these are harder than others, and the accuracies lower."

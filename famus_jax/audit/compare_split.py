@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.items import UNLABELED, Items
 from famus_jax.audit.run import Known
 from famus_jax.data import hashing
 
@@ -34,8 +34,8 @@ class Part(NamedTuple):
     @property
     def mixed(self) -> np.ndarray:
         """int32 [N]: the trusted label where there is one, else the given one if it may be right."""
-        believed = np.where(self.wrong, UNLABELLED, self.given)
-        return np.where(self.right != UNLABELLED, self.right, believed).astype(np.int32)
+        believed = np.where(self.wrong, UNLABELED, self.given)
+        return np.where(self.right != UNLABELED, self.right, believed).astype(np.int32)
 
     @property
     def trained_on(self) -> np.ndarray:
@@ -46,9 +46,9 @@ class Part(NamedTuple):
 
     def with_trusted(self, count: int, ids: np.ndarray) -> Part:
         """The same with so many of the trusted labels, of every class alike; more hold the fewer."""
-        at = np.flatnonzero(self.right != UNLABELLED)
+        at = np.flatnonzero(self.right != UNLABELED)
         chosen = _in_turn(at, self.right, ids)[:count]
-        right = np.full_like(self.right, UNLABELLED)
+        right = np.full_like(self.right, UNLABELED)
         right[chosen] = self.right[chosen]
         return self._replace(right=right, wrong=np.zeros_like(self.wrong))
 
@@ -70,13 +70,13 @@ def parts_of(items: Items, known: Known, own: int, seed: int) -> tuple[tuple[Par
     """
     count = len(items.labels)
     is_own = np.arange(count) < own
-    given = np.where(is_own, items.labels, UNLABELLED).astype(np.int32)
-    trusted = np.flatnonzero(known.right != UNLABELLED)
+    given = np.where(is_own, items.labels, UNLABELED).astype(np.int32)
+    trusted = np.flatnonzero(known.right != UNLABELED)
     crossed = len(trusted) >= ENOUGH_FOR_TEST
     if crossed:
         tests, judged = _folds(trusted, known.right, items.ids, seed), known.right
     else:
-        open_ = np.flatnonzero((given != UNLABELLED) & (known.right == UNLABELLED) & ~known.wrong)
+        open_ = np.flatnonzero((given != UNLABELED) & (known.right == UNLABELED) & ~known.wrong)
         tests, judged = [_fifth(open_, given, items.ids, seed)], given
     parts = []
     for test in tests:
@@ -84,8 +84,8 @@ def parts_of(items: Items, known: Known, own: int, seed: int) -> tuple[tuple[Par
         kept[test] = False
         parts.append(
             Part(
-                given=np.where(kept, given, UNLABELLED).astype(np.int32),
-                right=np.where(kept, known.right, UNLABELLED).astype(np.int32),
+                given=np.where(kept, given, UNLABELED).astype(np.int32),
+                right=np.where(kept, known.right, UNLABELED).astype(np.int32),
                 wrong=known.wrong & kept,
                 test=test,
                 test_labels=judged[test].astype(np.int32),

@@ -21,7 +21,7 @@ import numpy as np
 
 from famus_jax.audit import compare_training as training
 from famus_jax.audit.compare_split import Part
-from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.items import UNLABELED, Items
 from famus_jax.audit.run import NETWORKS, Known, audit, mended_labels
 from famus_jax.methods import l2r, mwnet
 
@@ -68,12 +68,12 @@ def ways_of(
 
     def weighted(name: str, step: training.TrainStep):
         def run(part: Part, seed: int) -> np.ndarray:
-            noisy = np.where((part.right != UNLABELLED) | part.wrong, UNLABELLED, part.given)
-            noisy = noisy if (noisy != UNLABELLED).any() else part.mixed
+            noisy = np.where((part.right != UNLABELED) | part.wrong, UNLABELED, part.given)
+            noisy = noisy if (noisy != UNLABELED).any() else part.mixed
             variables = training.train_with_meta(
-                step, setting, data, np.where(part.right != UNLABELLED, part.right, noisy),
+                step, setting, data, np.where(part.right != UNLABELED, part.right, noisy),
                 _batches(noisy, setting, setting.steps, seed),
-                np.flatnonzero(part.right != UNLABELLED), seed=seed,
+                np.flatnonzero(part.right != UNLABELED), seed=seed,
                 on_steps=lambda steps: tell(name, steps),
             )  # fmt: skip
             return training.probabilities_at(setting, variables, data, part.test)
@@ -83,7 +83,7 @@ def ways_of(
     def mended_of(part: Part) -> np.ndarray:
         return _mended(items, data, part, setting, seconds, lambda n: tell("mended labels", n))
 
-    some = any((part.right != UNLABELLED).any() for part in parts)
+    some = any((part.right != UNLABELED).any() for part in parts)
     mixed = "given and trusted" if some else "given"
     ways = [
         Way("plain", "given", trained("plain", lambda part: part.given), setting.steps),
@@ -116,7 +116,7 @@ def ways_of(
 
 
 def _batches(labels: np.ndarray, setting: training.Setting, steps: int, seed: int) -> np.ndarray:
-    at = np.flatnonzero(labels != UNLABELLED)
+    at = np.flatnonzero(labels != UNLABELED)
     return training.batches_of(at, steps, setting.batch, seed)
 
 
@@ -125,7 +125,7 @@ def _neighbors(data: np.ndarray, part: Part, setting: training.Setting) -> np.nd
     from sklearn.neighbors import KNeighborsClassifier
 
     labels = part.mixed
-    at = np.flatnonzero(labels != UNLABELLED)
+    at = np.flatnonzero(labels != UNLABELED)
     rows = data.reshape(len(data), -1).astype(np.float32)
     rows = rows - rows[at].mean(0)
     near = KNeighborsClassifier(min(NEIGHBORS, len(at)), metric="cosine", algorithm="brute")
@@ -145,7 +145,7 @@ def _mended(
 ) -> np.ndarray:
     """int32 [N]: labels mended by an audit that sees nothing of the test."""
     kept = np.flatnonzero(part.trained_on)
-    given = np.where(part.given == UNLABELLED, part.right, part.given)[kept]
+    given = np.where(part.given == UNLABELED, part.right, part.given)[kept]
     inside = Items(
         items.kind, items.inputs[kept], given, items.ids[kept], items.class_names, items.name
     )
@@ -161,11 +161,11 @@ def _mended(
         inside, features=data[kept], known=Known(part.right[kept], part.wrong[kept]), final=False,
         seconds=None if seconds is None else 0.75 * seconds, on_epoch=on_epoch,
     )  # fmt: skip
-    labels = np.full(len(data), UNLABELLED, np.int32)
+    labels = np.full(len(data), UNLABELED, np.int32)
     labels[kept] = mended_labels(found.issues, given)
-    return labels if (labels != UNLABELLED).any() else part.mixed
+    return labels if (labels != UNLABELED).any() else part.mixed
 
 
 def _auditable(part: Part) -> bool:
-    labels = part.mixed[part.mixed != UNLABELLED]
+    labels = part.mixed[part.mixed != UNLABELED]
     return len(labels) >= 2 * NETWORKS and len(np.unique(labels)) > 1

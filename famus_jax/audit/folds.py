@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from famus_jax.audit.items import UNLABELLED
+from famus_jax.audit.items import UNLABELED
 from famus_jax.data import hashing
 
 _SHARE, _LEAST, _MOST = 0.05, 60, 0.3
@@ -63,8 +63,8 @@ def make_folds(
     """
     if count < 3:
         raise ValueError(f"count = {count} networks; the self-test needs 3 or more")
-    labelled = labels != UNLABELLED
-    there = np.unique(labels[labelled])
+    labeled = labels != UNLABELED
+    there = np.unique(labels[labeled])
     if labels.max(initial=0) >= num_classes:
         raise ValueError(f"label {labels.max()} is none of {num_classes} classes")
     if len(there) < 2:
@@ -74,13 +74,13 @@ def make_folds(
     fold = np.full(len(labels), -1)
     order = hashing.hash_order(seed, "audit_folds", ids)
     by_class = order[np.argsort(labels[order], kind="stable")]
-    by_class = by_class[labelled[by_class]]
+    by_class = by_class[labeled[by_class]]
     fold[by_class] = np.arange(len(by_class)) % count  # each class goes on where the last one ended
-    seen = labelled & (fold != np.arange(count)[:, None])
+    seen = labeled & (fold != np.arange(count)[:, None])
     given = np.tile(labels.astype(np.int32), (count, 1))
     planted = np.zeros((count, len(labels)), bool)
 
-    may = labelled if spared is None else labelled & ~spared
+    may = labeled if spared is None else labeled & ~spared
     order = hashing.hash_order(seed, "audit_planted", ids)
     chosen = order[may[order]]
     chosen = chosen[: int(min(max(_SHARE * len(chosen), _LEAST), _MOST * len(chosen)))]
@@ -91,7 +91,7 @@ def make_folds(
     given[network, chosen] = there[(np.searchsorted(there, labels[chosen]) + other) % len(there)]
     if judged is None:
         return Folds(seen, given, planted)
-    asked, at = np.zeros_like(planted), order[judged[order] != UNLABELLED]
+    asked, at = np.zeros_like(planted), order[judged[order] != UNLABELED]
     network = (fold[at] + 1 + np.arange(len(at)) % (count - 1)) % count
     asked[network, at] = seen[network, at] = True
     given[network, at] = judged[at]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from famus_jax.audit.folds import Folds
-from famus_jax.audit.items import UNLABELLED
+from famus_jax.audit.items import UNLABELED
 from famus_jax.audit.training import Trained
 from famus_jax.evidence import sums as evidence_sums
 from famus_jax.evidence.margins import log_margin
@@ -42,11 +42,11 @@ def gather(
     held_out = np.where(trained.held_out.any(1, keepdims=True), trained.held_out, np.nan)
     near = nearest_neighbors(features, NEIGHBORS)
     vote = votes(near, trained_on, held_out.shape[1])
-    labelled = labels != UNLABELLED
+    labeled = labels != UNLABELED
 
     def of_any(y: np.ndarray) -> dict[str, np.ndarray]:
         """What can be asked of every label, since nobody has learned it."""
-        y = np.where(y == UNLABELLED, 0, y)
+        y = np.where(y == UNLABELED, 0, y)
         return {
             "held_out": log_margin(held_out, y),
             "neighbors": log_margin(vote, y, _VOTE_FLOOR),
@@ -72,9 +72,9 @@ def gather(
         mean = np.where(known, values, 0).sum(0) / np.maximum(seen, 1)
         kinds[name] = np.where(seen > 0, mean, np.nan)
     # What is said of another label than the given one, since a person mended it, is no evidence on it.
-    taught = labelled & ((trained_on == labels) | asked.any(0))
+    taught = labeled & ((trained_on == labels) | asked.any(0))
     kinds = {
-        name: np.where(taught if name in learned[0] else labelled, values, np.nan)
+        name: np.where(taught if name in learned[0] else labeled, values, np.nan)
         for name, values in kinds.items()
     }
     return Evidence(

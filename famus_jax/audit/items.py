@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-UNLABELLED = -1
+UNLABELED = -1
 
 
 class Items(NamedTuple):
@@ -16,7 +16,7 @@ class Items(NamedTuple):
     Attributes:
       kind: "images", "features" or "texts".
       inputs: uint8 [N, H, W, C]; float32 [N, D]; str [N], dtype object.
-      labels: int32 [N] in [0, C), or -1 (`UNLABELLED`): it has none, and gets a suggestion.
+      labels: int32 [N] in [0, C), or -1 (`UNLABELED`): it has none, and gets a suggestion.
       ids: str [N], unique.
       class_names: C names.
       name: what was read, for messages.

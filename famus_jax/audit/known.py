@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from famus_jax.audit.decisions import RELABEL, RIGHT, Decision, read_decisions
-from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.items import UNLABELED, Items
 from famus_jax.audit.run import Audit, Known, nothing_known
 from famus_jax.data.hashing import hash_order
 from famus_jax.evidence.confident import confident_joint
@@ -30,7 +30,7 @@ def known_by_decisions(path: Path, items: Items) -> Known:
             known.right[at] = items.labels[at]
         elif decision.decision == RELABEL:
             known.right[at] = of_class[decision.new_label]
-        known.wrong[at] = items.labels[at] != UNLABELLED and decision.decision != RIGHT
+        known.wrong[at] = items.labels[at] != UNLABELED and decision.decision != RIGHT
     return known
 
 
@@ -40,23 +40,23 @@ def with_trusted(items: Items, trusted: Items, known: Known) -> tuple[Items, Kno
     Raises:
       ValueError: trusted data of another kind or shape, or without any label.
     """
-    labelled = trusted.labels != UNLABELLED
-    if not labelled.any():
+    labeled = trusted.labels != UNLABELED
+    if not labeled.any():
         raise ValueError(f"{trusted.name}: no trusted example has a label")
     if trusted.kind != items.kind or trusted.inputs.shape[1:] != items.inputs.shape[1:]:
         raise ValueError(
             f"{trusted.name} has {_what(trusted)}, {items.name} {_what(items)}: trusted data must be "
             "of the same kind and size (--size fits images to one)"
         )
-    ids = np.char.add("trusted/", trusted.ids[labelled].astype(np.str_))
+    ids = np.char.add("trusted/", trusted.ids[labeled].astype(np.str_))
     joined = items._replace(
-        inputs=np.concatenate([items.inputs, trusted.inputs[labelled]]),
-        labels=np.concatenate([items.labels, trusted.labels[labelled]]).astype(np.int32),
+        inputs=np.concatenate([items.inputs, trusted.inputs[labeled]]),
+        labels=np.concatenate([items.labels, trusted.labels[labeled]]).astype(np.int32),
         ids=np.concatenate([items.ids, ids]),
-        paths=(*items.paths, *np.asarray(trusted.paths, object)[labelled]) if items.paths else (),
+        paths=(*items.paths, *np.asarray(trusted.paths, object)[labeled]) if items.paths else (),
     )
-    more = int(labelled.sum())
-    right = np.concatenate([known.right, trusted.labels[labelled]]).astype(np.int32)
+    more = int(labeled.sum())
+    right = np.concatenate([known.right, trusted.labels[labeled]]).astype(np.int32)
     wrong = np.concatenate([known.wrong, np.zeros(more, bool)])
     return joined, Known(right, wrong, np.arange(len(right)) >= len(known.right))
 
@@ -86,7 +86,7 @@ def of_the_first(count: int, found: Audit, labels: np.ndarray) -> Audit:
     evidence = {name: values[:count] for name, values in issues.evidence.items()}
     groups = tuple(g for g in issues.summary.duplicates if max(g) < count)
     p_wrong, p = per_example["p_wrong"], per_example["probabilities"].astype(np.float64)
-    labelled = labels != UNLABELLED
+    labeled = labels != UNLABELED
     # Trusted labels have no share in what is wrong: without them the share is larger by so much.
     larger = np.isfinite(issues.p_wrong).sum() / max(np.isfinite(p_wrong).sum(), 1)
     summary = issues.summary._replace(
@@ -94,7 +94,7 @@ def of_the_first(count: int, found: Audit, labels: np.ndarray) -> Audit:
         share_wrong=min(float(issues.summary.share_wrong * larger), 1.0),
         share_low=min(float(issues.summary.share_low * larger), 1.0),
         share_high=min(float(issues.summary.share_high * larger), 1.0),
-        confusion=confident_joint(p[labelled], labels[labelled]),
+        confusion=confident_joint(p[labeled], labels[labeled]),
     )
     return found._replace(issues=issues._replace(**per_example, evidence=evidence, summary=summary))
 
@@ -107,7 +107,7 @@ def proposed(items: Items, issues: LabelIssues, known: Known, count: int) -> lis
     only these tell how many labels are wrong where wrong ones look right. A list that is cut short
     has both.
     """
-    open_ = np.flatnonzero(~known.wrong & (known.right == UNLABELLED))
+    open_ = np.flatnonzero(~known.wrong & (known.right == UNLABELED))
     doubt = np.abs(np.nan_to_num(issues.p_wrong[open_], nan=0.5) - 0.5)
     order = open_[np.lexsort((issues.rank[open_], doubt))]
     queues = [
@@ -116,8 +116,8 @@ def proposed(items: Items, issues: LabelIssues, known: Known, count: int) -> lis
     ]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*queues))
     doubtful = [at for at in turns if at is not None]
-    labelled = open_[items.labels[open_] != UNLABELLED]
-    drawn = labelled[hash_order(0, "audit_proposed", items.ids[labelled])]
+    labeled = open_[items.labels[open_] != UNLABELED]
+    drawn = labeled[hash_order(0, "audit_proposed", items.ids[labeled])]
     both = itertools.chain.from_iterable(itertools.zip_longest(doubtful, drawn.tolist()))
     chosen = dict.fromkeys(at for at in both if at is not None)
     return [
@@ -128,9 +128,9 @@ def proposed(items: Items, issues: LabelIssues, known: Known, count: int) -> lis
 def decisions_of(items: Items, known: Known) -> dict[str, tuple[str, str]]:
     """What is known, as the page takes it: id -> (decision, new label)."""
     found = {}
-    for at in np.flatnonzero(known.wrong | (known.right != UNLABELLED)):
+    for at in np.flatnonzero(known.wrong | (known.right != UNLABELED)):
         right, label = int(known.right[at]), int(items.labels[at])
-        if right == UNLABELLED:
+        if right == UNLABELED:
             found[str(items.ids[at])] = ("wrong", "")
         elif right == label:
             found[str(items.ids[at])] = (RIGHT, "")
@@ -141,7 +141,7 @@ def decisions_of(items: Items, known: Known) -> dict[str, tuple[str, str]]:
 
 def _name(items: Items, at: int) -> str:
     label = int(items.labels[at])
-    return "" if label == UNLABELLED else items.class_names[label]
+    return "" if label == UNLABELED else items.class_names[label]
 
 
 def _what(items: Items) -> str:

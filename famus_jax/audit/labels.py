@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from famus_jax.audit.items import UNLABELLED
+from famus_jax.audit.items import UNLABELED
 from famus_jax.data.sources.classes import (
     At,
     is_missing,
@@ -56,7 +56,7 @@ def read_labels(
         raise ValueError(f"class_names has {twice[0]!r} more than once; name each class once")
     texts = [_plain(value, at, row, names) for row, value in enumerate(values)]
     rows = [row for row, text in enumerate(texts) if text in names or not _says_none(text)]
-    labels = np.full(len(texts), UNLABELLED, np.int32)
+    labels = np.full(len(texts), UNLABELED, np.int32)
     if not rows:
         return labels, names
     given, at_given = [texts[row] for row in rows], lambda i: at(rows[i])
@@ -131,7 +131,7 @@ def _warn_of_minus_one(texts: list[str], names: tuple[str, ...], where: str) -> 
     """-1 and 1, or -1, 0 and 1, are most likely classes: of sentiments, of a support vector machine."""
     if "-1" in texts and "1" in names and set(names) <= {"0", "1"}:
         warnings.warn(
-            f"{where}: {texts.count('-1')} examples labelled -1 are taken to have no label; if -1 is a "
+            f"{where}: {texts.count('-1')} examples labeled -1 are taken to have no label; if -1 is a "
             f"class, list all classes: class_names={('-1', *names)} "
             f"(famus audit: --class-names=-1,{','.join(names)})",
             stacklevel=3,

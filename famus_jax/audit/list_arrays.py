@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.audit.items import UNLABELLED
+from famus_jax.audit.items import UNLABELED
 from famus_jax.audit.labels import read_labels
 from famus_jax.audit.list_table import ID, LABEL
 from famus_jax.audit.listing import Rows, distinct, numbered
@@ -92,7 +92,7 @@ def rows_of_features(
                 f"{given.at(row)}: {name!r} has a label, but no features in {features}"
             )
     to = np.asarray([place[name] for name in given.ids], np.int64)
-    all_labels = np.full(len(ids), UNLABELLED, np.int32)
+    all_labels = np.full(len(ids), UNLABELED, np.int32)
     all_labels[to] = found
     rows = _rows(array, ids, all_labels, names, [None] * len(ids), str(features), features.name)
     return rows._replace(cells=given.values, example=rows.example[to])

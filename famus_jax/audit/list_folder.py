@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from famus_jax.audit.items import UNLABELLED
+from famus_jax.audit.items import UNLABELED
 from famus_jax.audit.labels import classes_among
 from famus_jax.audit.listing import Rows
 from famus_jax.data.sources.classes import written
@@ -23,7 +23,7 @@ NO_LABEL = ("unlabelled", "unlabeled")
 def rows_of_folder(source: Path, class_names: Sequence[str] = ()) -> Rows:
     """The images of a folder; of one that is split in "train", "test", …, those of all splits together.
 
-    A class is a folder, also an empty one. Images in a folder `unlabelled` or `unlabeled` beside class
+    A class is a folder, also an empty one. Images in a folder `unlabeled` or `unlabelled` beside class
     folders have no label, unless `class_names` has that name.
 
     Raises:
@@ -40,7 +40,7 @@ def rows_of_folder(source: Path, class_names: Sequence[str] = ()) -> Rows:
     if not class_names and names:
         names_of_folders(list(names), source)  # warns
     files = list_path(source, "all", (*names, *sorted(without)) if names else ())
-    labels = np.where(files.labels < len(names), files.labels, UNLABELLED).astype(np.int32)
+    labels = np.where(files.labels < len(names), files.labels, UNLABELED).astype(np.int32)
     return Rows(
         kind="images",
         ids=files.ids,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from famus_jax.audit.decisions import RELABEL, WRONG, read_decisions
-from famus_jax.audit.items import UNLABELLED
+from famus_jax.audit.items import UNLABELED
 from famus_jax.audit.labels import spellings
 from famus_jax.audit.list_arrays import LABELS
 from famus_jax.audit.list_table import LABEL, PATH
@@ -55,7 +55,7 @@ def by_decisions(rows: Rows, path: Path) -> Mended:
         if one.decision == RELABEL:
             labels[at] = number[one.new_label]
         elif one.decision == WRONG:
-            labels[at], wrong[at] = UNLABELLED, True
+            labels[at], wrong[at] = UNLABELED, True
     changed = (labels != rows.labels).sum()
     return Mended(labels, wrong, len(decisions) - int(changed))
 
@@ -72,7 +72,7 @@ def by_label_issues(rows: Rows, path: Path, above: float) -> Mended:
     columns = ("id", "label", "p_wrong", "suggested_label")
     table = read_columns(path, columns)
     place = {escaped(name): at for at, name in enumerate(rows.ids)}
-    number = {escaped(name): c for c, name in enumerate(rows.class_names)} | {"": UNLABELLED}
+    number = {escaped(name): c for c, name in enumerate(rows.class_names)} | {"": UNLABELED}
     labels = rows.labels.copy()
     for row, (name, *cells) in enumerate(zip(*(table.columns[c] for c in columns), strict=True)):
         given, p_wrong, suggested = ("" if cell is None else str(cell) for cell in cells)
@@ -88,7 +88,7 @@ def by_label_issues(rows: Rows, path: Path, above: float) -> Mended:
                 )
         if number[given] != rows.labels[place[name]]:
             raise ValueError(
-                f"{where}: {name!r} was labelled {given!r} and is not today: the source changed; "
+                f"{where}: {name!r} was labeled {given!r} and is not today: the source changed; "
                 "audit it anew"
             )
         if given and _probability(p_wrong, where) > above and suggested:
@@ -168,7 +168,7 @@ def content(
 
 
 def _labels_of_rows(rows: Rows) -> np.ndarray:
-    return np.where(rows.example >= 0, rows.labels[rows.example], UNLABELLED)
+    return np.where(rows.example >= 0, rows.labels[rows.example], UNLABELED)
 
 
 def moved_paths(source: Path, out: Path) -> dict[int, str]:

@@ -49,7 +49,7 @@ def read_items(
     Args:
       source: one of
         a folder of folders of images, one for each class. `train`, `test`, … with class folders are
-          read all together. A folder `unlabelled` or `unlabeled` beside class folders has no labels;
+          read all together. A folder `unlabeled` or `unlabelled` beside class folders has no labels;
         a table (`.csv`, `.tsv`, `.jsonl`, `.parquet`) with a column `path` of images (relative to the
           table's folder) or `text`, a column `label` and, if it has one, `id`. Of both, `path` counts;
         an `.npz` with `images` (uint8 [N, H, W, C] or [N, H, W]) or `features` (floats [N, D]),

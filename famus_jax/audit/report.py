@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.items import UNLABELED, Items
 from famus_jax.audit.known import decisions_of
 from famus_jax.audit.page import Fact, page_content, thumbnail
 from famus_jax.audit.page_data import Row
@@ -21,7 +21,7 @@ MOST_ROWS = 5000  # of the page; the tables have all
 def page_of(items: Items, found: Audit, known: Known, warnings: list[str]) -> bytes:
     """The page with the most suspicious examples, at most `MOST_ROWS`, and all that are decided."""
     issues, names = found.issues, items.class_names
-    decided = known.wrong | (known.right != UNLABELLED)
+    decided = known.wrong | (known.right != UNLABELED)
     last = len(items.labels) + 1
     order = np.argsort(np.where(issues.rank > 0, issues.rank, last), kind="stable")
     first = np.zeros(len(order), bool)
@@ -31,7 +31,7 @@ def page_of(items: Items, found: Audit, known: Known, warnings: list[str]) -> by
         Row(
             rank=int(issues.rank[at]),
             id=str(items.ids[at]),
-            label="" if items.labels[at] == UNLABELLED else names[int(items.labels[at])],
+            label="" if items.labels[at] == UNLABELED else names[int(items.labels[at])],
             p_wrong=float(issues.p_wrong[at]),
             suggested_label=names[int(issues.suggested_label[at])],
             p_suggested=float(issues.p_suggested[at]),
@@ -56,9 +56,9 @@ def page_of(items: Items, found: Audit, known: Known, warnings: list[str]) -> by
 
 def facts_of(items: Items, found: Audit, known: Known) -> list[Fact]:
     """The numbers about the whole set."""
-    summary, labelled = found.issues.summary, int((items.labels != UNLABELLED).sum())
+    summary, labeled = found.issues.summary, int((items.labels != UNLABELED).sum())
     facts = [
-        Fact("Labels", f"{labelled:,}", f"in {len(items.class_names)} classes"),
+        Fact("Labels", f"{labeled:,}", f"in {len(items.class_names)} classes"),
         Fact(
             "Wrong labels",
             f"about {summary.share_wrong:.1%}",
@@ -68,9 +68,9 @@ def facts_of(items: Items, found: Audit, known: Known) -> list[Fact]:
         Fact("Label issues", f"{summary.num_issues:,}", "more likely wrong than right"),
         Fact("Worst class", *_worst_class(items, summary)),
     ]
-    if len(items.labels) > labelled:
+    if len(items.labels) > labeled:
         facts.append(
-            Fact("Without a label", f"{len(items.labels) - labelled:,}", "they get a suggestion")
+            Fact("Without a label", f"{len(items.labels) - labeled:,}", "they get a suggestion")
         )
     if loners := int(found.issues.fits_no_class.sum()):
         facts.append(Fact("Fit no class", f"{loners:,}", "unlike all other examples"))
@@ -82,7 +82,7 @@ def facts_of(items: Items, found: Audit, known: Known) -> list[Fact]:
                 "all but the same, with different labels",
             )
         )
-    decided = int((known.wrong | (known.right != UNLABELLED)).sum())
+    decided = int((known.wrong | (known.right != UNLABELED)).sum())
     if decided:
         facts.append(
             Fact("Decided", f"{decided:,}", "by a person; the others follow from these too")
@@ -103,7 +103,7 @@ def facts_of(items: Items, found: Audit, known: Known) -> list[Fact]:
 
 def _of_what(known: Known) -> str:
     """What the interval of the share holds and what it leaves out."""
-    if known.wrong.any() and ((known.right != UNLABELLED) & ~known.wrong).any():
+    if known.wrong.any() and ((known.right != UNLABELED) & ~known.wrong).any():
         return ", by the decisions if there are ten or more"
     return (
         "; labels that are wrong by a rule look right, and only decisions and trusted examples tell "
@@ -136,7 +136,7 @@ def json_of(items: Items, found: Audit, known: Known, warnings: list[str]) -> di
             "name": items.name,
             "kind": items.kind,
             "examples": len(items.labels),
-            "labelled": int((items.labels != UNLABELLED).sum()),
+            "labeled": int((items.labels != UNLABELED).sum()),
             "class_names": list(items.class_names),
             "left_out": [{"id": name, "why": why} for name, why in items.left_out],
         },

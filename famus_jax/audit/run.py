@@ -12,7 +12,7 @@ import numpy as np
 
 from famus_jax.audit.folds import Folds, make_folds
 from famus_jax.audit.gather import gather
-from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.items import UNLABELED, Items
 from famus_jax.audit.networks import Choice, choose
 from famus_jax.audit.training import predict, train_folds
 from famus_jax.evidence.label_issues import label_issues
@@ -40,7 +40,7 @@ class Known(NamedTuple):
 
 def nothing_known(count: int) -> Known:
     """Nobody has looked at any of `count` labels."""
-    return Known(np.full(count, UNLABELLED, np.int32), np.zeros(count, bool))
+    return Known(np.full(count, UNLABELED, np.int32), np.zeros(count, bool))
 
 
 class Audit(NamedTuple):
@@ -97,8 +97,8 @@ def audit(
         raise ValueError(
             f"known speaks of {len(known.right)} and {len(known.wrong)} labels; there are {len(labels)}"
         )
-    trained_on = np.where(known.wrong, UNLABELLED, labels).astype(np.int32)
-    trained_on = np.where(known.right != UNLABELLED, known.right, trained_on).astype(np.int32)
+    trained_on = np.where(known.wrong, UNLABELED, labels).astype(np.int32)
+    trained_on = np.where(known.right != UNLABELED, known.right, trained_on).astype(np.int32)
     _check(items, data, trained_on)
     share = 0.75 if final else 1.0
     choice = choose(data, num_classes, None if seconds is None else share * seconds)
@@ -114,14 +114,14 @@ def audit(
         count=NETWORKS,
         seed=seed,
         spared=known.wrong,
-        judged=np.where(known.wrong, labels, UNLABELLED) if known.wrong.any() else None,
+        judged=np.where(known.wrong, labels, UNLABELED) if known.wrong.any() else None,
     )
     trained = train_folds(
         choice.module, on_device, choice.inputs, folds, num_classes, choice.plan,
         seed=seed, on_epoch=stage("networks in folds"),
     )  # fmt: skip
     evidence = gather(trained, folds, trained_on, labels, data)
-    trusted = (known.right == labels) & (labels != UNLABELLED)
+    trusted = (known.right == labels) & (labels != UNLABELED)
     issues = label_issues(
         evidence, labels, trusted=trusted, known_wrong=known.wrong, added=known.added, seed=seed
     )
@@ -145,7 +145,7 @@ def audit(
 
 def _said(issues: LabelIssues, known: Known) -> LabelIssues:
     """The suggestion is what a person says, where one says it."""
-    said = known.right != UNLABELLED
+    said = known.right != UNLABELED
     return issues._replace(
         suggested_label=np.where(said, known.right, issues.suggested_label).astype(np.int32),
         p_suggested=np.where(said, 1.0, issues.p_suggested),
@@ -155,9 +155,9 @@ def _said(issues: LabelIssues, known: Known) -> LabelIssues:
 def mended_labels(issues: LabelIssues, labels: np.ndarray) -> np.ndarray:
     """int32 [N]: the suggestion where the label is an issue and one is likely; -1: leave it out."""
     likely = issues.p_suggested > SURE_SUGGESTION
-    changed = np.where(likely, issues.suggested_label, UNLABELLED)
-    unlabelled = labels == UNLABELLED
-    return np.where(issues.is_label_issue | unlabelled, changed, labels).astype(np.int32)
+    changed = np.where(likely, issues.suggested_label, UNLABELED)
+    unlabeled = labels == UNLABELED
+    return np.where(issues.is_label_issue | unlabeled, changed, labels).astype(np.int32)
 
 
 def probabilities(found: Audit, rows: np.ndarray) -> np.ndarray:
@@ -197,13 +197,13 @@ def _check(items: Items, data: np.ndarray, labels: np.ndarray) -> None:
                 f"the features of {named(odd[0])} are not finite ({odd.size} such examples): "
                 "leave it out, or mend the features"
             )
-    odd = np.flatnonzero((labels < UNLABELLED) | (labels >= num_classes))
+    odd = np.flatnonzero((labels < UNLABELED) | (labels >= num_classes))
     if odd.size:
         raise ValueError(
             f"label {labels[odd[0]]} of {named(odd[0])} is none of the {num_classes} classes "
             f"({odd.size} such; -1 marks an example without a label)"
         )
-    usable = labels != UNLABELLED
+    usable = labels != UNLABELED
     there = np.unique(labels[usable])
     if len(there) < 2:
         one = items.class_names[int(there[0])] if len(there) else None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from famus_jax.audit.items import UNLABELLED
+from famus_jax.audit.items import UNLABELED
 from famus_jax.predictor.hashed_texts import BUCKETS, hashed_texts
 
 # scikit-learn's own. Rows have length 1, so this holds the weights small: right where labels are noisy.
@@ -51,7 +51,7 @@ def train_text_classifier(
       ModuleNotFoundError: no scikit-learn.
     """
     start, labels = time.monotonic(), np.asarray(labels)
-    kept = np.flatnonzero(labels != UNLABELLED)
+    kept = np.flatnonzero(labels != UNLABELED)
     if not len(kept):
         raise ValueError("no text has a label: there is nothing to train on")
     counts = hashed_texts([str(texts[int(i)]) for i in kept])

@@ -26,7 +26,7 @@ _MOST_LETTERS = 20_000
 def text_features(
     texts: Sequence[str] | np.ndarray, *, dimensions: int = DIMENSIONS, seed: int = 0
 ) -> np.ndarray:
-    """Features of texts for a linear classifier or nearest neighbours.
+    """Features of texts for a linear classifier or nearest neighbors.
 
     Args:
       texts: N strings in any language; empty ones are fine.

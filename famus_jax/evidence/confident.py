@@ -2,7 +2,7 @@
 
 Northcutt, Jiang, Chuang: Confident Learning, JAIR 2021, sections 3.1 and 3.2
 ([arXiv:1911.00068](https://arxiv.org/abs/1911.00068)). Symbols: p̂ probabilities, ỹ given labels, y*
-true ones, t_c the mean of p̂_c over the examples that are labelled c.
+true ones, t_c the mean of p̂_c over the examples that are labeled c.
 """
 
 from __future__ import annotations

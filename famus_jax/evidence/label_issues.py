@@ -266,13 +266,13 @@ def _suggest(
     probabilities: np.ndarray, labels: np.ndarray, p_wrong: np.ndarray, issue: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The most probable class of all, or but the given one where the label is an issue."""
-    rows, labelled = np.arange(len(labels)), labels >= 0
-    own = probabilities[rows, labels] * labelled
+    rows, labeled = np.arange(len(labels)), labels >= 0
+    own = probabilities[rows, labels] * labeled
     others = probabilities.copy()
-    others[rows[labelled], labels[labelled]] = -1.0
+    others[rows[labeled], labels[labeled]] = -1.0
     best = others.argmax(1)
     among = others[rows, best] / np.maximum(probabilities.sum(1) - own, 1e-12)
-    p_best = np.clip(among, 0.0, 1.0) * np.where(labelled, np.nan_to_num(p_wrong), 1.0)
-    keeps = labelled & ~issue
+    p_best = np.clip(among, 0.0, 1.0) * np.where(labeled, np.nan_to_num(p_wrong), 1.0)
+    keeps = labeled & ~issue
     suggested = np.where(keeps, labels, best).astype(np.int32)
     return suggested, np.where(keeps, 1 - np.nan_to_num(p_wrong), p_best)

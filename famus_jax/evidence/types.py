@@ -62,7 +62,7 @@ class SelfTest(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The answer for a whole set of N labelled examples and C classes.
+    """The answer for a whole set of N labeled examples and C classes.
 
     Attributes:
       share_wrong: estimated share of wrong labels, in [0, 1].

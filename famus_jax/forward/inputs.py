@@ -61,7 +61,7 @@ def like(new: PyTree, old: PyTree) -> PyTree:
     if new_treedef != treedef:
         raise ValueError(
             f"the model returned a state of another structure than it was given: {new_treedef} "
-            f"against {treedef}. Either model_state isn't the one that its initialisation gave, or "
+            f"against {treedef}. Either model_state isn't the one that its initialization gave, or "
             "a collection that grows with every call (from `sow`, for instance) is part of it; "
             "leave that collection out."
         )

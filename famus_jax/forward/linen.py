@@ -165,7 +165,7 @@ def linen_forward(
 
 
 def linen_init(module: Any, rng: jax.Array, example_input: Any) -> tuple[Any, Any]:
-    """Initialises a Linen module under `jax.jit`, in evaluation mode.
+    """Initializes a Linen module under `jax.jit`, in evaluation mode.
 
     Args:
       module: a `flax.linen.Module`, or the `LinenForward` of one (whose `method` is then used).

@@ -22,7 +22,7 @@ PRODUCTS = ("conv_general_dilated", "dot_general")
 class rematerialize:
     """`forward`, which keeps only the results of the named operations for its backward passes.
 
-    All else (normalisation, activations, additions) is computed again where it is needed, once for
+    All else (normalization, activations, additions) is computed again where it is needed, once for
     every product: an elementwise pass each instead of the memory. `keep=()` keeps nothing but the
     inputs and runs the whole forward pass again for every product.
 

@@ -1,12 +1,12 @@
-"""MixMatch-style training on a labelled and an unlabelled part, with learned weights on both.
+"""MixMatch-style training on a labeled and an unlabeled part, with learned weights on both.
 
 Symbols: f_i = logits of a mixed example, p_i = softmax(f_i), q_i = its soft target, C = classes; a
-batch of n holds n_x examples of the labelled part and n_u of the unlabelled one; ℓ_i = the loss of
-an example, V_i(θ) = its weight, λ_u = the weight of the unlabelled part, π = the uniform prior,
+batch of n holds n_x examples of the labeled part and n_u of the unlabeled one; ℓ_i = the loss of
+an example, V_i(θ) = its weight, λ_u = the weight of the unlabeled part, π = the uniform prior,
 λ_π = the weight of the penalty:
 
-    ℓ_i = −Σ_c q_ic log p_ic  (labelled),   ‖p_i − q_i‖² / C  (unlabelled),   Σ_i V_i = 1,
-    T = (n / n_x) Σ_{i labelled} V_i ℓ_i + λ_u (n / n_u) Σ_{i unlabelled} V_i ℓ_i
+    ℓ_i = −Σ_c q_ic log p_ic  (labeled),   ‖p_i − q_i‖² / C  (unlabeled),   Σ_i V_i = 1,
+    T = (n / n_x) Σ_{i labeled} V_i ℓ_i + λ_u (n / n_u) Σ_{i unlabeled} V_i ℓ_i
         + λ_π KL(π ‖ mean_i p_i).
 
 With all V_i = 1/n this is the loss of DivideMix (https://arxiv.org/abs/2002.07394); with those of a
@@ -35,11 +35,11 @@ def mixmatch(
     prior_weight: float = 1.0,
     meta_optimizer: optax.GradientTransformation | None = None,
 ) -> Method:
-    """Weights learned on a labelled and an unlabelled part at once: T as above.
+    """Weights learned on a labeled and an unlabeled part at once: T as above.
 
-    Batches are mappings with `"target"`, float [n, C], rows summing to 1, `"labelled"`, float [n], 1
-    for the labelled part and 0 for the other (all labelled where it is missing, as in meta batches)
-    and, if there are unlabelled ones, `"lambda_u"`, a scalar. The weights that it reports are V
+    Batches are mappings with `"target"`, float [n, C], rows summing to 1, `"labeled"`, float [n], 1
+    for the labeled part and 0 for the other (all labeled where it is missing, as in meta batches)
+    and, if there are unlabeled ones, `"lambda_u"`, a scalar. The weights that it reports are V
     (Σ V = 1), without the factors that the parts have in T; hence `reweights=False`. The meta loss is
     `mixmatch_meta_loss`.
 
@@ -56,8 +56,8 @@ def mixmatch(
 
     Example:
       >>> method = mixmatch(reweight=False, prior_weight=0.0)
-      >>> batch = {"target": jnp.array([[1.0, 0.0], [0.5, 0.5]]), "labelled": jnp.array([1, 0])}
-      >>> outputs = jnp.array([[0.0, 0.0], [9.0, 9.0]])  # the unlabelled one as its target says
+      >>> batch = {"target": jnp.array([[1.0, 0.0], [0.5, 0.5]]), "labeled": jnp.array([1, 0])}
+      >>> outputs = jnp.array([[0.0, 0.0], [9.0, 9.0]])  # the unlabeled one as its target says
       >>> loss, weights = method.loss((), outputs, {**batch, "lambda_u": jnp.array(5.0)})
       >>> round(float(loss), 4), weights.tolist()  # log 2
       (0.6931, [0.5, 0.5])
@@ -70,11 +70,11 @@ def mixmatch(
         weights = jnp.full_like(losses, 1 / n)
         if reweight:
             weights = normalize_by_sum(mwnet_weight(theta, jax.lax.stop_gradient(losses)))
-        labelled = _labelled(batch, losses)
-        unlabelled = 1 - labelled
-        value = _share(labelled) * jnp.vdot(weights * labelled, losses)
+        labeled = _labeled(batch, losses)
+        unlabeled = 1 - labeled
+        value = _share(labeled) * jnp.vdot(weights * labeled, losses)
         if "lambda_u" in batch:
-            value += batch["lambda_u"] * _share(unlabelled) * jnp.vdot(weights * unlabelled, losses)
+            value += batch["lambda_u"] * _share(unlabeled) * jnp.vdot(weights * unlabeled, losses)
         return value + prior_weight * prior_penalty(outputs), weights
 
     if not reweight:
@@ -113,7 +113,7 @@ def mixmatch_meta_loss(prior_weight: float = 1.0) -> MetaLoss:
 
 
 def mixed_loss(outputs: PyTree, batch: PyTree) -> jax.Array:
-    """ℓ: cross-entropy of the labelled examples, mean squared error of the others.
+    """ℓ: cross-entropy of the labeled examples, mean squared error of the others.
 
     Args:
       outputs: logits [n, C], or a dict that holds them under `"logits"`.
@@ -127,7 +127,7 @@ def mixed_loss(outputs: PyTree, batch: PyTree) -> jax.Array:
 
     Example:
       >>> target = jnp.array([[1.0, 0.0], [1.0, 0.0]])
-      >>> batch = {"target": target, "labelled": jnp.array([1, 0])}
+      >>> batch = {"target": target, "labeled": jnp.array([1, 0])}
       >>> [round(float(x), 4) for x in mixed_loss(jnp.zeros((2, 2)), batch)]  # log 2, (½² + ½²) / 2
       [0.6931, 0.25]
     """
@@ -141,8 +141,8 @@ def mixed_loss(outputs: PyTree, batch: PyTree) -> jax.Array:
         )
     cross_entropy = optax.softmax_cross_entropy(logits, target)
     squared = ((jax.nn.softmax(logits) - target) ** 2).mean(-1)
-    labelled = _labelled(batch, cross_entropy)
-    return jnp.where(labelled > 0, cross_entropy, squared)
+    labeled = _labeled(batch, cross_entropy)
+    return jnp.where(labeled > 0, cross_entropy, squared)
 
 
 def prior_penalty(outputs: PyTree) -> jax.Array:
@@ -164,9 +164,9 @@ def prior_penalty(outputs: PyTree) -> jax.Array:
     return (jnp.log(1 / count) - jnp.log(jnp.maximum(mean, 1e-12))).sum() / count
 
 
-def _labelled(batch: PyTree, losses: jax.Array) -> jax.Array:
-    labelled = batch.get("labelled")
-    return jnp.ones_like(losses) if labelled is None else labelled.astype(losses.dtype)
+def _labeled(batch: PyTree, losses: jax.Array) -> jax.Array:
+    labeled = batch.get("labeled")
+    return jnp.ones_like(losses) if labeled is None else labeled.astype(losses.dtype)
 
 
 def _share(part: jax.Array) -> jax.Array:

@@ -174,7 +174,7 @@ def seed_data(sources: Sources, config: DataConfig, seed: int) -> SeedData:
     noisy = train.labels.copy()
     noisy[kept] = table.labels
     noisy[splits.trusted] = train.labels[splits.trusted]
-    realised = summarize(
+    realized = summarize(
         noisy[splits.train],
         train.labels[splits.train],
         train.ids[splits.train].tolist(),
@@ -186,8 +186,8 @@ def seed_data(sources: Sources, config: DataConfig, seed: int) -> SeedData:
         clean=train.labels,
         noisy=noisy,
         splits=splits,
-        noise_rate=realised.realized_rate if config.corrupts else None,
-        noise_transition=realised.realized_transition,
+        noise_rate=realized.realized_rate if config.corrupts else None,
+        noise_transition=realized.realized_transition,
         noise_digest=table.digest,
         normalize=_statistics(train.images, splits.train),
         num_classes=train.num_classes,

@@ -279,7 +279,7 @@ class Experiment:
             run.estimator_label,
             seeded.seed,
             done.history,
-            noise_rate_realised=data.noise_rate,
+            noise_rate_realized=data.noise_rate,
             noise_digest=data.noise_digest,
             **made_on(),
             model=self.config.model.name,

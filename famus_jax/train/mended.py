@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from famus_jax.audit.items import UNLABELLED, Items
+from famus_jax.audit.items import UNLABELED, Items
 from famus_jax.audit.run import Known, audit, mended_labels
 from famus_jax.data.sources.classes import names_of
 from famus_jax.models.image_features import image_features, is_for
@@ -71,7 +71,7 @@ def mended(sources: Sources, one: Seeded, folder: Path, progress: Progress) -> M
     noisy = seeded.noisy.copy()
     noisy[where] = np.asarray(found["labels"], np.int32)
     noisy[trusted] = seeded.noisy[trusted]
-    left = train[noisy[train] != UNLABELLED]
+    left = train[noisy[train] != UNLABELED]
     if len(left) < 2:
         raise ValueError(
             f"{name}: the audit leaves {len(left)} of {len(train)} training examples: their labels "
@@ -113,7 +113,7 @@ def _audited(
         name="the training set",
     )
     trusted = np.isin(where, seeded.splits.trusted)
-    right = np.where(trusted, seeded.clean[where], UNLABELLED).astype(np.int32)
+    right = np.where(trusted, seeded.clean[where], UNLABELED).astype(np.int32)
     known = Known(right=right, wrong=np.zeros(len(where), bool), added=trusted)
     features = None
     if items.kind == "images" and _fits_pretrained(inputs):

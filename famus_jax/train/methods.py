@@ -42,8 +42,8 @@ class MethodSpec(NamedTuple):
       title: for tables and legends.
       batches: the training batches: the training set with noisy or clean labels, or with those that
         an audit mends; the trusted set; a noisy batch with a whole meta batch of trusted examples
-        (which oversamples them), mixed with itself, plainly or as MentorMix does, or of a labelled
-        and an unlabelled part.
+        (which oversamples them), mixed with itself, plainly or as MentorMix does, or of a labeled
+        and an unlabeled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       kind: what sort of method it is, for the list of them.

@@ -41,7 +41,7 @@ def stopped_early(method: str, seed: int, parent: dict[str, Any]) -> dict[str, A
     kept, row = history[: stop + 1], parent["row"]
     share = kept[-1]["step"] / history[-1]["step"]
     carried = (
-        "noise_rate_realised",
+        "noise_rate_realized",
         "noise_digest",
         "commit",
         "device",
@@ -100,7 +100,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     )
     lines = [header, "-" * len(header)]
     for (method, estimator), group in grouped(rows).items():
-        rates = [row["noise_rate_realised"] for row in group]
+        rates = [row["noise_rate_realized"] for row in group]
         noise = "-" if None in rates else f"{np.mean(rates):.1%}"
         seconds = np.mean([row["seconds"] for row in group])
         lines.append(

@@ -149,7 +149,7 @@ def batch_shapes(setting: Setting, n: int = 2) -> dict[str, jax.ShapeDtypeStruct
         "index": ((n,), np.int32),
         "step": ((), np.int32),
         "target": ((n, setting.sources.train.num_classes), np.float32),
-        "labelled": ((n,), np.float32),
+        "labeled": ((n,), np.float32),
         "lambda_u": ((), np.float32),
     }
     return {name: jax.ShapeDtypeStruct(*column) for name, column in columns.items()}

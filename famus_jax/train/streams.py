@@ -170,7 +170,7 @@ def make_stream(
 
     Args:
       stack: what reads from disk ends with it.
-      seeded: images and how they are normalised.
+      seeded: images and how they are normalized.
       where: int [M], positions.
       labels: int [N].
       config: augmentation, and how to read.

@@ -70,7 +70,7 @@ def test_figures_of_the_set(done):
     low, high = said["share_wrong_interval_95"]
     assert low <= said["share_wrong"] <= high
     assert abs(said["share_wrong"] - (given != true).mean()) < 0.06
-    assert said["data"]["examples"] == said["data"]["labelled"] == 500
+    assert said["data"]["examples"] == said["data"]["labeled"] == 500
     assert np.sum(said["confusion"]["counts"]) == pytest.approx(500, abs=0.1)
     assert all(test["auroc"] > 0.7 and test["weight"] > 0 for test in said["self_tests"])
 

@@ -19,22 +19,22 @@ LABELS = np.random.default_rng(0).integers(-1, 5, 2000)
 
 
 @pytest.mark.parametrize("count", [3, 4, 7])
-def test_each_labelled_example_is_left_out_once_and_each_class_alike(count):
+def test_each_labeled_example_is_left_out_once_and_each_class_alike(count):
     found = made(LABELS, count=count)
-    labelled = LABELS >= 0
-    assert ((~found.seen)[:, labelled].sum(0) == 1).all()
-    assert not found.seen[:, ~labelled].any()
+    labeled = LABELS >= 0
+    assert ((~found.seen)[:, labeled].sum(0) == 1).all()
+    assert not found.seen[:, ~labeled].any()
     for c in range(5):
         left_out = (~found.seen)[:, c == LABELS].sum(1)
         assert left_out.max() - left_out.min() <= 1
-    left_out = (~found.seen)[:, labelled].sum(1)
+    left_out = (~found.seen)[:, labeled].sum(1)
     assert left_out.max() - left_out.min() <= 1
 
 
 def test_a_twentieth_is_corrupted_each_in_one_network_that_sees_it():
     found = made(LABELS)
-    labelled = (LABELS >= 0).sum()
-    assert found.planted.sum() == labelled // 20
+    labeled = (LABELS >= 0).sum()
+    assert found.planted.sum() == labeled // 20
     assert found.planted.any(0).sum() == found.planted.sum()
     assert found.seen[found.planted].all()
     np.testing.assert_array_equal(found.labels != LABELS, found.planted)

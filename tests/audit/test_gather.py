@@ -59,7 +59,7 @@ def test_planted_evidence_is_of_the_network_that_learned_the_corrupted_label(mon
     np.testing.assert_allclose(
         planted.evidence["held_out"], log_margin(trained.held_out[[0, 4]], np.array([1, 1]))
     )
-    # All neighbors of the first group are labelled 0: a planted 1 has no vote.
+    # All neighbors of the first group are labeled 0: a planted 1 has no vote.
     assert (planted.evidence["neighbors"] < 0).all()
 
 

@@ -69,7 +69,7 @@ def test_numbers_count_the_classes_that_have_names():
 
 def test_minus_one_beside_one_is_said():
     """Fails if the bad half of a set of sentiments silently loses its labels."""
-    with pytest.warns(UserWarning, match=r"1 examples labelled -1 .*--class-names=-1,0,1"):
+    with pytest.warns(UserWarning, match=r"1 examples labeled -1 .*--class-names=-1,0,1"):
         read_labels(["-1", "0", "1"], "t.csv")
 
 
@@ -124,14 +124,14 @@ def test_splits_are_read_together(tmp_path):
 
 
 def test_a_folder_of_images_without_a_label(tmp_path):
-    """Fails if "unlabelled" is a class, or its images are lost."""
-    root = photos(tmp_path / "p", ("cat", "dog", "unlabelled"), 1)
+    """Fails if "unlabeled" is a class, or its images are lost."""
+    root = photos(tmp_path / "p", ("cat", "dog", "unlabeled"), 1)
     items = read_items(root)
     assert items.class_names == ("cat", "dog")
     assert dict(zip(items.ids, items.labels.tolist())) == {
-        "cat/0.png": 0, "dog/0.png": 1, "unlabelled/0.png": -1,
+        "cat/0.png": 0, "dog/0.png": 1, "unlabeled/0.png": -1,
     }  # fmt: skip
-    named = read_items(root, class_names=("cat", "dog", "unlabelled"))
+    named = read_items(root, class_names=("cat", "dog", "unlabeled"))
     assert sorted(named.labels.tolist()) == [0, 1, 2]
 
 

@@ -39,13 +39,13 @@ def blobs(n=60, classes=2, seed=0, d=5):
 
 
 def contract(found, labels):
-    labelled = labels >= 0
+    labeled = labels >= 0
     p = found.issues.p_wrong
-    assert np.isfinite(p[labelled]).all()
-    assert np.isnan(p[~labelled]).all()
-    assert (p[labelled] >= 0).all()
-    assert (p[labelled] <= 1).all()
-    assert sorted(found.issues.rank[labelled]) == list(range(1, labelled.sum() + 1))
+    assert np.isfinite(p[labeled]).all()
+    assert np.isnan(p[~labeled]).all()
+    assert (p[labeled] >= 0).all()
+    assert (p[labeled] <= 1).all()
+    assert sorted(found.issues.rank[labeled]) == list(range(1, labeled.sum() + 1))
     assert np.isfinite(found.issues.probabilities).all()
 
 

@@ -43,7 +43,7 @@ def read(path):
 
 
 def test_a_row_for_every_example_the_worst_first(tmp_path):
-    """Fails if rows keep the data's order while ranks don't, or unlabelled ones are lost."""
+    """Fails if rows keep the data's order while ranks don't, or unlabeled ones are lost."""
     write_label_issues(tmp_path / "new", *made_up())
     rows = read(tmp_path / "new" / "label_issues.csv")
     assert list(rows[0]) == [*COLUMNS, "network"]

@@ -89,7 +89,7 @@ def test_part(estimator, active, kind, size):
     are of the whole batch, under θ'.
 
     Fails if other examples are taken, if the part is rounded down, if BatchNorm or the weights'
-    normalisation see the whole batch in the virtual step, or only the part in the actual one.
+    normalization see the whole batch in the virtual step, or only the part in the actual one.
     """
     problem, point = setting()
     state = start(problem, estimator, point)
@@ -259,8 +259,8 @@ def test_correction(case, how):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("x64")
-def test_correction_through_the_optimiser():
-    """The exact gradient behind a correction looks ahead by the same optimiser. Fails if by SGD."""
+def test_correction_through_the_optimizer():
+    """The exact gradient behind a correction looks ahead by the same optimizer. Fails if by SGD."""
     problem, point = setting()
 
     def descend(gradient):

@@ -138,7 +138,7 @@ def test_plain_step_is_honest():
     activations.append(BATCH * 128 * 8**2)
     head = 2 * BATCH * 128 * 10
     products = 2 * stem + 3 * (sum(layers) + head)  # the images need no gradient
-    # Every activation is normalised and rectified once: about 10 operations forward (two moments,
+    # Every activation is normalized and rectified once: about 10 operations forward (two moments,
     # scale, shift, ReLU), 15 backward.
     by_hand = products + 25 * sum(activations)
     assert plain()[0] == pytest.approx(by_hand, rel=0.01)

@@ -90,7 +90,7 @@ def test_routes_equal_the_definition(network, method, virtual_step, active):
 
     Fails if the virtual step forgets alpha or its sign, if v is taken at w instead of w_hat, if a
     closed group keeps its share, if the active-only look-ahead moves a closed group, if the
-    weights' normalisation is treated as a constant, or if BatchNorm's statistics are.
+    weights' normalization is treated as a constant, or if BatchNorm's statistics are.
     """
     problem, theta, point, _ = setting(network, method)
     kind = "full" if virtual_step == "all" else "frozen"

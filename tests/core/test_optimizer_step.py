@@ -1,5 +1,5 @@
-"""The look-ahead through the real optimiser, against its update written out by hand and differentiated
-as defined; and which optimisers couple layer groups."""
+"""The look-ahead through the real optimizer, against its update written out by hand and differentiated
+as defined; and which optimizers couple layer groups."""
 
 import itertools
 
@@ -40,7 +40,7 @@ def layer_number(path):
 close = ref.assert_close
 
 
-# --- optimisers by hand: rule(g, w, memory, t) -> (update, memory), leaf by leaf, t = 1, 2, ... ---
+# --- optimizers by hand: rule(g, w, memory, t) -> (update, memory), leaf by leaf, t = 1, 2, ... ---
 
 
 def momentum(g, w, memory, t):
@@ -166,7 +166,7 @@ def optimizers_and_kinds():
 def test_three_forms_equal_the_definition(optimizer, kind):
     """Layerwise, fused and second order for subsets of groups, in the middle of training, BatchNorm.
 
-    Fails if the way back is taken at zero gradient or at a fresh state, if the optimiser's sign or
+    Fails if the way back is taken at zero gradient or at a fresh state, if the optimizer's sign or
     rate is applied twice, if decay is lost, or if a closed layer moves.
     """
     problem, theta, point, args = setting(optimizer)
@@ -224,8 +224,8 @@ ESTIMATORS = [
     ids=lambda x: str(x)[:0],
 )
 def test_mwnet_update(estimator, active, kind):
-    """One whole update: θ', weights, L_val, and the actual gradient (which the optimiser has not
-    touched). Fails if the actual step gets the optimiser's update, or one-pass uses the new θ."""
+    """One whole update: θ', weights, L_val, and the actual gradient (which the optimizer has not
+    touched). Fails if the actual step gets the optimizer's update, or one-pass uses the new θ."""
     problem, theta, point, args = setting("adam")
     state = init_state(problem, estimator, jax.random.key(0), point.params, N, 4)
     state = state._replace(theta=theta, opt_state=problem.method.meta_optimizer.init(theta))
@@ -250,7 +250,7 @@ def test_mwnet_update(estimator, active, kind):
 @pytest.mark.parametrize("kind", HOW)
 @pytest.mark.parametrize("optimizer", [pytest.param("momentum", marks=pytest.mark.slow), "adamw"])
 def test_l2r(optimizer, kind):
-    """At ε = 0 the optimiser still moves by momentum and decay: L2R is judged there.
+    """At ε = 0 the optimizer still moves by momentum and decay: L2R is judged there.
 
     Fails if the look-ahead stays at w because T is 0, or the way back is α v.
     """
@@ -269,7 +269,7 @@ def test_l2r(optimizer, kind):
 def test_train_step_hands_the_state_on():
     """`train_step` looks ahead with the momentum that it has by then, float32.
 
-    Fails if `descend` sees the optimiser's first state, or the updated one.
+    Fails if `descend` sees the optimizer's first state, or the updated one.
     """
     params = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)
     tx = optax.sgd(RATE, momentum=0.9)

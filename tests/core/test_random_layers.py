@@ -161,7 +161,7 @@ def test_frequencies_of_programs(spec):
 
 
 def test_frequencies_of_subsets():
-    """Each of the six pairs comes up alike. Fails if a draw takes neighbours, or with replacement."""
+    """Each of the six pairs comes up alike. Fails if a draw takes neighbors, or with replacement."""
     draw = draw_from(RandomLayers(2))
     keys = jax.random.split(jax.random.key(8), 3000)
     factors = np.asarray(jax.jit(jax.vmap(lambda key: draw(key).factors))(keys))

@@ -35,7 +35,7 @@ def setting(objective):
 
     def descend(
         gradient,
-    ):  # what an optimiser would do: go on by momentum, and move by its own rule
+    ):  # what an optimizer would do: go on by momentum, and move by its own rule
         return jax.tree.map(lambda m, g: m - 0.3 * g, momentum, gradient)
 
     return problem, Inputs(
@@ -137,7 +137,7 @@ def test_l2r(estimator, active):
 
 
 def test_l2r_where_nothing_helps():
-    """All weights zero: a zero gradient without NaN. Fails at the 0 / 0 of the normalisation.
+    """All weights zero: a zero gradient without NaN. Fails at the 0 / 0 of the normalization.
 
     The meta loss is turned round, so that every example that helped does harm; with one example
     per batch the gradient has one sign.
@@ -170,7 +170,7 @@ def test_cross_entropy_is_plain_training():
 
 
 def test_meta_optimizer_state_is_carried():
-    """Two steps of momentum on θ; fails if the meta-optimiser starts anew at every batch."""
+    """Two steps of momentum on θ; fails if the meta-optimizer starts anew at every batch."""
     objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA, momentum=0.9))
     problem, point = setting(objective)
     point = point._replace(optimizer_update=None)

@@ -111,7 +111,7 @@ CASES = [
 def test_equal_to_the_definition_on_the_whole_batch(method, virtual_step, k, count):
     """θ', weights and gradient, float64.
 
-    Fails if weights are normalised per micro-batch, if gradients are averaged instead of summed, or
+    Fails if weights are normalized per micro-batch, if gradients are averaged instead of summed, or
     if the pieces of J d come back in another order.
     """
     update = updated(method, last_layers(k, virtual_step=virtual_step), count)
@@ -184,7 +184,7 @@ def test_part_in_micro_batches():
 
 @pytest.mark.usefixtures("x64")
 def test_running_statistics():
-    """BatchNorm's move once per micro-batch, each normalised by itself, as documented; by hand.
+    """BatchNorm's move once per micro-batch, each normalized by itself, as documented; by hand.
 
     Fails if only the last micro-batch's, or those of the start, are kept.
     """

@@ -44,7 +44,7 @@ def test_as_defined(seed):
     np.testing.assert_allclose(found.sum(0), np.bincount(labels, minlength=4))
 
 
-def test_a_class_that_nobody_is_labelled():
+def test_a_class_that_nobody_is_labeled():
     """It has no threshold: nothing is counted for it, and there is no 0 / 0."""
     p, labels, _ = noisy(200, seed=3)
     labels[labels == 2] = 1

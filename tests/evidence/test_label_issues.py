@@ -35,14 +35,14 @@ def noisy(n=1000, classes=5, rate=0.2, seed=0, sharp=4.0, planted=True):
 
 def contract(found, labels, classes):
     """What is promised whatever the data."""
-    n, labelled = len(labels), labels >= 0
-    assert np.isfinite(found.p_wrong[labelled]).all()
-    assert np.isnan(found.p_wrong[~labelled]).all()
-    assert (found.p_wrong[labelled] >= 0).all()
-    assert (found.p_wrong[labelled] <= 1).all()
-    assert sorted(found.rank[labelled]) == list(range(1, labelled.sum() + 1))
-    assert not found.rank[~labelled].any()
-    by_rank = found.p_wrong[labelled][np.argsort(found.rank[labelled])]
+    n, labeled = len(labels), labels >= 0
+    assert np.isfinite(found.p_wrong[labeled]).all()
+    assert np.isnan(found.p_wrong[~labeled]).all()
+    assert (found.p_wrong[labeled] >= 0).all()
+    assert (found.p_wrong[labeled] <= 1).all()
+    assert sorted(found.rank[labeled]) == list(range(1, labeled.sum() + 1))
+    assert not found.rank[~labeled].any()
+    by_rank = found.p_wrong[labeled][np.argsort(found.rank[labeled])]
     assert (np.diff(by_rank) <= 0).all()
     assert found.probabilities.shape == (n, classes)
     assert np.isfinite(found.probabilities).all()
@@ -53,13 +53,13 @@ def contract(found, labels, classes):
     assert (found.p_suggested <= 1).all()
     issue = found.is_label_issue
     assert (found.suggested_label != labels)[issue].all()
-    assert (found.suggested_label == labels)[labelled & ~issue].all()
+    assert (found.suggested_label == labels)[labeled & ~issue].all()
     assert set(found.rank[issue]) == set(range(1, issue.sum() + 1))
     assert found.summary.num_issues == issue.sum()
     s = found.summary
     assert 0 <= s.share_low <= s.share_wrong <= s.share_high <= 1
     assert s.confusion.shape == (classes, classes)
-    assert s.confusion.sum() == pytest.approx(labelled.sum())
+    assert s.confusion.sum() == pytest.approx(labeled.sum())
 
 
 @pytest.mark.parametrize("planted", [True, False])
@@ -97,7 +97,7 @@ def test_all_labels_right():
     assert found.summary.num_issues < 0.05 * len(labels)
 
 
-def test_unlabelled_get_a_suggestion_and_no_rank():
+def test_unlabeled_get_a_suggestion_and_no_rank():
     evidence, labels, _, true = noisy(sharp=6.0)
     labels[:200] = -1
     found = label_issues(evidence, labels)

@@ -12,7 +12,7 @@ from experiments.agreement.config import parse_agreement
 from experiments.agreement.gates import input_effect, program_shares
 from experiments.agreement.gradients import Agreement
 from experiments.agreement.lines import Lines
-from experiments.agreement.measure import Compared, summarised
+from experiments.agreement.measure import Compared, summarized
 from experiments.agreement.report import accuracies
 from experiments.agreement.study import run_agreement
 from famus_jax.files import write_json
@@ -83,7 +83,7 @@ def test_summary_of_samples_by_hand():
         close = Agreement(jnp.float32(cosine), jnp.float32(1), jnp.float32(0))
         return Compared(close, jnp.array(theta, jnp.float32))
 
-    found = summarised([sample(0.5, [1, 0]), sample(1, [3, 0])], np.array([1.0, 0.0]))
+    found = summarized([sample(0.5, [1, 0]), sample(1, [3, 0])], np.array([1.0, 0.0]))
     assert found["cosine"] == 0.75
     assert found["cosine_sd"] == pytest.approx(0.5 / 2**0.5)
     assert found["theta_variance"] == pytest.approx(2 / 4)  # ((1−2)² + (3−2)²) / (2−1) over 2²

@@ -79,14 +79,43 @@ def test_a_plain_training_and_held_out_probabilities(monkeypatch):
     monkeypatch.setattr(study, "cleanlab_scores", scores)
     with jax.numpy_rank_promotion("allow"):
         row = study.measure(noisy, 0, say=lambda text: None)
+        row = study.add_repeated(row, noisy, 0, say=lambda text: None)
+        row = study.add_decided(row, noisy, 0, say=lambda text: None)
+    assert row["rankings"][f"{study.REPEATED}_self_confidence"]["auroc"] > 0.85
+    assert row["decided"]["decisions"] == study.DECISIONS
+    assert row["decided"]["after"]["auroc"] > 0.85
+    assert abs(row["decided"]["share"] - row["answer"]["share_true"]) < 0.05
     for name, found in row["rankings"].items():
         assert found["auroc"] > 0.85, (name, found)
     assert row["accuracy"]["clean"] > 0.8
     assert abs(row["answer"]["share_true"] - 0.1) < 0.05
     named = {**row, "set": "hausa", "seed": 0, "test_examples": 300, "commit": "c" * 40}
     json.dumps(named)
-    assert "Hausa" in table.tables_of({"rows": [named | {"made": "", "device": "1 x cpu"}],
-                                       "provenance": _provenance()})["AUROC"]  # fmt: skip
+    made = table.tables_of({"rows": [named | {"made": "", "device": "1 x cpu"}],
+                            "provenance": _provenance()})  # fmt: skip
+    assert "Hausa" in made["AUROC"]
+    assert "Hausa" in made["decided"]
+
+
+def test_what_decisions_change_is_told_of_the_runs_that_have_them():
+    """Two runs, one with decisions: its figures alone, and one interval of one that holds the truth.
+
+    Fails if a run without decisions counts, or if the interval is that of before.
+    """
+    plain = {"set": "hausa", "answer": {"share_true": 0.5, "share": 0.3}}
+    before = {"auroc": 0.6, "average_precision": 0.7}
+    after = {"auroc": 0.8, "average_precision": 0.9}
+    decided = {
+        "share": 0.45, "share_low": 0.4, "share_high": 0.55, "calibration_error_before": 0.2,
+        "calibration_error": 0.05, "before": before, "after": after,
+    }  # fmt: skip
+    other = {"set": "hausa", "answer": {"share_true": 0.5, "share": 0.1}}
+    found = table._decided({"hausa": [{**plain, "decided": decided}, other], "trec": [plain]})
+    lines = found.splitlines()
+    assert len(lines) == 3
+    cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
+    assert cells[2:5] == ["30.0", "45.0", "1 of 1"]
+    assert cells[5:] == ["20.0", "5.0", "60.0", "80.0", "70.0", "90.0"]
 
 
 def test_no_folder_of_the_machine_in_the_record():

@@ -31,7 +31,7 @@ def check(case, dtype, bound):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_numbers_of_one_device(case):
-    """Three steps, float64. Fails if a weight is normalised by the sum of one device's, a gradient is
+    """Three steps, float64. Fails if a weight is normalized by the sum of one device's, a gradient is
     averaged where it should be summed (or summed twice), rows go to the wrong device, devices draw
     different gates, a number of examples is taken for one device's, or a row of memory is written by
     the device alone whose example it is."""
@@ -41,7 +41,7 @@ def test_numbers_of_one_device(case):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("way", [pytest.param("jit", marks=pytest.mark.slow), "shard_map"])
 def test_micro_batches(way):
-    """With BatchNorm synchronised: a micro-batch holds the same examples on any number of devices.
+    """With BatchNorm synchronized: a micro-batch holds the same examples on any number of devices.
 
     Fails if each device cuts its share into contiguous pieces.
     """

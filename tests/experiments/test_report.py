@@ -57,7 +57,7 @@ def ours(text):
 
 
 def test_numbers_land_in_their_cells(tmp_path):
-    """Fails if a neighbour's column, row, data set or method were taken, or best and last mixed up."""
+    """Fails if a neighbor's column, row, data set or method were taken, or best and last mixed up."""
     rows = [("mwnet", GATES, s, best, 0.1) for s, best in ((0, 0.80), (1, 0.82), (2, 0.84))]
     text = written(
         tmp_path,

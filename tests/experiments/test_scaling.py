@@ -80,7 +80,7 @@ def test_table_and_picture(tmp_path):
 
 @pytest.mark.parametrize(
     ("flag", "word"),
-    [("--axes=colour", "'colour'"), ("--image_size=4", "image_size"), ("--rounds=-1", "rounds")],
+    [("--axes=hue", "'hue'"), ("--image_size=4", "image_size"), ("--rounds=-1", "rounds")],
 )
 def test_errors_name_the_value(flag, word, capsys):
     assert main([flag]) == 1

@@ -79,7 +79,7 @@ def test_part_of_a_batch(way):
 
 @pytest.mark.slow
 def test_gates():
-    """With learned gates FLOPs are a / N + b within 3 %, b what samplers and the optimiser do on every
+    """With learned gates FLOPs are a / N + b within 3 %, b what samplers and the optimizer do on every
     device. Fails if samplers grow with the devices."""
     row = traffic.row("learned gates, lowest cut", "shard_map")
     for count, flops in zip((1, 2, 4, 8), row["flops_per_device"]):
@@ -89,7 +89,7 @@ def test_gates():
 
 @pytest.mark.slow
 def test_fsdp_sends_no_inputs_and_keeps_a_share():
-    """Parameters and optimiser state spread over 8 devices: a device holds about an eighth.
+    """Parameters and optimizer state spread over 8 devices: a device holds about an eighth.
 
     Fails if a state stays whole on every device.
     """

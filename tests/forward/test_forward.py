@@ -98,7 +98,7 @@ def spec(tree):
 @both
 def test_batchnorm_by_hand(kind):
     # Fails if the old and the new share of the momentum change places, if the new state isn't
-    # returned, or if training normalises by running statistics.
+    # returned, or if training normalizes by running statistics.
     forward, params, state, get = kind()
     out, new = forward(params, state, KEY, BATCH)
     h = dense(get["dense"](params), X)
@@ -117,7 +117,7 @@ def test_evaluation_uses_running_statistics_and_leaves_the_state(kind):
     assert new is state
     h = dense(get["dense"](params), X)
     np.testing.assert_allclose(out, (h - np.arange(4.0)) / np.sqrt(2.1), rtol=1e-4, atol=1e-5)
-    # An example's output doesn't depend on its neighbours.
+    # An example's output doesn't depend on its neighbors.
     alone, _ = evaluate(params, state, None, {"image": X[:1]})
     np.testing.assert_allclose(alone[0], out[0], rtol=1e-5, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Rematerialised and half-precision forwards: what stays the same, and what is spared."""
+"""Rematerialized and half-precision forwards: what stays the same, and what is spared."""
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def residual_bytes(forward, params, state, batch):
     return sum(x.nbytes for x in kept if id(x) not in given and hasattr(x, "nbytes"))
 
 
-def test_rematerialisation_keeps_less():
+def test_rematerialization_keeps_less():
     """Fails if the policy keeps everything, as without it."""
     forward, params, state, batch, _ = conv_net()
     usual = residual_bytes(forward, params, state, batch)

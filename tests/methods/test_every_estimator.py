@@ -238,7 +238,7 @@ def test_method_with_estimator(name, how):
         batch, meta_batch = ref.classification_batch(10 + t, N), ref.classification_batch(20 + t, M)
         if name == "mixmatch":
             batch, meta_batch = ref.mixed(batch, t), ref.mixed(meta_batch, 50 + t)
-            del meta_batch["labelled"]  # all are, where nothing is said
+            del meta_batch["labeled"]  # all are, where nothing is said
         inputs = Inputs(params, (), jax.random.key(9), batch, meta_batch, ALPHA)
         factors = factors_of(how, state)
         update = step(state, inputs)

@@ -118,7 +118,7 @@ def test_every_method(data_dir, tmp_path, processes, devices):
 
 @pytest.mark.slow
 def test_sharded_state(data_dir, tmp_path):
-    """Parameters and optimiser state spread over two processes: the same numbers and checkpoints."""
+    """Parameters and optimizer state spread over two processes: the same numbers and checkpoints."""
     compare(data_dir, tmp_path, 2, 2, RUNS, "--fsdp")
 
 

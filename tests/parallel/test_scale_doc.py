@@ -13,7 +13,7 @@ TEXT = (ROOT / "docs" / "scale.md").read_text()
 def test_python_blocks_run(capsys):
     """Each of the three uses in each of the three ways, on eight devices: the same loss.
 
-    Fails if an example has a typing error, or one of them normalises by a device's own sum.
+    Fails if an example has a typing error, or one of them normalizes by a device's own sum.
     """
     names = {}
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):

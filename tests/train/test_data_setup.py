@@ -60,7 +60,7 @@ def test_noise_does_not_depend_on_the_order_of_examples():
     assert (a.noisy != other.noisy).any()
 
 
-def test_normalisation_is_of_the_training_part():
+def test_normalization_is_of_the_training_part():
     """Fails if the test or the trusted images count, or 255 is not divided by."""
     seeded = seed_data(Sources(examples(), examples(), 0), CONFIG, seed=1)
     images = examples().images[seeded.splits.train] / 255.0

@@ -49,7 +49,7 @@ def test_table_without_weights():
         "acc_best": 0.5,
         "acc_last": 0.4,
         "acc_selected": 0.4,
-        "noise_rate_realised": 0.5,
+        "noise_rate_realized": 0.5,
         "seconds": 1.0,
         "step_cost": 1.0,
         "weight_auroc": None,

@@ -74,7 +74,7 @@ def test_summary_has_a_row_per_run_and_seed(finished):
     for row in rows:
         assert 0 <= row["acc_last"] <= row["acc_best"] <= 1
         assert 0 <= row["acc_selected"] <= row["acc_best"]
-        assert 0.3 < row["noise_rate_realised"] < 0.5
+        assert 0.3 < row["noise_rate_realized"] < 0.5
         assert row["seconds"] > 0
         assert ("last_layers" in row["estimator"]) == (row["method"] == "l2r")
     assert result["provenance"]["versions"]["jax"] == jax.__version__
@@ -232,7 +232,7 @@ def test_resumes_bit_for_bit(data_dir, tmp_path, monkeypatch):
 
 
 def test_weights_average_to_one(finished):
-    """Sum-normalised weights times n average to 1 in every batch. Fails if n is the wrong one."""
+    """Sum-normalized weights times n average to 1 in every batch. Fails if n is the wrong one."""
     workdir, _, _ = finished
     lines = (workdir / "runs" / "mwnet-all_layers" / "seed_0" / "metrics.jsonl").read_text()
     last = json.loads(lines.splitlines()[-1])

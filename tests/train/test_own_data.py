@@ -195,7 +195,7 @@ def test_nothing_is_called_clean_or_right_that_is_not_known(finished):
     """Fails if noise that is not known reads as 0 %, or weights as those of right labels."""
     _, work, shown = finished
     row = json.loads((work / "summary.json").read_text())["rows"][0]
-    assert row["noise_rate_realised"] is None
+    assert row["noise_rate_realized"] is None
     assert row["weight_auroc"] is None
     line = next(line for line in shown.splitlines() if line.startswith("L2R"))
     assert " - " in line

@@ -5,7 +5,7 @@ import numpy as np
 from famus_jax.train import plots, results
 
 ROW = {"method": "ce", "estimator": "none", "seed": 0, "acc_best": 0.9, "acc_last": 0.8}
-ROW |= {"acc_selected": 0.85, "weight_auroc": None, "noise_rate_realised": None, "seconds": 1.0}
+ROW |= {"acc_selected": 0.85, "weight_auroc": None, "noise_rate_realized": None, "seconds": 1.0}
 ROW |= {"step_cost": 1.0, "steps": 10, "warnings": []}
 
 

@@ -45,7 +45,7 @@ def batches(config, method, seed=3, steps=(0, 0, 1, 100)):
 
 @pytest.mark.parametrize("method", ["mwnet", "noisy_plus_trusted", "clean", "trusted_only"])
 def test_equal_batches(data_dir, method):
-    """Fails if splits, labels, order, augmentation or normalisation differ between the paths."""
+    """Fails if splits, labels, order, augmentation or normalization differ between the paths."""
     memory, streamed = (batches(config, method) for config in configs(data_dir))
     assert isinstance(streamed[1].images, LazyImages)
     assert len(memory[0]) == (8 if method == "mwnet" else 4)

@@ -62,7 +62,7 @@ def test_three_uses_agree(method, estimator, recwarn):
     """Two steps of plain SGD: (a) one's own weighted loss, (b) the optax chain, (c) train_step.
 
     Fails if weights and gradient belong to different θ, if T = Σ weights_i ℓ_i is not the loss
-    descended (n-normalised twice, say), if a use forgets to carry state, or moves the running
+    descended (n-normalized twice, say), if a use forgets to carry state, or moves the running
     statistics twice.
     """
     params, model_state, batch, meta_batch = setting()

@@ -97,7 +97,7 @@ function act(action, row, byKey = false) {
   if (action === "next") return move(1, byKey);
   if (action === "previous") return move(-1, byKey);
   if (row < 0) return undefined;
-  const labelled = data.given[row] >= 0;
+  const labeled = data.given[row] >= 0;
   const suggested = data.suggested[row];
   if (action === "other") return relabelOther(row, byKey);
   if (action === "clear") return store.decided[row] ? decide(row, null, byKey) : undefined;
@@ -109,7 +109,7 @@ function act(action, row, byKey = false) {
       "The suggestion is the given label: R says that it is right, L gives it another.",
     );
   }
-  if (labelled) return decide(row, { word: action, to: -1 }, byKey);
+  if (labeled) return decide(row, { word: action, to: -1 }, byKey);
   return notice(
     "info",
     "This item has no label that could be right or wrong: S takes the suggestion, L another class.",

@@ -28,7 +28,7 @@ function drawPanel() {
   const at = lowerBound(view.order, row);
   find("position").textContent =
     `${(at + 1).toLocaleString("en-US")} of ${view.order.length.toLocaleString("en-US")}`;
-  const labelled = data.given[row] >= 0;
+  const labeled = data.given[row] >= 0;
   const decision = store.decided[row];
   const fact = (name, ...value) => [element("dt", {}, name), element("dd", {}, ...value)];
   const list = element(
@@ -40,7 +40,7 @@ function drawPanel() {
       classText(data.suggested[row]),
       element("span", { class: "sure" }, percent(data.sure[row])),
     ),
-    ...(labelled
+    ...(labeled
       ? fact("wrong", meter(data.wrong[row]), element("b", {}, percent(data.wrong[row])))
       : []),
     ...(decision
@@ -68,7 +68,7 @@ function drawPanel() {
   const buttons = Object.fromEntries(
     [...panel.querySelectorAll(".decide button")].map((b) => [b.dataset.action, b]),
   );
-  buttons.right.disabled = buttons.wrong.disabled = !labelled;
+  buttons.right.disabled = buttons.wrong.disabled = !labeled;
   buttons.suggested.disabled = suggested === data.given[row];
   find("suggestion").replaceChildren(own(className(suggested)));
   for (const [action, button] of Object.entries(buttons)) {

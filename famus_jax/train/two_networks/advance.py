@@ -1,7 +1,7 @@
 """Two networks side by side, each trained on the labels that the other finds right (Algorithm 2).
 
-Symbols: p_i = the probability that label i is right, w = p of the peer, x, u = a network's labelled and
-unlabelled part, B = batch size, m = meta batch size.
+Symbols: p_i = the probability that label i is right, w = p of the peer, x, u = a network's labeled and
+unlabeled part, B = batch size, m = meta batch size.
 
 A warm-up of plain training; then, at the start of every epoch, a mixture model of each network's losses
 splits the training set, and each network works with its *peer's* split:
@@ -42,12 +42,12 @@ PyTree = Any
 class Parts(NamedTuple):
     """The streams of one network until the next split.
 
-    `labelled` and `unlabelled` give two views; `meta` gives one. With Algorithm 2, `labelled` is of the
-    whole training set, and `unlabelled` is None.
+    `labeled` and `unlabeled` give two views; `meta` gives one. With Algorithm 2, `labeled` is of the
+    whole training set, and `unlabeled` is None.
     """
 
-    labelled: Stream
-    unlabelled: Stream | None
+    labeled: Stream
+    unlabeled: Stream | None
     meta: Stream | None
 
 
@@ -166,14 +166,14 @@ class TwoNetworks:
 
     def _batches(self, state: PairState, parts: Parts, k: int, t: int) -> tuple[PyTree, PyTree]:
         """The training and the meta batch of network k."""
-        x = parts.labelled.batch(t)
+        x = parts.labeled.batch(t)
         meta = None if parts.meta is None else parts.meta.batch(t)
-        if self._targets is None or parts.unlabelled is None:
+        if self._targets is None or parts.unlabeled is None:
             return {**x, "step": np.int32(t)}, meta
         own, peer = members(state)[k], members(state)[1 - k]
         key = jax.random.fold_in(jax.random.fold_in(state.key, t), k)
         lambda_u = np.float32(self._config.lambda_u_at(t))
-        u = parts.unlabelled.batch(t)
+        u = parts.unlabeled.batch(t)
         batch, meta = self._targets(own, peer, x, u, meta, self._tables[1 - k], key)
         return {**batch, "lambda_u": lambda_u, "step": np.int32(t)}, meta
 

@@ -24,7 +24,7 @@ class PseudoCleanConfig:
         asymmetric noise: 1).
       temperature: T of sharpening.
       mixup: a of MixUp's Beta(a, a); 0 for none.
-      lambda_u: weight of the unlabelled part, after the ramp.
+      lambda_u: weight of the unlabeled part, after the ramp.
       ramp_steps: over how many steps after the warm-up it rises from 0.
       prior_weight: weight of KL(uniform ‖ mean prediction).
     """

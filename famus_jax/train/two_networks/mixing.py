@@ -1,4 +1,4 @@
-"""Soft targets and MixUp: a labelled and an unlabelled batch in, one mixed batch out.
+"""Soft targets and MixUp: a labeled and an unlabeled batch in, one mixed batch out.
 
 Symbols: y = one-hot label, p = the network's mean prediction over an example's views, w = the
 probability that the label is right, T = temperature, λ ~ Beta(a, a) = the mixing coefficient.
@@ -25,7 +25,7 @@ def sharpen(probability: jax.Array, temperature: float) -> jax.Array:
 def co_refine(
     labels: jax.Array, right: jax.Array, predictions: jax.Array, temperature: float
 ) -> jax.Array:
-    """Targets of labelled examples: w y + (1 − w) p, sharpened.
+    """Targets of labeled examples: w y + (1 − w) p, sharpened.
 
     Args:
       labels: y, [n, C].
@@ -38,7 +38,7 @@ def co_refine(
 
 
 def co_guess(predictions: Sequence[jax.Array], temperature: float) -> jax.Array:
-    """Targets of unlabelled examples: the mean of several predictions [n, C], sharpened."""
+    """Targets of unlabeled examples: the mean of several predictions [n, C], sharpened."""
     return sharpen(sum(predictions[1:], start=predictions[0]) / len(predictions), temperature)
 
 
@@ -65,29 +65,29 @@ def mixup(
 
 def mix_training_batch(
     key: jax.Array,
-    labelled: Sequence[jax.Array],
-    labelled_target: jax.Array,
-    unlabelled: Sequence[jax.Array],
-    unlabelled_target: jax.Array,
+    labeled: Sequence[jax.Array],
+    labeled_target: jax.Array,
+    unlabeled: Sequence[jax.Array],
+    unlabeled_target: jax.Array,
     concentration: float,
 ) -> dict[str, jax.Array]:
     """All views of both parts, mixed with one another; one view after the other.
 
     Args:
       key: of `mixup`.
-      labelled, unlabelled: views, each [B, ...].
-      labelled_target, unlabelled_target: [B, C].
+      labeled, unlabeled: views, each [B, ...].
+      labeled_target, unlabeled_target: [B, C].
       concentration: of `mixup`.
 
     Returns:
-      `{"image", "target", "labelled"}` of n = B times the number of views of both.
+      `{"image", "target", "labeled"}` of n = B times the number of views of both.
     """
-    views = [*labelled, *unlabelled]
-    is_labelled = jnp.array([1.0] * len(labelled) + [0.0] * len(unlabelled), jnp.float32)
-    targets = [labelled_target] * len(labelled) + [unlabelled_target] * len(unlabelled)
+    views = [*labeled, *unlabeled]
+    is_labeled = jnp.array([1.0] * len(labeled) + [0.0] * len(unlabeled), jnp.float32)
+    targets = [labeled_target] * len(labeled) + [unlabeled_target] * len(unlabeled)
     images, target = mixup(key, jnp.concatenate(views), jnp.concatenate(targets), concentration)
     return {
         "image": images,
         "target": target,
-        "labelled": jnp.repeat(is_labelled, views[0].shape[0]),
+        "labeled": jnp.repeat(is_labeled, views[0].shape[0]),
     }

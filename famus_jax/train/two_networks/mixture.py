@@ -27,14 +27,14 @@ class CleanSplit(NamedTuple):
 
 
 def clean_probability(losses: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """p, float32 [N], by expectation maximisation on the losses scaled to [0, 1].
+    """p, float32 [N], by expectation maximization on the losses scaled to [0, 1].
 
     Two components, at most 10 iterations, tolerance 1e-2, 5e-4 added to the variances (the published
     settings). If all losses are equal no label looks better than another: every p is 1/2.
 
     Args:
       losses: float [N].
-      seed: of the initialisation.
+      seed: of the initialization.
 
     Raises:
       ValueError: for fewer than two losses, or losses that are not finite.

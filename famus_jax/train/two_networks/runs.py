@@ -84,8 +84,8 @@ class TwoNetworkRuns:
                     return Parts(stream(on, where, n, k, "training"), None, meta)
                 rest = where[~clean[where]]
                 return Parts(
-                    stream(on, np.flatnonzero(clean), n, k, "labelled", views=2),
-                    stream(on, rest, n, k, "unlabelled", views=2),
+                    stream(on, np.flatnonzero(clean), n, k, "labeled", views=2),
+                    stream(on, rest, n, k, "unlabeled", views=2),
                     meta,
                 )
 

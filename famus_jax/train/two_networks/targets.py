@@ -63,6 +63,6 @@ class TargetMaker:
         self._make = jax.jit(make)
 
     def __call__(self, *args: Any) -> tuple[dict[str, jax.Array], dict[str, jax.Array] | None]:
-        """`(own, peer, labelled, unlabelled, meta, probability [N], key)` -> training, meta batch."""
+        """`(own, peer, labeled, unlabeled, meta, probability [N], key)` -> training, meta batch."""
         self.called = True
         return self._make(*args)

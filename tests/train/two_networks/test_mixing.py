@@ -59,12 +59,12 @@ def test_mixup_of_zero_does_not_mix():
 
 
 def test_one_view_after_the_other():
-    """Images, targets and what is labelled, in one order. Fails if they are put together in another, or
+    """Images, targets and what is labeled, in one order. Fails if they are put together in another, or
     a view gets another one's targets."""
     x, u = [jnp.full((2, 1), 1.0), jnp.full((2, 1), 2.0)], [jnp.full((2, 1), 3.0)]
     targets = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[0.5, 0.5], [0.25, 0.75]])
     batch = mix_training_batch(jax.random.key(0), x, targets[0], u, targets[1], 0.0)
     assert batch["image"][:, 0].tolist() == [1, 1, 2, 2, 3, 3]
-    assert batch["labelled"].tolist() == [1, 1, 1, 1, 0, 0]
+    assert batch["labeled"].tolist() == [1, 1, 1, 1, 0, 0]
     np.testing.assert_array_equal(batch["target"][::2], [[1, 0], [1, 0], [0.5, 0.5]])
     np.testing.assert_array_equal(batch["target"][1::2], [[0, 1], [0, 1], [0.25, 0.75]])
