@@ -203,7 +203,9 @@ def test_with_a_meta_model(estimator):
     assert float(with_it[2] - without[2]) == pytest.approx(0.1 * 7.5, rel=1e-4)
 
 
-@pytest.mark.parametrize(("method", "way"), [("elr", "shard_map"), ("sop", "jit"), ("mentornet", "shard_map")])
+@pytest.mark.parametrize(
+    ("method", "way"), [("elr", "shard_map"), ("sop", "jit"), ("mentornet", "shard_map")]
+)
 def test_many_devices(method, way):
     """Four devices with micro-batches against one without, also an example that is on two of them.
 

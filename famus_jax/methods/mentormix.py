@@ -212,9 +212,11 @@ def mentormix(
     `state.meta.memory.given` in `train_step`. The functions above mix; `famus_jax.train.mentored` is a
     loop's whole preparation of a batch.
 
-    Published, with batches of 128 on ResNet-32 (p, a, second reweighting): CIFAR-10 with 20 % symmetric
-    noise .8, 2, no; 40 % .6, 8, no; 60 % .6, 8, yes; 80 % .2, 4, yes; CIFAR-100 .7, 2, no; .5, 8, no; .3,
-    4, yes; .1, 8, yes. Red Mini-ImageNet: as the FaMUS paper's code has it, .7, 2; .5, 8; .3, 4; .1, 8, no.
+    Published p and a, at 20, 40, 60 and 80 % noise, on ResNet-32 with batches of 128:
+
+        CIFAR-10, symmetric      .8, 2    .6, 8    .6, 8    .2, 4   second reweighting from 60 % on
+        CIFAR-100, symmetric     .7, 2    .5, 8    .3, 4    .1, 8   second reweighting from 60 % on
+        Red Mini-ImageNet        .7, 2    .5, 8    .3, 4    .1, 8   none (the FaMUS paper's baseline)
 
     Args:
       percentile, decay, burn_in: of the second curriculum; see `curriculum`.
@@ -276,7 +278,7 @@ def _plain(name: str, loss: Any, example_loss: ExampleLoss, memory: Memory) -> M
 def _check(percentile: float, decay: float, burn_in: int) -> None:
     if not 0 <= percentile <= 1:
         raise ValueError(
-            f"percentile, the share of a batch's losses that are small, must lie in [0, 1] (0.7 for the "
+            "percentile, the share of a batch's losses that are small, must lie in [0, 1] (0.7 for the "
             f"70th percentile); got {percentile}"
         )
     if not 0 <= decay < 1:

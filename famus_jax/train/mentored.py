@@ -59,9 +59,7 @@ class MentorMixer:
     def __call__(self, state: TrainState, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch that the step trains on."""
         self.called = True
-        return self._mix(
-            self._key, state.params, state.model_state, state.meta.memory.given, batch
-        )
+        return self._mix(self._key, state.params, state.model_state, state.meta.memory.given, batch)
 
     def first(self, params: PyTree, model_state: PyTree, batch: dict[str, Any]) -> dict[str, Any]:
         """The shapes of a mixed batch, for what looks at them before there is a state."""

@@ -127,7 +127,7 @@ def test_next_to_no_mixing_is_cross_entropy():
 def test_the_second_reweighting():
     """Losses log 2, log 4, log 8; the average 0.5 · 1.2 + 0.5 log 4 = 1.29 takes the first only.
 
-    Fails if the mean is over those that are taken, the two curricula are one, or what was given is lost.
+    Fails if the mean is over those that are taken, or the two curricula are one, or the first is lost.
     """
     p = np.array([[1 / 2, 1 / 2], [1 / 4, 3 / 4], [1 / 8, 7 / 8]])
     mentors = Mentors(

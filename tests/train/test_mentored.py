@@ -1,4 +1,4 @@
-"""MentorMix of a run: what is mixed with what, by which curriculum, and that state and step decide it."""
+"""MentorMix of a run: what is mixed with what, by which curriculum; state and step decide it."""
 
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ def forward(params, model_state, rng, batch):
 def batch(step):
     return {
         "image": jnp.eye(N),
-        "label": jnp.zeros(N, jnp.int32).at[1].set(0),
+        "label": jnp.zeros(N, jnp.int32),
         "index": jnp.arange(N) + 10,
         "step": np.int32(step),
     }
@@ -47,7 +47,7 @@ def mixer(seed=3, burn_in=0, config=COLD):
 
 
 def test_the_small_losses_are_taken_and_are_the_partners():
-    """The median (the nearer of 0.4 and 2: 0.4 or 2) with an average of 0.4 or so: the even ones are taken.
+    """The median is 0.4 or 2, the average 0.45 or 1.25 with it: every second example is taken.
 
     Fails if partners are drawn from what the curriculum leaves out, the larger share is the other's, or
     label and index don't go with it.
@@ -55,8 +55,8 @@ def test_the_small_losses_are_taken_and_are_the_partners():
     mixed = mixer()(state(average=0.5), batch(0))
     shares = np.asarray(mixed["image"], np.float64)  # row i: how much of each example
     np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-6)
-    taken = LOSSES <= float(mixed["curriculum"].average)
-    assert taken.tolist() == [True, False] * 4
+    assert 0.4 < float(mixed["curriculum"].average) < 2
+    taken = LOSSES < 1
     own = np.diagonal(shares)
     assert (own[taken] >= 0.5).all()
     assert (own[~taken] < 0.5).all()
