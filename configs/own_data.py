@@ -53,7 +53,7 @@ def get_config(variant: str = "trusted") -> ConfigDict:
                 "decay": "cosine",
                 "weight_decay": 5e-4,
                 "eval_every": 150,
-                "checkpoint_every": 500,
+                "checkpoint_every": 750,
             },
             "meta": {"optimizer": "adam"},
             "runs": (

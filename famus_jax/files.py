@@ -16,6 +16,22 @@ from typing import Any
 _PART = ".part"
 
 
+def expanded(path: str | os.PathLike) -> Path:
+    """The path, with `~` and `~name` as the home folders that they stand for.
+
+    Raises:
+      ValueError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        first = Path(path).parts[0]
+        raise ValueError(
+            f"{os.fspath(path)!r}: {first} would be a user's home folder, and there is no such user; "
+            f"write ./{first} for a folder of that name"
+        ) from error
+
+
 def check_folder(path: Path) -> None:
     """Looks whether a folder is there that can be written to, or can be made; makes nothing.
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 OLDER_CODE = ("xla_cpu_use_fusion_emitters",) if version("jaxlib").startswith("0.10.") else ()
 
 # What LLVM does for speed is left out. What XLA itself does (fusion, dead code, buffer assignment), and
-# so FLOPs and memory, stays as it is, but for what `costs_as_shipped` in conftest.py says.
+# so FLOPs and memory, stays as it is, but for what `as_shipped` in conftest.py says.
 FLAGS = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",

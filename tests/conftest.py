@@ -83,12 +83,17 @@ def x64():
 
 
 @pytest.fixture
-def costs_as_shipped(monkeypatch):
-    """Programs that are lowered and compiled have the newer code, which users have: the older one
-    makes loops of some reductions, whose cost XLA doesn't count."""
+def as_shipped(monkeypatch):
+    """Training steps, and programs that are lowered and compiled, have the newer code, which users
+    have: the older one makes loops of some reductions, whose cost XLA doesn't count, and rounds
+    otherwise where a program has more to do."""
     compile_, newer = jax.stages.Lowered.compile, dict.fromkeys(OLDER_CODE, True)
 
     def compile_newer(self, compiler_options=None):
         return compile_(self, {**newer, **(compiler_options or {})})
 
+    def jit(step):
+        return jax.jit(step, donate_argnums=0, compiler_options=newer)
+
     monkeypatch.setattr(jax.stages.Lowered, "compile", compile_newer)
+    monkeypatch.setattr("famus_jax.uses.train_step._jit", jit)

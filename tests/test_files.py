@@ -2,10 +2,11 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from famus_jax.files import finite, write_atomically, write_json
+from famus_jax.files import expanded, finite, write_atomically, write_json
 
 
 @pytest.mark.parametrize(("mask", "rights"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
@@ -37,3 +38,12 @@ def test_numbers_that_json_does_not_know(tmp_path):
     write_json(tmp_path / "x", finite(value))
     expected = {"a": [1.5, None], "b": {"c": None}, "d": [2, "inf", None, True]}
     assert json.loads((tmp_path / "x").read_text()) == expected
+
+
+def test_home_folders(monkeypatch, tmp_path):
+    """Fails if a user who isn't there ends in another library's words."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded("~/a") == tmp_path / "a"
+    assert expanded("a/~b") == Path("a/~b")
+    with pytest.raises(ValueError, match=r"'~nobody_here/x'.*no such user.*\./~nobody_here"):
+        expanded("~nobody_here/x")

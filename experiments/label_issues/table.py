@@ -143,7 +143,7 @@ def _decided(groups: dict[str, list]) -> str:
         inside = sum(
             d["share_low"] <= t <= d["share_high"] for d, t in zip(have, true, strict=True)
         )
-        cells = [_spread([row["answer"]["share_true"] for row in rows])]
+        cells = [_spread(true)]
         cells.append(_spread([row["answer"]["share"] for row in rows if "decided" in row]))
         cells.append(_spread([d["share"] for d in have]))
         cells.append(f"{inside} of {len(have)}")

@@ -30,7 +30,7 @@ class Encoded(NamedTuple):
 
 def inputs_of(X: Any, fitting: bool = False) -> np.ndarray:
     """uint8 [N, H, W, C] or float32 [N, D]."""
-    images = np.ndim(X) in (3, 4)
+    images = np.asarray(X).ndim in (3, 4)  # np.ndim would ask X itself, which may refuse
     if images:
         found = np.asarray(X)
         if found.dtype != np.uint8:
@@ -70,7 +70,7 @@ def column_of(y: Any, count: int, what: str = "y") -> list[Any]:
         from sklearn.exceptions import DataConversionWarning
 
         warnings.warn(
-            f"{what} is a column-vector; a 1d array was expected, and its one column is taken",
+            f"A column-vector {what} was passed when a 1d array was expected; its one column is taken",
             DataConversionWarning,
             stacklevel=3,
         )

@@ -22,7 +22,14 @@ import numpy as np
 
 from famus_jax.audit.source_flags import add_source_flags, columns_of
 from famus_jax.cli.overrides import UsageError
-from famus_jax.files import check_folder, finite, remove_parts, write_atomically, write_json
+from famus_jax.files import (
+    check_folder,
+    expanded,
+    finite,
+    remove_parts,
+    write_atomically,
+    write_json,
+)
 from famus_jax.lock import alone_in
 from famus_jax.progress import Progress
 
@@ -79,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
       Exception: what `read_items`, `read_decisions` and `audit` raise.
     """
     _check(arguments)
-    workdir = Path(arguments.workdir).expanduser()
+    workdir = expanded(arguments.workdir)
     check_folder(workdir)
     from famus_jax.audit.known import known_by_decisions, of_the_first, with_trusted
     from famus_jax.audit.read import read_items
@@ -96,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     own = len(items.labels)
     known = (
-        known_by_decisions(Path(arguments.decisions).expanduser(), items)
+        known_by_decisions(expanded(arguments.decisions), items)
         if arguments.decisions
         else nothing_known(own)
     )

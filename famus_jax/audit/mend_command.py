@@ -24,7 +24,7 @@ from famus_jax.audit.mend import (
 )
 from famus_jax.audit.read import list_rows
 from famus_jax.audit.source_flags import add_source_flags, columns_of
-from famus_jax.files import write_atomically
+from famus_jax.files import expanded, write_atomically
 from famus_jax.printable import printable
 
 _MOST_PAIRS = 20
@@ -71,14 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
         class_names=a.class_names,
         **columns_of(a),
     )
-    source, out = Path(a.labels or a.source).expanduser(), Path(a.out).expanduser()
+    source, out = expanded(a.labels or a.source), expanded(a.out)
     _check_out(
         source, out, [p for p in (a.decisions, a.label_issues, a.features) if p], a.overwrite
     )
-    decisions = Path(a.decisions).expanduser() if a.decisions else None
+    decisions = expanded(a.decisions) if a.decisions else None
     mended = by_decisions(rows, decisions) if decisions else None
     if a.label_issues:
-        issues = by_label_issues(rows, Path(a.label_issues).expanduser(), a.above)
+        issues = by_label_issues(rows, expanded(a.label_issues), a.above)
         free = undecided(rows, decisions) if decisions else np.ones(len(rows.ids), bool)
         count = int((free & (issues.labels != rows.labels)).sum())
         print(
@@ -99,7 +99,7 @@ def _check_out(source: Path, out: Path, others: list[str], overwrite: bool) -> N
             "the images of a folder become a table" if source.is_dir() else f"{source.name} stays"
         )
         raise ValueError(f"--out={out}: {kind}, {suffix}; give a file that ends so")
-    for other in (source, *(Path(other).expanduser() for other in others)):
+    for other in (source, *(expanded(other) for other in others)):
         if os.path.realpath(other) == os.path.realpath(out):
             raise ValueError(
                 f"--out={out} is {other} itself, which is never changed; name a new file"

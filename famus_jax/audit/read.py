@@ -22,6 +22,7 @@ from famus_jax.data.sources.images import (
 from famus_jax.data.sources.own_data import fitted_images
 from famus_jax.data.sources.tables import SUFFIXES
 from famus_jax.data.sources.unreadable import check_tolerance, report_unreadable
+from famus_jax.files import expanded
 from famus_jax.one_of import nearest
 
 Source = str | os.PathLike
@@ -109,10 +110,10 @@ def list_rows(
     class_names = tuple(class_names)
     columns = {"label_column": label_column, "id_column": id_column}
     if features is not None and labels is not None:
-        pair = Path(features).expanduser(), Path(labels).expanduser()
+        pair = expanded(features), expanded(labels)
         return rows_of_features(*pair, class_names, **columns)
     assert source is not None
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists():
         raise FileNotFoundError(f"no data at {path.absolute()}{_neighbor(path)}")
     if path.is_dir():

@@ -96,8 +96,8 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def _last_line(error: BaseException) -> str:
     """What a config file itself refuses comes with a traceback, which says no more."""
-    last = " ".join(str(error).strip().splitlines()[-1:])
-    return last if last.startswith("ValueError: ") else str(error)
+    _, marked, last = str(error).strip().rpartition("\nValueError: ")
+    return f"ValueError: {last}" if marked else str(error)
 
 
 def _refuse_unknown(config: dict[str, Any], file: str, overrides: Sequence[str]) -> None:

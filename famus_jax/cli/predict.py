@@ -16,10 +16,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from famus_jax.cli.overrides import UsageError
-from famus_jax.files import check_folder, write_atomically
+from famus_jax.files import check_folder, expanded, write_atomically
 from famus_jax.progress import Progress
 
 
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
       UsageError: if a flag's value makes no sense.
       FileNotFoundError, ValueError, OSError: what can't be read, used or written.
     """
-    out = Path(arguments.out).expanduser()
+    out = expanded(arguments.out)
     if not 0 <= arguments.tolerance < 1:
         raise UsageError(
             f"--tolerance={arguments.tolerance:g} must be a share of the images, in [0, 1)"

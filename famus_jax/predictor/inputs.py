@@ -26,6 +26,7 @@ from famus_jax.data.sources.numpy_files import array_names, read_array
 from famus_jax.data.sources.tables import SUFFIXES as TABLES
 from famus_jax.data.sources.tables import read_columns
 from famus_jax.data.sources.unreadable import check_tolerance, report_unreadable
+from famus_jax.files import expanded
 from famus_jax.predictor.text_inputs import texts_of
 from famus_jax.predictor.types import Features, Images, Predictor, PretrainedImages, Texts
 
@@ -158,7 +159,7 @@ def _refuse_many(unreadable: dict[str, str], inputs: Inputs) -> None:
 
 
 def _part(name: str, predictor: Predictor) -> Part:
-    path = Path(name).expanduser()
+    path = expanded(name)
     suffix = path.suffix.lower()
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {name!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from famus_jax.data.noise.table import noisy_from_table
 from famus_jax.data.noise.transition import summarize
 from famus_jax.data.sources.classes import names_of, shown
 from famus_jax.data.types import take
+from famus_jax.files import expanded
 from famus_jax.train.data_config import DataConfig
 from famus_jax.train.lazy_images import LazyImages, concatenate, load_lazily
 
@@ -252,7 +252,7 @@ def _thinned(
 def _noise(train: data.Examples, config: DataConfig, seed: int) -> data.NoisyLabels:
     if config.noise_table:
         names = names_of(train.num_classes, train.class_names)
-        table = read_table(Path(config.noise_table).expanduser())
+        table = read_table(expanded(config.noise_table))
         return noisy_from_table(table, train.labels, train.ids, train.num_classes, names)
     if config.noise == "none":
         return summarize(train.labels, train.labels, train.ids.tolist(), train.num_classes)

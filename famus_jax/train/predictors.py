@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 
 from famus_jax.data.sources.classes import names_of
+from famus_jax.files import expanded
 from famus_jax.one_of import nearest
 from famus_jax.predictor import Features, Images, Network, Predictor, is_predictor
 from famus_jax.sealed import Damaged, read_sealed
@@ -51,7 +52,7 @@ def find_predictor(path: str | Path, method: str = "", seed: int | None = None) 
       FileNotFoundError: there is none; says what to do.
       ValueError: several, with what there is to choose from.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     if not place.is_dir():
         what = "is a file, not a folder" if place.exists() else "is not there"
         raise FileNotFoundError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 
+from famus_jax.files import expanded
 from famus_jax.models.pretrained import PRETRAINED, Variables, load_trunk, with_trunk
 from famus_jax.train.schema import ModelConfig
 
@@ -24,7 +24,7 @@ def check_pretrained(model: ModelConfig) -> None:
             f"{', '.join(PRETRAINED)} only, and model.name is {model.name!r}; leave model.pretrained "
             "empty, or change the network"
         )
-    if not Path(model.pretrained).expanduser().is_file():
+    if not expanded(model.pretrained).is_file():
         raise ValueError(
             f"model.pretrained: there is no file {model.pretrained!r}; give the path of a "
             ".safetensors file, or leave it empty"
@@ -41,7 +41,7 @@ def read_pretrained(model: ModelConfig) -> Variables | None:
     if not model.pretrained:
         return None
     try:
-        return load_trunk(Path(model.pretrained).expanduser())
+        return load_trunk(expanded(model.pretrained))
     except ValueError as error:
         raise ValueError(f"model.pretrained: {error}") from error
 

@@ -129,7 +129,7 @@ def test_what_a_network_is_too_small_for_is_left_out_and_said():
     assert all(why for why in left_out.values())
 
 
-def test_micro_batches_have_no_flops(costs_as_shipped):
+def test_micro_batches_have_no_flops(as_shipped):
     out = run_benchmark("mlp", 4, 4, image_size=8, rounds=1, only=["last_layer"], micro_batches=2)
     plain, head = out["rows"]
     assert plain["flops_ratio"] == 1

@@ -21,7 +21,7 @@ from famus_jax.core.programs import Program
 from famus_jax.losses import softmax_cross_entropy
 from famus_jax.models import build_model
 
-pytestmark = pytest.mark.usefixtures("costs_as_shipped")
+pytestmark = pytest.mark.usefixtures("as_shipped")
 
 BATCH = 32
 RATE = 0.1

@@ -31,7 +31,7 @@ def names():
 
 
 @pytest.mark.parametrize("name", list(names()))
-def test_phases_add_up_to_the_whole_step(name):
+def test_phases_add_up_to_the_whole_step(as_shipped, name):
     """The last prefix against the training step that users call. Fails if the prefixes run other work
     than the step (a second forward, a deeper program), or if a later one does less than an earlier."""
     estimator = steps_in_phases(WORK)[name]

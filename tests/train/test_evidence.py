@@ -60,7 +60,7 @@ def bits(state):
     [(cross_entropy(), None, None), (mwnet(hidden=7), last_layers(1, virtual_step="active"), META)],
     ids=["ce", "mwnet"],
 )
-def test_nothing_trained_depends_on_it(method, estimator, meta):
+def test_nothing_trained_depends_on_it(as_shipped, method, estimator, meta):
     """To the bit. Fails if the record changes what XLA makes of the step, or takes a random key."""
     with_record = run(make(recorder(COUNT, CLASSES), method, estimator), meta=meta)
     without = run(make(None, method, estimator), meta=meta)

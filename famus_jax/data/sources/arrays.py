@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from famus_jax.data.sources.labels_in_arrays import labels_of_array
 from famus_jax.data.sources.numpy_files import existing, read_array, read_arrays
 from famus_jax.data.sources.tables import SUFFIXES, read_columns
 from famus_jax.data.types import Examples
+from famus_jax.files import expanded
 
 
 def from_arrays(
@@ -151,7 +151,7 @@ def load_npz(
     Raises:
       FileNotFoundError, ValueError: see `from_arrays`; an array that is missing, damage.
     """
-    source = Path(path).expanduser()
+    source = expanded(path)
     found = read_arrays(source, [images, labels], [ids])
     return from_arrays(
         found[images], found[labels], found.get(ids), name=source.name, class_names=class_names
@@ -176,7 +176,7 @@ def load_features(
     Returns:
       `Examples` with float32 "images" [N, D].
     """
-    source, target = Path(features).expanduser(), existing(Path(labels).expanduser())
+    source, target = expanded(features), existing(expanded(labels))
     ids, names = None, ()
     if target.suffix.lower() in SUFFIXES:
         table = read_columns(target, [label_column] + ([id_column] if id_column else []))

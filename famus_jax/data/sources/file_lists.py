@@ -26,6 +26,7 @@ from famus_jax.data.sources.classes import (
 from famus_jax.data.sources.folders import Tree, visible_folders
 from famus_jax.data.sources.images import SUFFIXES
 from famus_jax.data.sources.tables import Table, read_columns
+from famus_jax.files import expanded
 
 
 class FileList(NamedTuple):
@@ -69,7 +70,7 @@ def list_folder(root: str | os.PathLike, class_names: Sequence[str] = ()) -> Fil
       ValueError: no class folders, a class folder without images, or of no class in `class_names`; a
         folder that two classes link to.
     """
-    base = Path(root).expanduser()
+    base = expanded(root)
     if not base.is_dir():
         raise FileNotFoundError(f"no folder at {base.absolute()}")
     folders = _class_folders(base, least=1 if class_names else 2)
@@ -156,12 +157,12 @@ def list_table(
       FileNotFoundError, ValueError, ModuleNotFoundError: see `read_columns`, `number_classes`; a row
         without a path, a path that occurs twice.
     """
-    source = Path(path).expanduser()
+    source = expanded(path)
     table = read_columns(source, [path_column, label_column])
     labels, names = number_classes(
         table.columns[label_column], str(source), at=table.at, class_names=class_names
     )
-    base = Path(root).expanduser() if root is not None else source.parent
+    base = expanded(root) if root is not None else source.parent
     texts = _paths(table, path_column)
     paths = [on_disk(base / text) for text in texts]
     _refuse_twice([spelled(os.path.normpath(path)) for path in paths], table.at)

@@ -20,6 +20,7 @@ from famus_jax.data.sources.folders import visible_folders
 from famus_jax.data.sources.images import checked_size, read_images, resize
 from famus_jax.data.sources.tables import SUFFIXES
 from famus_jax.data.types import Examples, take
+from famus_jax.files import expanded
 
 TEST_SHARE = 0.25
 # What people call the folders of a set that is split already.
@@ -107,7 +108,7 @@ def list_path(
       FileNotFoundError, ValueError: see `list_folder`, `list_table`; a class in another split that
         "train" does not have.
     """
-    source = Path(path).expanduser()
+    source = expanded(path)
     if source.is_dir():
         splits = split_folders(source)
         if splits:
@@ -220,7 +221,7 @@ def load_path(
     Raises:
       FileNotFoundError, ValueError: see `list_path`, `load_files`, `load_npz`.
     """
-    source = Path(path).expanduser()
+    source = expanded(path)
     if source.suffix.lower() == ".npz" and not source.is_dir():
         examples = load_npz(source, class_names=class_names)
         return _fitted(take(examples, held_out(examples.labels, examples.ids, split)), size)

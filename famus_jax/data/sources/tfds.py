@@ -13,6 +13,7 @@ from famus_jax.data.sources.images import checked_size, resize
 from famus_jax.data.sources.labels_in_arrays import labels_of_array
 from famus_jax.data.sources.tfds_features import refuse_foreign_features
 from famus_jax.data.types import Examples
+from famus_jax.files import expanded
 
 OURS = {
     "famus_digits": ("famus_jax.data.sources.builders.famus_digits", "FamusDigits"),
@@ -29,7 +30,7 @@ ID_FEATURES = ("id", "file_name")
 def default_data_dir() -> Path:
     """Where tfds keeps its sets: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     given = os.environ.get("TFDS_DATA_DIR")
-    return Path(given).expanduser() if given else Path.home() / "tensorflow_datasets"
+    return expanded(given) if given else Path.home() / "tensorflow_datasets"
 
 
 def _prepared_dir(name: str, root: Path) -> Path | None:
@@ -100,7 +101,7 @@ def open_builder(name: str, data_dir: str | os.PathLike | None = None) -> Any:
       ValueError: prepared in a format without random access (TFRecord); says how to convert; features
         that are not tfds's own (see `refuse_foreign_features`).
     """
-    root = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
+    root = expanded(data_dir) if data_dir is not None else default_data_dir()
     folder = _prepared_dir(name, root)
     if folder is None and name.partition(":")[0] in OURS:
         folder = _prepare_ours(name, root)
