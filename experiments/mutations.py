@@ -146,6 +146,20 @@ MUTATIONS = (
         ("tests/methods/test_sop.py",),
     ),
     Mutation(
+        "MentorNet's threshold is that of the batch before",
+        "famus_jax/methods/mentormix.py",
+        "losses <= average",
+        "losses <= carried.average",
+        ("tests/methods/test_mentormix.py",),
+    ),
+    Mutation(
+        "MentorMix forgets the first curriculum",
+        "famus_jax/methods/mentormix.py",
+        'Mentors(batch["curriculum"], ',
+        "Mentors(mentors.given, ",
+        ("tests/methods/test_mentormix.py",),
+    ),
+    Mutation(
         "ELR's target moves with the prediction",
         "famus_jax/methods/elr.py",
         "p = jax.lax.stop_gradient(probabilities(outputs))",

@@ -33,6 +33,8 @@ SECTIONS = (
     "long_tail",
     "pseudo_clean",
 )
+OWN_SECTIONS = {"mentormix": "mentormix"}
+"""Sections that count where a method of the experiment reads them; older files don't have them."""
 NO_SETTING = {
     "model": ("dtype",),
     "data": ("data_dir", "path", "workers", "threads"),
@@ -111,9 +113,11 @@ def settings_of(configs: Path) -> Callable[[str], str]:
 
 def setting_of(config: dict[str, Any]) -> str:
     """All of an experiment's config that makes its setting, as text to compare."""
+    methods = {run["method"] for run in config.get("runs", ())}
+    own = [section for method, section in OWN_SECTIONS.items() if method in methods]
     kept = {
         name: {k: v for k, v in config[name].items() if k not in NO_SETTING.get(name, ())}
-        for name in SECTIONS
+        for name in (*SECTIONS, *own)
     }
     return json.dumps(kept, sort_keys=True)
 

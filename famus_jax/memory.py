@@ -17,6 +17,9 @@ in one compiled program, after the forward pass and with its outputs. Three rule
 * A step whose numbers are not finite writes nothing.
 
 Arrays are kept in the dtype that they start in; losses and updates see float32 or wider.
+
+With `per_example=False` the arrays are not of the examples but of the run (a moving average, say): all
+of them are given to every loss and update, in place of the rows, and no index is needed.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ ROWS = "memory"
 
 
 class Memory(NamedTuple):
-    """What a method keeps of every example, as a pair of pure functions.
+    """What a method keeps from step to step, of every example or of the run, as pure functions.
 
     Attributes:
       init: `key -> arrays`, a pytree of arrays [N, ...], one row per training example.
@@ -42,6 +45,8 @@ class Memory(NamedTuple):
         network's outputs on them, and the batch (all devices' rows). Nothing is differentiated through
         it.
       most_bytes: refuse arrays that would take more than so much memory on a device.
+      per_example: False for arrays of any shape that have no rows: `update` is given all of them, and
+        all that it returns is kept.
 
     Example:
       >>> def init(key):  # how often each of five examples was seen
@@ -56,6 +61,7 @@ class Memory(NamedTuple):
     init: Callable[[jax.Array], PyTree]
     update: Callable[[PyTree, PyTree, PyTree], PyTree]
     most_bytes: int = 2**30
+    per_example: bool = True
 
 
 def first_memory(method: Method, key: jax.Array) -> PyTree:
@@ -69,7 +75,7 @@ def first_memory(method: Method, key: jax.Array) -> PyTree:
         return ()
     leaves = jax.tree.leaves(jax.eval_shape(memory.init, key))
     sizes = {leaf.shape[:1] for leaf in leaves}
-    if len(sizes) != 1 or sizes & {(), (0,)}:
+    if memory.per_example and (len(sizes) != 1 or sizes & {(), (0,)}):
         raise ValueError(
             f"the memory of {method.name} must be arrays that all lead with N, the number of training "
             f"examples; got shapes {[leaf.shape for leaf in leaves]}"
@@ -101,8 +107,14 @@ def check_index(method: Method, batch: PyTree, arrays: PyTree = None) -> None:
     Raises:
       ValueError: if `batch["index"]` is missing or no int [n], or names an example that is not there.
     """
-    if not isinstance(batch, Mapping) or "index" not in batch:
+    per_example = method.memory.per_example
+    if not isinstance(batch, Mapping) or (per_example and "index" not in batch):
         held = list(batch) if isinstance(batch, Mapping) else type(batch).__name__
+        if not per_example:
+            raise ValueError(
+                f"{method.name} keeps something from step to step, which its loss finds as "
+                f'batch["{ROWS}"]: a batch must be a mapping, {{"label": ...}}; this one is a {held}'
+            )
         raise ValueError(
             f"{method.name} keeps something of every training example and finds it by "
             f'batch["index"], int [n], the example\'s place in the training set; this batch holds '
@@ -113,6 +125,8 @@ def check_index(method: Method, batch: PyTree, arrays: PyTree = None) -> None:
             f'batch["{ROWS}"] is where {method.name} is given what it keeps of the batch\'s examples: '
             "give the batch's own entry another name"
         )
+    if not per_example:
+        return
     index = batch["index"]
     if jnp.ndim(index) != 1 or not jnp.issubdtype(jnp.result_type(index), jnp.integer):
         raise ValueError(
@@ -136,8 +150,7 @@ def reading(method: Method, arrays: PyTree) -> Method:
     """The method, its loss given the rows of whatever batch it is called on."""
 
     def loss(theta: PyTree, outputs: PyTree, batch: PyTree) -> tuple[jax.Array, jax.Array]:
-        rows = rows_at(arrays, batch["index"])
-        return method.loss(theta, outputs, {**batch, ROWS: rows})
+        return method.loss(theta, outputs, {**batch, ROWS: read(method, arrays, batch)})
 
     return method._replace(loss=loss)
 
@@ -157,6 +170,22 @@ def rows_of(batch: PyTree) -> PyTree:
     return batch[ROWS]
 
 
+def read(method: Method, arrays: PyTree, batch: PyTree) -> PyTree:
+    """What the loss and the update are given: the batch's rows, or all, float32 or wider."""
+    if method.memory.per_example:
+        return rows_at(arrays, batch["index"])
+    return jax.tree.map(_wide, arrays)
+
+
+def rewritten(
+    method: Method, arrays: PyTree, batch: PyTree, new: PyTree, fine: jax.Array | bool
+) -> PyTree:
+    """The arrays after a step: `new` in the place of what `read` gave; as they were unless `fine`."""
+    if method.memory.per_example:
+        return written(arrays, batch["index"], new, fine)
+    return jax.tree.map(lambda x, y: jnp.where(fine, y.astype(x.dtype), x), arrays, new)
+
+
 def rows_at(arrays: PyTree, index: jax.Array) -> PyTree:
     """The rows of a batch, [n, ...], floats in float32 or wider.
 
@@ -169,7 +198,7 @@ def rows_at(arrays: PyTree, index: jax.Array) -> PyTree:
         wide = x.at[_place(index, x)].get(mode="fill", fill_value=0)
         if not jnp.issubdtype(x.dtype, jnp.inexact):
             return wide
-        wide = wide.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = _wide(wide)
         outside = jnp.reshape(index >= x.shape[0], (-1, *[1] * (x.ndim - 1)))
         return jnp.where(outside, jnp.nan, wide)
 
@@ -209,6 +238,13 @@ def written(arrays: PyTree, index: jax.Array, rows: PyTree, fine: jax.Array | bo
         return x.at[place].set(new.astype(x.dtype), mode="drop")
 
     return jax.tree.map(put, arrays, rows)
+
+
+def _wide(x: jax.Array) -> jax.Array:
+    """Floats in float32 or wider, all else as it is."""
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return x
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _place(index: jax.Array, x: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ import famus_jax as famus
 from famus_jax import parallel
 from famus_jax.losses import softmax_cross_entropy
 from famus_jax.memory import Memory, rows_at, written
-from famus_jax.methods import cross_entropy, elr, sop
+from famus_jax.methods import cross_entropy, elr, mentornet, sop
 
 COUNT, N, RATE = 10, 4, 0.3
 KEY = jax.random.key(0)
@@ -137,7 +137,9 @@ def test_two_rows_of_one_example():
     assert same.tolist() == [0, 0, 4, 0]
 
 
-@pytest.mark.parametrize("method", [remembering(), elr(COUNT, 3)], ids=["tree", "array"])
+@pytest.mark.parametrize(
+    "method", [remembering(), elr(COUNT, 3), mentornet()], ids=["tree", "array", "of the run"]
+)
 @pytest.mark.parametrize("skip", [False, True])
 def test_a_bad_batch_is_not_remembered(skip, method):
     """Fails if NaN stays in a row, or if the guard of a skipped step forgets the memory."""
@@ -201,13 +203,15 @@ def test_with_a_meta_model(estimator):
     assert float(with_it[2] - without[2]) == pytest.approx(0.1 * 7.5, rel=1e-4)
 
 
-@pytest.mark.parametrize(("method", "way"), [("elr", "shard_map"), ("sop", "jit")])
+@pytest.mark.parametrize(
+    ("method", "way"), [("elr", "shard_map"), ("sop", "jit"), ("mentornet", "shard_map")]
+)
 def test_many_devices(method, way):
     """Four devices with micro-batches against one without, also an example that is on two of them.
 
     Fails if each device writes what its own examples are, or a device's rows are read for another's.
     """
-    made = {"elr": elr(40, 3), "sop": sop(40, 3, deviation=0.1)}[method]
+    made = {"elr": elr(40, 3), "sop": sop(40, 3, deviation=0.1), "mentornet": mentornet()}[method]
     order = [np.random.default_rng(i).choice(40, 16, replace=False) for i in range(3)]
     for index in order:
         index[9] = index[2]

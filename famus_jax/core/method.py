@@ -43,7 +43,7 @@ class Method(NamedTuple):
       meta_loss: `(outputs, meta_batch) -> ()`, L_val unless the user gives another; None for the
         mean of `example_loss`. Read it as `l_val`.
       reweights: T = Σ_i weights_i ℓ_i; False for a method that corrects labels or outputs instead.
-      memory: what it keeps of every training example, which the loss is given as
+      memory: what it keeps of every training example, or of the run, which the loss is given as
         `batch["memory"]`; None for nothing. See `Memory`.
 
     Example:

@@ -64,7 +64,7 @@ class MetaState(NamedTuple):
       info: the last step's `StepInfo`, without weights.
       skipped: the number of steps so far whose numbers were not finite: nothing was learned from them,
         and the model state was left as it was; int32 scalar.
-      memory: what the method keeps of every training example, arrays [N, ...]; `()` for nothing. See
+      memory: what the method keeps: of every training example arrays [N, ...]; `()` for nothing. See
         `Memory`.
     """
 

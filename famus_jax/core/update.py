@@ -26,7 +26,7 @@ from famus_jax.core.state import MetaState, StepInfo, empty_info, loss_dtype
 from famus_jax.differentiate import collectives
 from famus_jax.layers.find import checked
 from famus_jax.layers.jaxprs import Traced, trace
-from famus_jax.memory import check_index, reading, rows_at, updated_rows, written
+from famus_jax.memory import check_index, read, reading, rewritten, updated_rows
 
 PyTree = Any
 
@@ -101,10 +101,10 @@ def meta_update(
     state = state._replace(memory=())  # not through the branches, where it would be copied
     new = _step(problem, estimator, state, inputs, program)
     batch = collectives.gather(inputs.batch, problem.axis)
-    before = rows_at(memory, batch["index"])
+    before = read(method, memory, batch)
     after = updated_rows(method, before, new.outputs, batch)
     new, fine = _guarded(new, state, inputs.model_state, guard.stays_finite(after, before))
-    memory = written(memory, batch["index"], after, fine)
+    memory = rewritten(method, memory, batch, after, fine)
     return new._replace(state=new.state._replace(memory=memory))
 
 

@@ -3,6 +3,7 @@
 from famus_jax.methods.cross_entropy import cross_entropy
 from famus_jax.methods.elr import elr
 from famus_jax.methods.l2r import l2r
+from famus_jax.methods.mentormix import mentormix, mentornet
 from famus_jax.methods.meta_label_correction import meta_label_correction
 from famus_jax.methods.mixmatch import mixmatch, mixmatch_meta_loss
 from famus_jax.methods.mlc import mlc, transition_step
@@ -13,6 +14,8 @@ __all__ = [
     "cross_entropy",
     "elr",
     "l2r",
+    "mentormix",
+    "mentornet",
     "meta_label_correction",
     "mixmatch",
     "mixmatch_meta_loss",

@@ -166,6 +166,25 @@ def sop(values: MethodValues, facts: Facts) -> Method:
     )
 
 
+def mentornet(values: MethodValues, facts: Facts) -> Method:
+    """MentorNet's predefined curriculum."""
+    section = values.mentormix
+    return methods.mentornet(
+        percentile=section.percentile, decay=section.decay, burn_in=values.mentor_burn_in
+    )
+
+
+def mentormix(values: MethodValues, facts: Facts) -> Method:
+    """MentorMix, on batches that `mentored` mixes."""
+    section = values.mentormix
+    return methods.mentormix(
+        percentile=section.percentile,
+        decay=section.decay,
+        burn_in=values.mentor_burn_in,
+        second_reweight=section.second_reweight,
+    )
+
+
 def mixmatch(*, reweight: bool) -> Builder:
     """The released pipeline's loss on mixed batches, with MW-Net's weights or without."""
     return lambda values, facts: methods.mixmatch(

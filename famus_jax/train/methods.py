@@ -12,13 +12,23 @@ from typing import Literal, NamedTuple
 from famus_jax.train import method_builders as build
 from famus_jax.train.method_builders import Builder
 
-Batches = Literal["noisy", "clean", "mended", "trusted", "noisy+trusted", "noisy+mixup", "mixed"]
+Batches = Literal[
+    "noisy",
+    "clean",
+    "mended",
+    "trusted",
+    "noisy+trusted",
+    "noisy+mixup",
+    "noisy+mentormix",
+    "mixed",
+]
 Kind = Literal[
     "baseline",
     "weights",
     "label correction",
     "memory",
     "robust loss",
+    "selection",
     "mixing",
     "long tail",
     "two networks",
@@ -32,7 +42,8 @@ class MethodSpec(NamedTuple):
       title: for tables and legends.
       batches: the training batches: the training set with noisy or clean labels, or with those that
         an audit mends; the trusted set; a noisy batch with a whole meta batch of trusted examples
-        (which oversamples them), mixed with itself, or of a labeled and an unlabeled part.
+        (which oversamples them), mixed with itself, plainly or as MentorMix does, or of a labeled
+        and an unlabeled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       kind: what sort of method it is, for the list of them.
@@ -84,6 +95,8 @@ _SOURCES = {
     "smoothing": "Lukasik et al., ICML 2020, https://arxiv.org/abs/2003.02819",
     "bootstrapping": "Reed et al., ICLR 2015 workshop, https://arxiv.org/abs/1412.6596",
     "mixup": "Zhang et al., ICLR 2018, https://arxiv.org/abs/1710.09412",
+    "mentornet": "Jiang et al., ICML 2018, https://arxiv.org/abs/1712.05055",
+    "mentormix": "Jiang et al., ICML 2020, https://arxiv.org/abs/1911.09781",
     "focal": "Lin et al., ICCV 2017, https://arxiv.org/abs/1708.02002",
     "class-balanced": "Cui et al., CVPR 2019, https://arxiv.org/abs/1901.05555",
     "ldam": "Cao et al., NeurIPS 2019, https://arxiv.org/abs/1906.07413",
@@ -171,7 +184,20 @@ METHODS: dict[str, MethodSpec] = {
         "bootstrapping",
         build.bootstrap_hard,
     ),
+    "mentornet": MethodSpec(
+        "MentorNet (predefined curriculum)",
+        build=build.mentornet,
+        kind="selection",
+        source=_SOURCES["mentornet"],
+    ),
     "mixup": _loss("mixing", "mixup", "mixup", "mixup", build.soft, batches="noisy+mixup"),
+    "mentormix": MethodSpec(
+        "MentorMix",
+        "noisy+mentormix",
+        build=build.mentormix,
+        kind="mixing",
+        source=_SOURCES["mentormix"],
+    ),
     "focal": _loss("long tail", "focal", "focal loss", "focal", build.focal),
     "cb_focal": _loss(
         "long tail",

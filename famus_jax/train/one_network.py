@@ -23,6 +23,7 @@ from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import Member, training_accuracy
 from famus_jax.train.evidence import arrays_of, tells_of_labels
+from famus_jax.train.mentored import MentorMixer
 from famus_jax.train.method_values import Facts
 from famus_jax.train.methods import METHODS
 from famus_jax.train.mixed_stream import MixedStream
@@ -33,10 +34,14 @@ from famus_jax.uses.train_state import TrainState
 from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
+_MIXED = ("noisy+mixup", "noisy+mentormix")
 
 
 class OneNetwork:
-    """`Advance` for one network: a training batch, a meta batch if there is one, a step."""
+    """`Advance` for one network: a training batch, a meta batch if there is one, a step.
+
+    A mixer, if there is one, makes the training batch of what the stream gives.
+    """
 
     def __init__(
         self,
@@ -44,14 +49,15 @@ class OneNetwork:
         stream: Stream,
         meta_stream: Stream | None,
         placement: Placement = ONE_DEVICE,
+        mixer: MentorMixer | None = None,
     ):
         self._step, self._stream, self._meta_stream = step, stream, meta_stream
-        self._placement = placement
+        self._placement, self._mixer = placement, mixer
 
     @property
     def compilations(self) -> int:
         """See `loop.Advance`."""
-        return len(self._step.compiled)
+        return len(self._step.compiled) + int(self._mixer is not None and self._mixer.called)
 
     def __call__(self, state: TrainState, t: int) -> tuple[TrainState, tuple[loop.Taken]]:
         """See `loop.Advance`. A batch says at which step it is used, for losses that change."""
@@ -59,7 +65,11 @@ class OneNetwork:
         meta_batch = None
         if self._meta_stream is not None:
             meta_batch = self._placement.batch(numbered(self._meta_stream.batch(t), t))
+        if self._mixer is not None:
+            batch = self._mixer(state, batch)
         state, info = self._step(state, batch, meta_batch)
+        if self._mixer is not None:
+            info = info._replace(cost=info.cost + self._mixer.passes)
         index = self._placement.everywhere(batch["index"])
         return state, (loop.Taken(index, info),)
 
@@ -89,7 +99,8 @@ class OneNetworkRuns:
         if METHODS[run.method].learns or METHODS[run.method].batches == "noisy+trusted":
             sizes["schedule.meta_batch_size"] = schedule.meta_batch_size
         setting.placement.check(sizes)
-        alone = {"noisy+mixup": "mixes whole batches", "mended": "audits the whole training set"}
+        alone = {name: "mixes whole batches" for name in _MIXED}
+        alone["mended"] = "audits the whole training set"
         if jax.process_count() > 1 and (what := alone.get(METHODS[run.method].batches)):
             raise ValueError(
                 f"{run.method} {what}, which is written for one process only: leave --distributed "
@@ -121,6 +132,9 @@ class OneNetworkRuns:
             params, model_state = setting.init(key_init)
             hosts = placement.hosts["host_count"]
             batch = _of_all(numbered(stream.batch(0), 0), hosts)
+            mixer = self._mixer(run, seeded)
+            if mixer is not None:
+                batch = mixer.first(params, model_state, batch)
             counts = seeded.data.class_counts
             step = self.step(run, finetune, params, model_state, batch, counts)
             meta_batch = None
@@ -142,7 +156,7 @@ class OneNetworkRuns:
 
             yield loop.Run(
                 name=f"{run.name} seed {seeded.seed}",
-                advance=OneNetwork(step, stream, trusted, placement),
+                advance=OneNetwork(step, stream, trusted, placement, mixer),
                 state=placement.state(step.init(key_train, params, model_state, batch, meta_batch)),
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
@@ -178,7 +192,7 @@ class OneNetworkRuns:
         config, n = self._setting.config, batch["label"].shape[0]
         method = self._method(run, params, model_state, counts)
         counts = counts if METHODS[run.method].reads_counts else ()
-        mixed = METHODS[run.method].batches == "noisy+mixup"
+        mixed = METHODS[run.method].batches in _MIXED
         key = (method.name, tuple(sorted(run.estimator.items())), n, finetune, counts)
         if key not in self._steps:
             learning_rate = build_schedule(config.schedule, finetune=finetune)
@@ -195,6 +209,18 @@ class OneNetworkRuns:
                 record=None if mixed else self._setting.record,
             )
         return self._steps[key]
+
+    def _mixer(self, run: RunConfig, seeded: Seeded) -> MentorMixer | None:
+        """What mixes the batches by the present network, if the method does."""
+        if METHODS[run.method].batches != "noisy+mentormix":
+            return None
+        return MentorMixer(
+            self._forward(run),
+            seeded.data.num_classes,
+            self._setting.config.mentormix,
+            self._setting.config.mentor_burn_in,
+            streams.seed_of(seeded.seed, "mentormix"),
+        )
 
     def _forward(self, run: RunConfig) -> Forward:
         setting = self._setting

@@ -128,7 +128,7 @@ def test_every_method_can_be_built():
             continue
         made = objective(method)
         assert made.has_theta == row.learns
-        assert (made.memory is not None) == row.remembers
+        assert (made.memory is not None and made.memory.per_example) == row.remembers
         names.setdefault(made.name, set()).add(row.build)
     assert all(len(kinds) == 1 for kinds in names.values())
 

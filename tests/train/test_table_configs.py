@@ -29,6 +29,9 @@ def test_every_variant_loads(table):
         parsed = parse_config(config(table, variant))
         if not variant.startswith(("smoke", "tune")):
             assert parsed.seeds == (0, 1, 2)
+            if variant.endswith("_mentormix"):
+                assert not any(run.estimator for run in parsed.runs)
+                continue
             kinds = {run.estimator["kind"] for run in parsed.runs if run.estimator}
             assert ("last_layers" if variant.startswith("digits") else "learned_gates") in kinds
             assert "all_layers" in kinds or variant == "mixmatch"
@@ -66,6 +69,21 @@ def test_published_settings():
     assert (pair.schedule.learning_rate, pair.model.name) == (0.02, "preact_resnet_18")
     assert (pair.pseudo_clean.lambda_u, pair.pseudo_clean.warm_up_steps) == (150, 30 * epoch)
     assert pair.data.trusted_per_class == 0
+    mixed = parse_config(config("table5", "cifar100_60_mentormix"))
+    assert (mixed.schedule.steps, mixed.schedule.batch_size) == (200_000, 128)
+    assert (mixed.model.name, mixed.data.noise_rate) == ("resnet_32", 0.6)
+    read = {
+        f"{data}_{noise}": (m.percentile, m.concentration, m.second_reweight)
+        for data in ("cifar10", "cifar100")
+        for noise in (40, 60)
+        for m in [parse_config(config("table5", f"{data}_{noise}_mentormix")).mentormix]
+    }
+    assert read == {
+        "cifar10_40": (0.6, 8, False),
+        "cifar10_60": (0.6, 8, True),
+        "cifar100_40": (0.5, 8, False),
+        "cifar100_60": (0.3, 4, True),
+    }
     gates = next(r.estimator for r in tail.runs if r.estimator.get("kind") == "learned_gates")
     assert gates["learning_rate"] == 0.01
 
