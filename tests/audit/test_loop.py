@@ -2,7 +2,6 @@
 
 import csv
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,17 +18,7 @@ LOOKED_AT = 300
 SEEDS = (0, 1)
 
 
-@pytest.fixture
-def unchecked():
-    """Without jax's own checks, which make whole trainings many times as slow."""
-    before = jax.config.read("jax_enable_checks")
-    jax.config.update("jax_enable_checks", False)
-    yield
-    jax.config.update("jax_enable_checks", before)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("unchecked")
 def test_who_decides_about_the_first_300_ends_with_a_better_model(tmp_path, capsys):
     """1,200 digits in a folder, one label in five wrong; the truth sits in the person's head.
 
