@@ -86,7 +86,10 @@ def x64():
 def as_shipped(monkeypatch):
     """Training steps, and programs that are lowered and compiled, have the newer code, which users
     have: the older one makes loops of some reductions, whose cost XLA doesn't count, and rounds
-    otherwise where a program has more to do."""
+    otherwise where a program has more to do.
+
+    Gives the options that bring it, for a test that compiles by itself.
+    """
     compile_, newer = jax.stages.Lowered.compile, dict.fromkeys(OLDER_CODE, True)
 
     def compile_newer(self, compiler_options=None):
@@ -97,3 +100,4 @@ def as_shipped(monkeypatch):
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", compile_newer)
     monkeypatch.setattr("famus_jax.uses.train_step._jit", jit)
+    return newer

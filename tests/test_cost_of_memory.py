@@ -12,6 +12,8 @@ from famus_jax.benchmark.measure import loop_free_flops
 from famus_jax.losses import softmax_cross_entropy
 from famus_jax.models import build_model
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 COUNT, CLASSES, RATE = 50_000, 10, 0.1
 METHODS = {
     "elr": methods.elr(COUNT, CLASSES),

@@ -9,6 +9,8 @@ from famus_jax.benchmark.measure import loop_free_flops
 from famus_jax.benchmark.workload import lower_ours, lower_plain, make_workload
 from famus_jax.models import build_model
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 
 @pytest.fixture(scope="module")
 def work():

@@ -17,6 +17,8 @@ from experiments.scaling import (
 )
 from famus_jax.benchmark.workload import make_workload
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 
 def test_slope_by_hand():
     """Least squares by hand: (0, 1), (1, 2), (2, 6) has slope 5 / 2."""

@@ -10,6 +10,8 @@ from famus_jax.benchmark.workload import make_workload
 from famus_jax.core.estimator import random_depth
 from famus_jax.gates import learned_gates
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(

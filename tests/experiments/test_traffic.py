@@ -4,6 +4,8 @@ import pytest
 
 from experiments import traffic
 
+pytestmark = pytest.mark.usefixtures("as_shipped")
+
 HEAD = traffic.WIDTH * traffic.CLASSES
 SECOND = traffic.WIDTH**2
 TOTAL = sum(x.size for x in traffic.parameters().values())

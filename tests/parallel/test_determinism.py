@@ -87,11 +87,11 @@ def test_the_checker_looks_inside():
         two_steps(make(last_layers(1), twice))
 
 
-def test_same_bits():
+def test_same_bits(as_shipped):
     """Compiled anew, the state donated or kept. Fails if anything but the seed enters."""
 
     def kept(step):
-        return jax.jit(step)
+        return jax.jit(step, compiler_options=as_shipped)
 
     first = two_steps(make(PART))
     for other in (make(PART), make(PART, compile_with=kept)):
