@@ -7,11 +7,10 @@
         --config.data.source=./photos
 
 "mended" trains on the labels as an audit mends them (see famus audit). For color photos install
-famus_jax[features]: a pretrained network tells right labels from wrong ones far better than a small one
-of its own. "untrusted" is for when you trust none: two networks find labels that look right for each
-other. A run leaves weights.npz (ids, and what it tells of every label) and a list of label issues:
-label_issues.txt says what to know first, label_issues.csv has every example, label_issues.png the first
-of them.
+famus_jax[features]: a pretrained network then looks at them in the place of a small one. "untrusted" is
+for when you trust none: two networks find labels that look right for each other. A run leaves
+weights.npz (ids, and what it tells of every label) and a list of label issues: label_issues.txt says
+what to know first, label_issues.csv has every example, label_issues.png the first of them.
 
 Nothing is mirrored, since letters and digits mean something else then. For photos, where left and right
 are alike, add --config.data.augment=crop_flip.

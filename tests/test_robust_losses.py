@@ -171,7 +171,7 @@ def test_under_any_method():
             lambda: losses.forward_corrected(FLIPS)(
                 jnp.zeros((1, 3)), {"label": jnp.zeros(1, int)}
             ),
-            "matrix of 4 classes.*3 logits",
+            "3 logits, and the matrix .* 4 classes",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from famus_jax.losses.cross_entropy import (
     ignoring,
     labels_of,
     logits_of,
+    logits_of_classes,
     softmax_cross_entropy,
 )
 from famus_jax.losses.imbalanced import (
@@ -53,6 +54,7 @@ __all__ = [
     "ldam",
     "ldam_margins",
     "logits_of",
+    "logits_of_classes",
     "mean_absolute_error",
     "nce_rce",
     "normalize_by_sum",

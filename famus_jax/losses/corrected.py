@@ -21,7 +21,12 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.method import ExampleLoss
-from famus_jax.losses.cross_entropy import labels_of, logits_of, softmax_cross_entropy
+from famus_jax.losses.cross_entropy import (
+    labels_of,
+    logits_of,
+    logits_of_classes,
+    softmax_cross_entropy,
+)
 
 
 def soft_cross_entropy(outputs: Any, batch: Any) -> jax.Array:
@@ -147,12 +152,7 @@ def forward_corrected(transition: Sequence[Sequence[float]]) -> ExampleLoss:
     classes = len(rows)
 
     def loss(outputs, batch):
-        logits = logits_of(outputs)
-        if logits.shape[-1] != classes:
-            raise ValueError(
-                f"forward_corrected has a matrix of {classes} classes, and the network has "
-                f"{logits.shape[-1]} logits: give the same number"
-            )
+        logits = logits_of_classes(outputs, classes, "the matrix of forward_corrected")
         labels = labels_of(batch, logits)
         log_t = jnp.log(jnp.asarray(rows, logits.dtype)).T  # −inf for what never happens
         known = (labels >= 0) & (labels < classes)

@@ -136,6 +136,30 @@ def logits_of(outputs: PyTree) -> jax.Array:
     return found
 
 
+def logits_of_classes(outputs: PyTree, num_classes: int, whose: str) -> jax.Array:
+    """The logits [n, C] of a network that must have C classes.
+
+    Args:
+      outputs: see `logits_of`.
+      num_classes: C.
+      whose: what was made for C classes, for the message.
+
+    Raises:
+      ValueError: as `logits_of`; for another number of logits.
+
+    Example:
+      >>> logits_of_classes(jnp.zeros((2, 3)), 3, "elr").shape
+      (2, 3)
+    """
+    logits = logits_of(outputs)
+    if logits.shape[-1] != num_classes:
+        raise ValueError(
+            f"the network has {logits.shape[-1]} logits, and {whose} is of {num_classes} classes: give "
+            "the same number"
+        )
+    return logits
+
+
 def ignoring(example_loss: ExampleLoss, label: int = -1) -> ExampleLoss:
     """`example_loss` for batches in which some examples have no label: these have loss 0.
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.method import ExampleLoss, Method
-from famus_jax.losses import logits_of, softmax_cross_entropy
+from famus_jax.losses import logits_of_classes, softmax_cross_entropy
 from famus_jax.memory import Memory, rows_of
 from famus_jax.methods.per_example import check_sizes, mean_weights, memory_dtype
 
@@ -78,12 +78,7 @@ def elr(
         return jnp.zeros((num_examples, num_classes), dtype)
 
     def probabilities(outputs):
-        logits = logits_of(outputs)
-        if logits.shape[-1] != num_classes:
-            raise ValueError(
-                f"the network has {logits.shape[-1]} logits, and elr({num_examples}, {num_classes}) is "
-                f"of {num_classes} classes: give the same number"
-            )
+        logits = logits_of_classes(outputs, num_classes, f"elr({num_examples}, {num_classes})")
         wide = jnp.promote_types(logits.dtype, jnp.float32)  # in bfloat16 1 - 1e-4 is 1
         return jnp.clip(jax.nn.softmax(logits.astype(wide)), _LEAST, 1 - _LEAST)
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.method import Method
-from famus_jax.losses import labels_of, logits_of, softmax_cross_entropy
+from famus_jax.losses import labels_of, logits_of_classes, softmax_cross_entropy
 
 PyTree = Any
 
@@ -77,12 +77,7 @@ def meta_label_correction(
 
     def loss(theta, outputs, batch):
         features = _features(outputs, feature_size)
-        logits = logits_of(outputs)
-        if logits.shape[-1] != num_classes:
-            raise ValueError(
-                f"the network has {logits.shape[-1]} logits, and meta_label_correction({num_classes}) "
-                f"is of {num_classes} classes: give the same number"
-            )
+        logits = logits_of_classes(outputs, num_classes, f"meta_label_correction({num_classes})")
         labels = labels_of(batch, logits)
         soft = soft_labels(theta, features, labels)
         losses = -(soft * jax.nn.log_softmax(logits)).sum(1)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 
 from famus_jax.core.method import Method
-from famus_jax.losses import labels_of, logits_of, softmax_cross_entropy
+from famus_jax.losses import labels_of, logits_of_classes, softmax_cross_entropy
 from famus_jax.memory import Memory, rows_of
 from famus_jax.methods.per_example import check_sizes, mean_weights, memory_dtype
 
@@ -81,12 +81,7 @@ def sop(
 
     def terms(rows, outputs, batch):
         """What T is the mean of, [n]."""
-        logits = logits_of(outputs)
-        if logits.shape[-1] != num_classes:
-            raise ValueError(
-                f"the network has {logits.shape[-1]} logits, and sop({num_examples}, {num_classes}) is "
-                f"of {num_classes} classes: give the same number"
-            )
+        logits = logits_of_classes(outputs, num_classes, f"sop({num_examples}, {num_classes})")
         labels = labels_of(batch, logits)
         p = jax.nn.softmax(logits.astype(jnp.promote_types(logits.dtype, rows["v"].dtype)))
         y = jax.nn.one_hot(labels, num_classes, dtype=p.dtype)

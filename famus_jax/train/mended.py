@@ -8,6 +8,7 @@ pretrained network, where its package is installed.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -92,14 +93,15 @@ def _kept(path: Path, made_from: MadeFrom) -> dict | None:
         return None
     try:
         found = read_sealed(path)
-    except Damaged:
+    except Damaged as damaged:
+        warnings.warn(f"{damaged}; it is made again, by the same audit", stacklevel=2)
         return None
     refuse_others(found["made_from"], made_from, path.parent)
     return found
 
 
 def _audited(
-    sources: Sources, seeded: SeedData, where: np.ndarray, seed: int, report: Report | None
+    sources: Sources, seeded: SeedData, where: np.ndarray, seed: int, report: Report
 ) -> np.ndarray:
     """int32, the mended label of each of the positions `where`; -1 to leave the example out."""
     train = sources.train
@@ -109,7 +111,7 @@ def _audited(
         inputs=inputs,
         labels=seeded.noisy[where].astype(np.int32),
         ids=train.ids[where],
-        class_names=tuple(names_of(train.num_classes, train.class_names)),
+        class_names=names_of(train.num_classes, train.class_names),
         name="the training set",
     )
     trusted = np.isin(where, seeded.splits.trusted)
@@ -117,9 +119,9 @@ def _audited(
     known = Known(right=right, wrong=np.zeros(len(where), bool), added=trusted)
     features = None
     if items.kind == "images" and _fits_pretrained(inputs):
-        if report is not None:
-            report("features of a pretrained network", 0, 1)
-        features = image_features(inputs)
+        with Progress(len(inputs), "image") as looked_at:
+            looked_at.describe("features of a pretrained network")
+            features = image_features(inputs, progress=looked_at)
     found = audit(items, features=features, known=known, final=False, seed=seed, on_epoch=report)
     return mended_labels(found.issues, items.labels)
 

@@ -56,8 +56,7 @@ def open_streams(
             size = schedule.meta_batch_size
             return stream(seeded.splits.trusted, seeded.clean, size, seed + _META_SEED_OFFSET)
 
-        given = method.batches.startswith("noisy") or method.batches == "mended"
-        labels = seeded.noisy if given else seeded.clean
+        labels = seeded.clean if method.batches in ("clean", "trusted") else seeded.noisy
         where = seeded.splits.trusted if method.batches == "trusted" else seeded.splits.train
         training = stream(where, labels, schedule.batch_size, seed, config.workers)
         if method.batches == "noisy+trusted":

@@ -82,6 +82,7 @@ def test_issues_get_the_suggestion_or_are_left_out(tmp_path, monkeypatch):
     right = dict(zip(items.ids.tolist(), more["known"].right.tolist()))
     assert {i for i, label in right.items() if label >= 0} == {"id03", "id10"}
     assert (right["id03"], right["id10"]) == (TRUTH[3], TRUTH[10])
+    assert items.ids[more["known"].added].tolist() == ["id03", "id10"]
     assert more["seed"] == 3
 
 
@@ -95,7 +96,8 @@ def test_it_is_asked_once(tmp_path, monkeypatch):
     assert again.noisy.tolist() == first.noisy.tolist()
     path = tmp_path / "run" / module.FILE
     path.write_text(path.read_text().replace("labels", "lapels"))
-    assert run(tmp_path).data.noisy.tolist() == first.noisy.tolist()
+    with pytest.warns(UserWarning, match="made again"):
+        assert run(tmp_path).data.noisy.tolist() == first.noisy.tolist()
     assert len(asked) == 2
     kept = read_sealed(path)
     kept["made_from"] = {"config": "y"}
