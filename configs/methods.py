@@ -89,7 +89,11 @@ VALUES: dict[tuple[str, str], tuple[Any, Any, Any]] = {
     ("label_correction", "learning_rate"): (1e-4, 3e-4, 1e-3),
     ("pseudo_clean", "lambda_u"): (0.0, 5.0, 25.0),
 }
-CHOSEN: dict[str, tuple[int, ...]] = {}  # positions in VALUES
+CHOSEN: dict[str, tuple[int, ...]] = {  # positions in VALUES
+    "symmetric_60": (2, 2, 1, 0, 2, 0, 2, 2, 2, 2, 0, 1, 1, 1, 1),
+    "asymmetric_40": (0, 0, 1, 2, 2, 1, 2, 2, 0, 1, 1, 1, 1, 1, 1),
+    "worst": (1, 2, 1, 1, 2, 1, 1, 2, 0, 2, 0, 1, 1, 1, 1),
+}
 
 _MAIN = tuple(f"{name}_{group}" for name in SETTINGS for group in GROUPS)
 _TUNING = tuple(variant for variant in _MAIN if variant.rsplit("_", 1)[0] not in TUNED_ON)
