@@ -14,20 +14,19 @@ import numpy as np
 from famus_jax.core.estimator import all_layers
 from famus_jax.core.method import Method
 from famus_jax.core.problem import problem as problem_of
-from famus_jax.data import Stream
 from famus_jax.differentiate.linearize import Forward
 from famus_jax.train import loop, streams
+from famus_jax.train.advance import OneNetwork, Preparation, numbered
 from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
-from famus_jax.train.evaluation import Member, training_accuracy
+from famus_jax.train.evaluation import Member, evaluated, training_accuracy
 from famus_jax.train.evidence import arrays_of, tells_of_labels
 from famus_jax.train.mentored import MentorMixer
 from famus_jax.train.method_values import Facts
 from famus_jax.train.methods import METHODS
 from famus_jax.train.mixed_stream import MixedStream
-from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 from famus_jax.train.suspect import suspect_of
 from famus_jax.uses.train_state import TrainState
@@ -35,48 +34,6 @@ from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
 _MIXED = ("noisy+mixup", "noisy+mentormix")
-
-
-class OneNetwork:
-    """`Advance` for one network: a training batch, a meta batch if there is one, a step.
-
-    A mixer, if there is one, makes the training batch of what the stream gives.
-    """
-
-    def __init__(
-        self,
-        step: TrainStep,
-        stream: Stream,
-        meta_stream: Stream | None,
-        placement: Placement = ONE_DEVICE,
-        mixer: MentorMixer | None = None,
-    ):
-        self._step, self._stream, self._meta_stream = step, stream, meta_stream
-        self._placement, self._mixer = placement, mixer
-
-    @property
-    def compilations(self) -> int:
-        """See `loop.Advance`."""
-        return len(self._step.compiled) + int(self._mixer is not None and self._mixer.called)
-
-    def __call__(self, state: TrainState, t: int) -> tuple[TrainState, tuple[loop.Taken]]:
-        """See `loop.Advance`. A batch says at which step it is used, for losses that change."""
-        batch = self._placement.batch(numbered(self._stream.batch(t), t))
-        meta_batch = None
-        if self._meta_stream is not None:
-            meta_batch = self._placement.batch(numbered(self._meta_stream.batch(t), t))
-        if self._mixer is not None:
-            batch = self._mixer(state, batch)
-        state, info = self._step(state, batch, meta_batch)
-        if self._mixer is not None:
-            info = info._replace(cost=info.cost + self._mixer.passes)
-        index = self._placement.everywhere(batch["index"])
-        return state, (loop.Taken(index, info),)
-
-
-def numbered(batch: dict[str, Any], t: int) -> dict[str, Any]:
-    """The batch with its step, an int32 scalar, as `"step"`."""
-    return {**batch, "step": np.int32(t)}
 
 
 class OneNetworkRuns:
@@ -132,9 +89,9 @@ class OneNetworkRuns:
             params, model_state = setting.init(key_init)
             hosts = placement.hosts["host_count"]
             batch = _of_all(numbered(stream.batch(0), 0), hosts)
-            mixer = self._mixer(run, seeded)
-            if mixer is not None:
-                batch = mixer.first(params, model_state, batch)
+            preparation = self._preparation(run, seeded)
+            if preparation is not None:
+                batch = preparation.first(params, model_state, batch)
             counts = seeded.data.class_counts
             step = self.step(run, finetune, params, model_state, batch, counts)
             meta_batch = None
@@ -145,7 +102,7 @@ class OneNetworkRuns:
 
             def evaluate(state: TrainState) -> dict[str, float]:
                 return {
-                    f"{name}_accuracy": setting.evaluator.accuracy(_members(state), batches)
+                    f"{name}_accuracy": setting.evaluator.accuracy(self._members(state), batches)
                     for name, batches in seeded.evaluated.items()
                 }
 
@@ -156,7 +113,7 @@ class OneNetworkRuns:
 
             yield loop.Run(
                 name=f"{run.name} seed {seeded.seed}",
-                advance=OneNetwork(step, stream, trusted, placement, mixer),
+                advance=OneNetwork(step, stream, trusted, placement, preparation),
                 state=placement.state(step.init(key_train, params, model_state, batch, meta_batch)),
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
@@ -172,7 +129,7 @@ class OneNetworkRuns:
                 suspect=functools.partial(
                     suspect_of, seeded.data.images, setting.sources.train.ids
                 ),
-                members=_members,
+                members=self._members,
                 per_example=per_example,
             )
 
@@ -207,11 +164,12 @@ class OneNetworkRuns:
                 compile_with=self._setting.placement.compile_with,
                 # A mixture tells nothing of either label.
                 record=None if mixed else self._setting.record,
+                ema=config.schedule.ema,
             )
         return self._steps[key]
 
-    def _mixer(self, run: RunConfig, seeded: Seeded) -> MentorMixer | None:
-        """What mixes the batches by the present network, if the method does."""
+    def _preparation(self, run: RunConfig, seeded: Seeded) -> Preparation | None:
+        """What makes the batches by the present network, if the method does."""
         if METHODS[run.method].batches != "noisy+mentormix":
             return None
         return MentorMixer(
@@ -261,11 +219,11 @@ class OneNetworkRuns:
                     f"{folder / 'result.json'}, and the same command trains the missing steps first"
                 )
             (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
-        return jax.device_get(setting.placement.everywhere((state.params, state.model_state)))
+        return jax.device_get(setting.placement.everywhere(self._members(state)[0]))
 
-
-def _members(state: TrainState) -> list[Member]:
-    return [(state.params, state.model_state)]
+    def _members(self, state: TrainState) -> list[Member]:
+        """The networks that are evaluated."""
+        return [evaluated(state, bool(self._setting.config.schedule.ema))]
 
 
 def _of_all(batch: dict[str, Any], hosts: int) -> dict[str, Any]:
