@@ -1,5 +1,6 @@
 """The methods, one file each: what is learned about the labels. They know nothing of estimators."""
 
+from famus_jax.methods.co_teaching import co_teaching
 from famus_jax.methods.cross_entropy import cross_entropy
 from famus_jax.methods.elr import elr
 from famus_jax.methods.l2r import l2r
@@ -11,6 +12,7 @@ from famus_jax.methods.mwnet import mwnet, mwnet_weight
 from famus_jax.methods.sop import sop
 
 __all__ = [
+    "co_teaching",
     "cross_entropy",
     "elr",
     "l2r",

@@ -185,6 +185,14 @@ def mentormix(values: MethodValues, facts: Facts) -> Method:
     )
 
 
+def co_teaching(values: MethodValues, facts: Facts) -> Method:
+    """Co-teaching of two networks as one."""
+    section = values.co_teaching
+    return methods.co_teaching(
+        section.noise_rate or facts.noise_rate, ramp=round(section.ramp * values.schedule.steps)
+    )
+
+
 def mixmatch(*, reweight: bool) -> Builder:
     """The released pipeline's loss on mixed batches, with MW-Net's weights or without."""
     return lambda values, facts: methods.mixmatch(

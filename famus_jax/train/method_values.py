@@ -152,6 +152,21 @@ class MentorMixConfig:
     second_reweight: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class CoTeachingConfig:
+    """Co-teaching.
+
+    Attributes:
+      noise_rate: τ, the share of wrong labels (`famus audit` estimates it); 0 takes `data.noise_rate`,
+        where `data.noise` makes the noise.
+      ramp: the share of the steps in which the share of examples that is left out rises to τ; 10 of 200
+        epochs are published.
+    """
+
+    noise_rate: Annotated[float, Bounds(0, 1, below=True)] = 0.0
+    ramp: Share = 0.05
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodValues:
     """The sections of a config that builders read; each field is a section of that name."""
@@ -169,6 +184,7 @@ class MethodValues:
     robust: RobustConfig = dataclasses.field(default_factory=RobustConfig)
     mixup: MixupConfig = dataclasses.field(default_factory=MixupConfig)
     mentormix: MentorMixConfig = dataclasses.field(default_factory=MentorMixConfig)
+    co_teaching: CoTeachingConfig = dataclasses.field(default_factory=CoTeachingConfig)
 
     @property
     def mentor_burn_in(self) -> int:
@@ -184,9 +200,11 @@ class Facts(NamedTuple):
       class_counts: training examples per (given, noisy) label; `()` for methods that don't ask.
       feature_size: D, of the network's features; 0 for methods that don't ask.
       num_examples: N, of the whole training set, as `batch["index"]` counts it.
+      noise_rate: r, of the noise that the config makes; 0 for none.
     """
 
     num_classes: int
     class_counts: tuple[int, ...] = ()
     feature_size: int = 0
     num_examples: int = 0
+    noise_rate: float = 0.0

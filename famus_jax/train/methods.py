@@ -56,7 +56,9 @@ class MethodSpec(NamedTuple):
       scales_logits: whether its loss scales the logits, so that they should be cosines.
       needs: the method whose run it continues or re-reads.
       early_stop: the rows of `needs`, stopped at the best noisy-validation accuracy.
-      networks: two choose a pseudo-clean set for each other and need no trusted labels.
+      networks: one, or two that are trained as one (`famus_jax.forward.pair`).
+      splits: the two networks are trained apart, and choose a pseudo-clean set for each other; then
+        what is learned needs no trusted labels.
     """
 
     title: str
@@ -72,11 +74,12 @@ class MethodSpec(NamedTuple):
     needs: str | None = None
     early_stop: bool = False
     networks: int = 1
+    splits: bool = False
 
     @property
     def trusts(self) -> bool:
         """Whether it needs trusted examples."""
-        return "trusted" in self.batches or (self.learns and self.networks == 1)
+        return "trusted" in self.batches or (self.learns and not self.splits)
 
 
 _SOURCES = {
@@ -86,6 +89,7 @@ _SOURCES = {
     "mlc": "Wang et al., CVPR 2020, https://doi.org/10.1109/CVPR42600.2020.00458",
     "label correction": "Zheng et al., AAAI 2021, https://arxiv.org/abs/1911.03809",
     "confident learning": "Northcutt et al., JAIR 2021, https://arxiv.org/abs/1911.00068",
+    "co-teaching": "Han et al., NeurIPS 2018, https://arxiv.org/abs/1804.06872",
     "elr": "Liu et al., NeurIPS 2020, https://arxiv.org/abs/2007.00151",
     "sop": "Liu et al., ICML 2022, https://arxiv.org/abs/2202.14026",
     "gce": "Zhang and Sabuncu, NeurIPS 2018, https://arxiv.org/abs/1805.07836",
@@ -131,9 +135,15 @@ def _loss(kind: Kind, name: str, title: str, source: str, loss: build.Loss, **mo
 
 
 def _two(title: str, source: str, builder: Builder, **more) -> MethodSpec:
-    """Two networks."""
+    """Two networks that choose a pseudo-clean set for each other."""
     return MethodSpec(
-        title, build=builder, kind="two networks", source=_SOURCES[source], networks=2, **more
+        title,
+        build=builder,
+        kind="two networks",
+        source=_SOURCES[source],
+        networks=2,
+        splits=True,
+        **more,
     )
 
 
@@ -189,6 +199,13 @@ METHODS: dict[str, MethodSpec] = {
         build=build.mentornet,
         kind="selection",
         source=_SOURCES["mentornet"],
+    ),
+    "co_teaching": MethodSpec(
+        "Co-teaching",
+        build=build.co_teaching,
+        kind="selection",
+        source=_SOURCES["co-teaching"],
+        networks=2,
     ),
     "mixup": _loss("mixing", "mixup", "mixup", "mixup", build.soft, batches="noisy+mixup"),
     "mentormix": MethodSpec(

@@ -15,6 +15,7 @@ from famus_jax.core.estimator import all_layers
 from famus_jax.core.method import Method
 from famus_jax.core.problem import problem as problem_of
 from famus_jax.differentiate.linearize import Forward
+from famus_jax.forward import pair
 from famus_jax.train import loop, streams
 from famus_jax.train.advance import OneNetwork, Preparation, numbered
 from famus_jax.train.build import build_optimizer, build_schedule
@@ -86,7 +87,7 @@ class OneNetworkRuns:
                     streams.seed_of(seeded.seed, "mixup"),
                 )
             key_init, key_train = jax.random.split(jax.random.key(seeded.seed))
-            params, model_state = setting.init(key_init)
+            params, model_state = self._init(run, key_init)
             hosts = placement.hosts["host_count"]
             batch = _of_all(numbered(stream.batch(0), 0), hosts)
             preparation = self._preparation(run, seeded)
@@ -102,7 +103,9 @@ class OneNetworkRuns:
 
             def evaluate(state: TrainState) -> dict[str, float]:
                 return {
-                    f"{name}_accuracy": setting.evaluator.accuracy(self._members(state), batches)
+                    f"{name}_accuracy": setting.evaluator.accuracy(
+                        self._members(run, state), batches
+                    )
                     for name, batches in seeded.evaluated.items()
                 }
 
@@ -113,7 +116,7 @@ class OneNetworkRuns:
 
             yield loop.Run(
                 name=f"{run.name} seed {seeded.seed}",
-                advance=OneNetwork(step, stream, trusted, placement, preparation),
+                advance=OneNetwork(step, stream, trusted, placement, preparation, method.networks),
                 state=placement.state(step.init(key_train, params, model_state, batch, meta_batch)),
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
@@ -129,7 +132,7 @@ class OneNetworkRuns:
                 suspect=functools.partial(
                     suspect_of, seeded.data.images, setting.sources.train.ids
                 ),
-                members=self._members,
+                members=functools.partial(self._members, run),
                 per_example=per_example,
             )
 
@@ -181,8 +184,23 @@ class OneNetworkRuns:
         )
 
     def _forward(self, run: RunConfig) -> Forward:
-        setting = self._setting
-        return setting.featured if METHODS[run.method].reads_features else setting.forward
+        setting, method = self._setting, METHODS[run.method]
+        forward = setting.featured if method.reads_features else setting.forward
+        return pair(forward) if method.networks == 2 else forward
+
+    def _init(self, run: RunConfig, key: jax.Array) -> tuple[PyTree, PyTree]:
+        """Parameters and model state; of two networks, pairs."""
+        if METHODS[run.method].networks == 1:
+            return self._setting.init(key)
+        first, second = (self._setting.init(one) for one in jax.random.split(key))
+        return (first[0], second[0]), (first[1], second[1])
+
+    def _members(self, run: RunConfig, state: TrainState) -> list[Member]:
+        """The networks that are evaluated."""
+        params, model_state = evaluated(state, bool(self._setting.config.schedule.ema))
+        if METHODS[run.method].networks == 1:
+            return [(params, model_state)]
+        return list(zip(params, model_state, strict=True))
 
     def _method(
         self, run: RunConfig, params: PyTree, model_state: PyTree, counts: tuple[int, ...] = ()
@@ -193,6 +211,7 @@ class OneNetworkRuns:
             num_classes=classes,
             class_counts=counts or (1,) * classes,
             num_examples=len(setting.sources.train.labels),
+            noise_rate=setting.config.data.made_noise,
         )
         if METHODS[run.method].reads_features:
             batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
@@ -219,11 +238,7 @@ class OneNetworkRuns:
                     f"{folder / 'result.json'}, and the same command trains the missing steps first"
                 )
             (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
-        return jax.device_get(setting.placement.everywhere(self._members(state)[0]))
-
-    def _members(self, state: TrainState) -> list[Member]:
-        """The networks that are evaluated."""
-        return [evaluated(state, bool(self._setting.config.schedule.ema))]
+        return jax.device_get(setting.placement.everywhere(self._members(parent, state)[0]))
 
 
 def _of_all(batch: dict[str, Any], hosts: int) -> dict[str, Any]:
