@@ -3,6 +3,7 @@
 from famus_jax.methods.co_teaching import co_teaching
 from famus_jax.methods.cross_entropy import cross_entropy
 from famus_jax.methods.elr import elr
+from famus_jax.methods.elr_plus import elr_plus
 from famus_jax.methods.l2r import l2r
 from famus_jax.methods.mentormix import mentormix, mentornet
 from famus_jax.methods.meta_label_correction import meta_label_correction
@@ -15,6 +16,7 @@ __all__ = [
     "co_teaching",
     "cross_entropy",
     "elr",
+    "elr_plus",
     "l2r",
     "mentormix",
     "mentornet",

@@ -154,6 +154,18 @@ def elr(values: MethodValues, facts: Facts) -> Method:
     )
 
 
+def elr_plus(values: MethodValues, facts: Facts) -> Method:
+    """ELR+ of two networks as one, on batches that `peer_targets` makes."""
+    section = values.elr
+    return methods.elr_plus(
+        facts.num_examples,
+        facts.num_classes,
+        weight=section.weight,
+        decay=section.decay,
+        dtype=section.dtype,
+    )
+
+
 def sop(values: MethodValues, facts: Facts) -> Method:
     """Sparse over-parameterization."""
     section = values.sop

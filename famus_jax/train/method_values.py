@@ -167,6 +167,20 @@ class CoTeachingConfig:
     ramp: Share = 0.05
 
 
+@dataclasses.dataclass(frozen=True)
+class ElrPlusConfig:
+    """ELR+, beside the section `elr`, of which it has λ, β and the dtype.
+
+    Attributes:
+      ema: the decay of the networks' moving averages, which make the targets. They are evaluated too if
+        `schedule.ema` is the same; the published ones are not.
+      mixup: a of Beta(a, a).
+    """
+
+    ema: Annotated[float, Bounds(0, 1, above=True, below=True)] = 0.997
+    mixup: Positive = 1.0
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodValues:
     """The sections of a config that builders read; each field is a section of that name."""
@@ -184,6 +198,7 @@ class MethodValues:
     robust: RobustConfig = dataclasses.field(default_factory=RobustConfig)
     mixup: MixupConfig = dataclasses.field(default_factory=MixupConfig)
     mentormix: MentorMixConfig = dataclasses.field(default_factory=MentorMixConfig)
+    elr_plus: ElrPlusConfig = dataclasses.field(default_factory=ElrPlusConfig)
     co_teaching: CoTeachingConfig = dataclasses.field(default_factory=CoTeachingConfig)
 
     @property

@@ -20,6 +20,7 @@ Batches = Literal[
     "noisy+trusted",
     "noisy+mixup",
     "noisy+mentormix",
+    "noisy+elr_plus",
     "mixed",
 ]
 Kind = Literal[
@@ -42,8 +43,8 @@ class MethodSpec(NamedTuple):
       title: for tables and legends.
       batches: the training batches: the training set with noisy or clean labels, or with those that
         an audit mends; the trusted set; a noisy batch with a whole meta batch of trusted examples
-        (which oversamples them), mixed with itself, plainly or as MentorMix does, or of a labeled
-        and an unlabeled part.
+        (which oversamples them), mixed with itself, plainly or as MentorMix or ELR+ does, or of a
+        labeled and an unlabeled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       kind: what sort of method it is, for the list of them.
@@ -122,9 +123,11 @@ def _correction(title: str, source: str, builder: Builder, **more) -> MethodSpec
     )
 
 
-def _memory(title: str, source: str, builder: Builder) -> MethodSpec:
+def _memory(title: str, source: str, builder: Builder, **more) -> MethodSpec:
     """A method that keeps something of every training example."""
-    return MethodSpec(title, build=builder, kind="memory", source=_SOURCES[source], remembers=True)
+    return MethodSpec(
+        title, build=builder, kind="memory", source=_SOURCES[source], remembers=True, **more
+    )
 
 
 def _loss(kind: Kind, name: str, title: str, source: str, loss: build.Loss, **more) -> MethodSpec:
@@ -172,6 +175,7 @@ METHODS: dict[str, MethodSpec] = {
         reads_features=True,
     ),
     "elr": _memory("ELR", "elr", build.elr),
+    "elr_plus": _memory("ELR+", "elr", build.elr_plus, batches="noisy+elr_plus", networks=2),
     "sop": _memory("SOP", "sop", build.sop),
     "gce": _loss("robust loss", "gce", "generalized cross-entropy", "gce", build.gce),
     "sce": _loss("robust loss", "sce", "symmetric cross-entropy", "sce", build.sce),

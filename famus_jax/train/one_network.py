@@ -17,24 +17,24 @@ from famus_jax.core.problem import problem as problem_of
 from famus_jax.differentiate.linearize import Forward
 from famus_jax.forward import pair
 from famus_jax.train import loop, streams
-from famus_jax.train.advance import OneNetwork, Preparation, numbered
+from famus_jax.train.advance import OneNetwork, numbered
 from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
 from famus_jax.train.evaluation import Member, evaluated, training_accuracy
 from famus_jax.train.evidence import arrays_of, tells_of_labels
-from famus_jax.train.mentored import MentorMixer
 from famus_jax.train.method_values import Facts
 from famus_jax.train.methods import METHODS
 from famus_jax.train.mixed_stream import MixedStream
+from famus_jax.train.preparations import preparation_of
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 from famus_jax.train.suspect import suspect_of
 from famus_jax.uses.train_state import TrainState
 from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
-_MIXED = ("noisy+mixup", "noisy+mentormix")
+_MIXED = ("noisy+mixup", "noisy+mentormix", "noisy+elr_plus")
 
 
 class OneNetworkRuns:
@@ -90,7 +90,9 @@ class OneNetworkRuns:
             params, model_state = self._init(run, key_init)
             hosts = placement.hosts["host_count"]
             batch = _of_all(numbered(stream.batch(0), 0), hosts)
-            preparation = self._preparation(run, seeded)
+            preparation = preparation_of(
+                run.method, config, setting.forward, seeded.data.num_classes, seeded.seed
+            )
             if preparation is not None:
                 batch = preparation.first(params, model_state, batch)
             counts = seeded.data.class_counts
@@ -167,21 +169,9 @@ class OneNetworkRuns:
                 compile_with=self._setting.placement.compile_with,
                 # A mixture tells nothing of either label.
                 record=None if mixed else self._setting.record,
-                ema=config.schedule.ema,
+                ema=config.average_decay(run.method),
             )
         return self._steps[key]
-
-    def _preparation(self, run: RunConfig, seeded: Seeded) -> Preparation | None:
-        """What makes the batches by the present network, if the method does."""
-        if METHODS[run.method].batches != "noisy+mentormix":
-            return None
-        return MentorMixer(
-            self._forward(run),
-            seeded.data.num_classes,
-            self._setting.config.mentormix,
-            self._setting.config.mentor_burn_in,
-            streams.seed_of(seeded.seed, "mentormix"),
-        )
 
     def _forward(self, run: RunConfig) -> Forward:
         setting, method = self._setting, METHODS[run.method]

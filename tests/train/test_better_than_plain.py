@@ -5,7 +5,17 @@ import pytest
 from famus_jax.train.experiment import run_experiment
 from famus_jax.train.methods import METHODS
 
-BETTER = ("elr", "sop", "gce", "nce_rce", "mentornet", "co_teaching", "mixup", "mentormix")
+BETTER = (
+    "elr",
+    "elr_plus",
+    "sop",
+    "gce",
+    "nce_rce",
+    "mentornet",
+    "co_teaching",
+    "mixup",
+    "mentormix",
+)
 # At their published settings these end where cross-entropy does, or (`sce`, `mae`) too little above it
 # on some seeds.
 NOT_BETTER = ("sce", "mae", "label_smoothing", "bootstrap_soft", "bootstrap_hard")

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from famus_jax import parallel
 from famus_jax.predictor import load_predictor
 from famus_jax.train.config import parse_config
 from famus_jax.train.experiment import run_experiment
 from famus_jax.train.method_values import Facts
 from famus_jax.train.methods import METHODS
+from famus_jax.train.placement import Placement
 
 
 def config(data_dir, method, **sections):
@@ -55,7 +57,10 @@ def test_co_teaching_must_know_the_noise(data):
     assert parse_config(config("", "co_teaching", data=data, **given)).co_teaching.noise_rate == 0.1
 
 
-@pytest.mark.parametrize(("method", "cost"), [("co_teaching", 2)])
+@pytest.mark.parametrize(
+    ("method", "cost"),
+    [pytest.param("co_teaching", 2, marks=pytest.mark.slow), ("elr_plus", 2 + 2 / 3)],
+)
 def test_two_networks_decide(method, cost, tmp_path):
     """Both are in the predictor, and differ; the loss is one network's, the cost that of both.
 
@@ -71,3 +76,22 @@ def test_two_networks_decide(method, cost, tmp_path):
     first = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
     assert first["cost"] == pytest.approx(cost)
     assert 1.5 < first["loss"] < 3.5  # a guess has log 10 = 2.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["co_teaching", "elr_plus"])
+def test_on_many_devices(method, tmp_path):
+    """Losses and accuracies of four devices are those of one, with a moving average evaluated.
+
+    Fails if devices choose, mix or average each for itself.
+    """
+    told = []
+    for devices in (1, 4):
+        mesh = parallel.data_mesh(jax.devices()[:devices])
+        small = config(str(tmp_path / "data"), method)
+        small["schedule"]["ema"] = 0.997
+        work = tmp_path / f"{devices}"
+        run_experiment(small, work, show=str, placement=Placement(mesh))
+        lines = (work / "runs" / method / "seed_0" / "metrics.jsonl").read_text().splitlines()
+        told.append([[json.loads(line)[key] for key in ("loss", "cost")] for line in lines])
+    np.testing.assert_allclose(told[0], told[1], rtol=1e-4)
