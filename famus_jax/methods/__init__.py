@@ -5,6 +5,7 @@ from famus_jax.methods.cross_entropy import cross_entropy
 from famus_jax.methods.elr import elr
 from famus_jax.methods.elr_plus import elr_plus
 from famus_jax.methods.l2r import l2r
+from famus_jax.methods.m_correction import m_correction
 from famus_jax.methods.mentormix import mentormix, mentornet
 from famus_jax.methods.meta_label_correction import meta_label_correction
 from famus_jax.methods.mixmatch import mixmatch, mixmatch_meta_loss
@@ -18,6 +19,7 @@ __all__ = [
     "elr",
     "elr_plus",
     "l2r",
+    "m_correction",
     "mentormix",
     "mentornet",
     "meta_label_correction",

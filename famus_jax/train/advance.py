@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,8 +24,10 @@ class Preparation(Protocol):
 
     called: bool
     """Whether it has been compiled."""
-    passes: float
-    """What a call costs, in plain steps of one network."""
+
+    def passes(self, t: int) -> float:
+        """What it costs at step t, in plain steps of one network."""
+        ...
 
     def __call__(self, state: TrainState, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch that the step trains on."""
@@ -45,6 +48,8 @@ class OneNetwork:
       placement: the devices.
       preparation: makes the training batch of what the stream gives; None for nothing.
       networks: how many.
+      refit: `(state, t) -> state` before step t: what is fitted to the whole training set now and then;
+        None for nothing.
     """
 
     def __init__(
@@ -55,10 +60,11 @@ class OneNetwork:
         placement: Placement = ONE_DEVICE,
         preparation: Preparation | None = None,
         networks: int = 1,
+        refit: Callable[[TrainState, int], TrainState] | None = None,
     ):
         self._step, self._stream, self._meta_stream = step, stream, meta_stream
         self._placement, self._preparation = placement, preparation
-        self._networks = networks
+        self._networks, self._refit = networks, refit
 
     @property
     def compilations(self) -> int:
@@ -68,6 +74,8 @@ class OneNetwork:
 
     def __call__(self, state: TrainState, t: int) -> tuple[TrainState, tuple[loop.Taken]]:
         """See `loop.Advance`. A batch says at which step it is used, for losses that change."""
+        if self._refit is not None:
+            state = self._refit(state, t)
         batch = self._placement.batch(numbered(self._stream.batch(t), t))
         meta_batch = None
         if self._meta_stream is not None:
@@ -78,7 +86,7 @@ class OneNetwork:
         if self._networks > 1:  # the loss of one, the cost of all
             info = info._replace(loss=info.loss / self._networks, cost=info.cost * self._networks)
         if self._preparation is not None:
-            info = info._replace(cost=info.cost + self._preparation.passes)
+            info = info._replace(cost=info.cost + self._preparation.passes(t))
         index = self._placement.everywhere(batch["index"])
         return state, (loop.Taken(index, info),)
 

@@ -178,6 +178,11 @@ def sop(values: MethodValues, facts: Facts) -> Method:
     )
 
 
+def m_correction(values: MethodValues, facts: Facts) -> Method:
+    """M-correction, on batches that `loss_correction` makes."""
+    return methods.m_correction(facts.num_examples, prior_weight=values.m_correction.prior_weight)
+
+
 def mentornet(values: MethodValues, facts: Facts) -> Method:
     """MentorNet's predefined curriculum."""
     section = values.mentormix

@@ -181,6 +181,21 @@ class ElrPlusConfig:
     mixup: Positive = 1.0
 
 
+@dataclasses.dataclass(frozen=True)
+class MCorrectionConfig:
+    """M-correction, with the published values.
+
+    Attributes:
+      warm_up: the share of the steps that are plain mixup; 105 of 300 epochs.
+      mixup: a of Beta(a, a), in the warm-up too.
+      prior_weight: η, of KL(uniform ‖ mean prediction) after the warm-up.
+    """
+
+    warm_up: Annotated[float, Bounds(0, 1, below=True)] = 0.35
+    mixup: Positive = 32.0
+    prior_weight: NotNegative = 1.0
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodValues:
     """The sections of a config that builders read; each field is a section of that name."""
@@ -199,12 +214,18 @@ class MethodValues:
     mixup: MixupConfig = dataclasses.field(default_factory=MixupConfig)
     mentormix: MentorMixConfig = dataclasses.field(default_factory=MentorMixConfig)
     elr_plus: ElrPlusConfig = dataclasses.field(default_factory=ElrPlusConfig)
+    m_correction: MCorrectionConfig = dataclasses.field(default_factory=MCorrectionConfig)
     co_teaching: CoTeachingConfig = dataclasses.field(default_factory=CoTeachingConfig)
 
     @property
     def mentor_burn_in(self) -> int:
         """The steps in which MentorNet and MentorMix take every example."""
         return round(self.mentormix.burn_in * self.schedule.steps)
+
+    @property
+    def m_correction_warm_up(self) -> int:
+        """The steps of M-correction that are plain mixup."""
+        return round(self.m_correction.warm_up * self.schedule.steps)
 
 
 class Facts(NamedTuple):

@@ -21,6 +21,7 @@ Batches = Literal[
     "noisy+mixup",
     "noisy+mentormix",
     "noisy+elr_plus",
+    "noisy+m_correction",
     "mixed",
 ]
 Kind = Literal[
@@ -43,8 +44,8 @@ class MethodSpec(NamedTuple):
       title: for tables and legends.
       batches: the training batches: the training set with noisy or clean labels, or with those that
         an audit mends; the trusted set; a noisy batch with a whole meta batch of trusted examples
-        (which oversamples them), mixed with itself, plainly or as MentorMix or ELR+ does, or of a
-        labeled and an unlabeled part.
+        (which oversamples them), mixed with itself, plainly or as MentorMix, ELR+ or
+        M-correction does, or of a labeled and an unlabeled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       kind: what sort of method it is, for the list of them.
@@ -92,6 +93,7 @@ _SOURCES = {
     "confident learning": "Northcutt et al., JAIR 2021, https://arxiv.org/abs/1911.00068",
     "co-teaching": "Han et al., NeurIPS 2018, https://arxiv.org/abs/1804.06872",
     "elr": "Liu et al., NeurIPS 2020, https://arxiv.org/abs/2007.00151",
+    "m-correction": "Arazo et al., ICML 2019, https://arxiv.org/abs/1904.11238",
     "sop": "Liu et al., ICML 2022, https://arxiv.org/abs/2202.14026",
     "gce": "Zhang and Sabuncu, NeurIPS 2018, https://arxiv.org/abs/1805.07836",
     "sce": "Wang et al., ICCV 2019, https://arxiv.org/abs/1908.06112",
@@ -218,6 +220,13 @@ METHODS: dict[str, MethodSpec] = {
         build=build.mentormix,
         kind="mixing",
         source=_SOURCES["mentormix"],
+    ),
+    "m_correction": MethodSpec(
+        "M-correction (M-DYR-H)",
+        "noisy+m_correction",
+        build=build.m_correction,
+        kind="label correction",
+        source=_SOURCES["m-correction"],
     ),
     "focal": _loss("long tail", "focal", "focal loss", "focal", build.focal),
     "cb_focal": _loss(

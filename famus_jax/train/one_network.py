@@ -27,14 +27,14 @@ from famus_jax.train.evidence import arrays_of, tells_of_labels
 from famus_jax.train.method_values import Facts
 from famus_jax.train.methods import METHODS
 from famus_jax.train.mixed_stream import MixedStream
-from famus_jax.train.preparations import preparation_of
+from famus_jax.train.preparations import preparation_of, refit_of
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 from famus_jax.train.suspect import suspect_of
 from famus_jax.uses.train_state import TrainState
 from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
-_MIXED = ("noisy+mixup", "noisy+mentormix", "noisy+elr_plus")
+_MIXED = ("noisy+mixup", "noisy+mentormix", "noisy+elr_plus", "noisy+m_correction")
 
 
 class OneNetworkRuns:
@@ -90,9 +90,7 @@ class OneNetworkRuns:
             params, model_state = self._init(run, key_init)
             hosts = placement.hosts["host_count"]
             batch = _of_all(numbered(stream.batch(0), 0), hosts)
-            preparation = preparation_of(
-                run.method, config, setting.forward, seeded.data.num_classes, seeded.seed
-            )
+            preparation, refit = preparation_of(setting, seeded), refit_of(setting, seeded)
             if preparation is not None:
                 batch = preparation.first(params, model_state, batch)
             counts = seeded.data.class_counts
@@ -114,12 +112,23 @@ class OneNetworkRuns:
             def per_example(state: TrainState) -> dict[str, np.ndarray]:
                 if not tells_of_labels(method):
                     return {}
-                return arrays_of([placement.everywhere(state.recorded)])
+                told = arrays_of([placement.everywhere(state.recorded)])
+                if refit is not None:
+                    told["clean_probability"] = refit.clean_probability(
+                        placement.everywhere(state.meta.memory)
+                    )
+                return told
+
+            state = step.init(key_train, params, model_state, batch, meta_batch)
+            if refit is not None:
+                state = refit.begun(state)
 
             yield loop.Run(
                 name=f"{run.name} seed {seeded.seed}",
-                advance=OneNetwork(step, stream, trusted, placement, preparation, method.networks),
-                state=placement.state(step.init(key_train, params, model_state, batch, meta_batch)),
+                advance=OneNetwork(
+                    step, stream, trusted, placement, preparation, method.networks, refit
+                ),
+                state=placement.state(state),
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
                 known=seeded.data.noise_rate is not None,

@@ -37,15 +37,16 @@ class PeerTargets:
     Source: Liu et al., Early-Learning Regularization, NeurIPS 2020, https://arxiv.org/abs/2007.00151.
     """
 
-    passes = 2 / 3
-    """What it costs, in plain steps of one network: two forward passes."""
-
     def __init__(self, forward: Forward, num_classes: int, concentration: float, seed: int):
         self.called = False
         self._key = jax.random.key(seed)
         self._make = functools.partial(
             _made, forward=forward, num_classes=num_classes, concentration=concentration
         )
+
+    def passes(self, t: int) -> float:
+        """Two forward passes, in plain steps of one network."""
+        return 2 / 3
 
     def __call__(self, state: TrainState, batch: dict[str, Any]) -> dict[str, Any]:
         """See `advance.Preparation`. The state's average is that of `train_step(ema=...)`."""
