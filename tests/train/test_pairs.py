@@ -81,8 +81,8 @@ def test_two_networks_decide(method, cost, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["co_teaching", "elr_plus", "m_correction"])
 def test_on_many_devices(method, tmp_path):
-    """Losses of four devices are those of one, with a moving average kept; also of the row of one network
-    whose mixture is fitted to the whole training set.
+    """Losses of four devices are those of one, with a moving average kept; also of the row of one
+    network whose mixture is fitted to the whole training set.
 
     Fails if devices choose, mix or average each for itself.
     """
