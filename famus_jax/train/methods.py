@@ -20,6 +20,8 @@ Batches = Literal[
     "noisy+trusted",
     "noisy+mixup",
     "noisy+mentormix",
+    "noisy+elr_plus",
+    "noisy+m_correction",
     "mixed",
 ]
 Kind = Literal[
@@ -42,8 +44,8 @@ class MethodSpec(NamedTuple):
       title: for tables and legends.
       batches: the training batches: the training set with noisy or clean labels, or with those that
         an audit mends; the trusted set; a noisy batch with a whole meta batch of trusted examples
-        (which oversamples them), mixed with itself, plainly or as MentorMix does, or of a labeled
-        and an unlabeled part.
+        (which oversamples them), mixed with itself, plainly or as MentorMix, ELR+ or
+        M-correction does, or of a labeled and an unlabeled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       kind: what sort of method it is, for the list of them.
@@ -56,7 +58,9 @@ class MethodSpec(NamedTuple):
       scales_logits: whether its loss scales the logits, so that they should be cosines.
       needs: the method whose run it continues or re-reads.
       early_stop: the rows of `needs`, stopped at the best noisy-validation accuracy.
-      networks: two choose a pseudo-clean set for each other and need no trusted labels.
+      networks: one, or two that are trained as one (`famus_jax.forward.pair`).
+      splits: the two networks are trained apart, and choose a pseudo-clean set for each other; then
+        what is learned needs no trusted labels.
     """
 
     title: str
@@ -72,11 +76,12 @@ class MethodSpec(NamedTuple):
     needs: str | None = None
     early_stop: bool = False
     networks: int = 1
+    splits: bool = False
 
     @property
     def trusts(self) -> bool:
         """Whether it needs trusted examples."""
-        return "trusted" in self.batches or (self.learns and self.networks == 1)
+        return "trusted" in self.batches or (self.learns and not self.splits)
 
 
 _SOURCES = {
@@ -86,7 +91,9 @@ _SOURCES = {
     "mlc": "Wang et al., CVPR 2020, https://doi.org/10.1109/CVPR42600.2020.00458",
     "label correction": "Zheng et al., AAAI 2021, https://arxiv.org/abs/1911.03809",
     "confident learning": "Northcutt et al., JAIR 2021, https://arxiv.org/abs/1911.00068",
+    "co-teaching": "Han et al., NeurIPS 2018, https://arxiv.org/abs/1804.06872",
     "elr": "Liu et al., NeurIPS 2020, https://arxiv.org/abs/2007.00151",
+    "m-correction": "Arazo et al., ICML 2019, https://arxiv.org/abs/1904.11238",
     "sop": "Liu et al., ICML 2022, https://arxiv.org/abs/2202.14026",
     "gce": "Zhang and Sabuncu, NeurIPS 2018, https://arxiv.org/abs/1805.07836",
     "sce": "Wang et al., ICCV 2019, https://arxiv.org/abs/1908.06112",
@@ -118,9 +125,11 @@ def _correction(title: str, source: str, builder: Builder, **more) -> MethodSpec
     )
 
 
-def _memory(title: str, source: str, builder: Builder) -> MethodSpec:
+def _memory(title: str, source: str, builder: Builder, **more) -> MethodSpec:
     """A method that keeps something of every training example."""
-    return MethodSpec(title, build=builder, kind="memory", source=_SOURCES[source], remembers=True)
+    return MethodSpec(
+        title, build=builder, kind="memory", source=_SOURCES[source], remembers=True, **more
+    )
 
 
 def _loss(kind: Kind, name: str, title: str, source: str, loss: build.Loss, **more) -> MethodSpec:
@@ -131,9 +140,15 @@ def _loss(kind: Kind, name: str, title: str, source: str, loss: build.Loss, **mo
 
 
 def _two(title: str, source: str, builder: Builder, **more) -> MethodSpec:
-    """Two networks."""
+    """Two networks that choose a pseudo-clean set for each other."""
     return MethodSpec(
-        title, build=builder, kind="two networks", source=_SOURCES[source], networks=2, **more
+        title,
+        build=builder,
+        kind="two networks",
+        source=_SOURCES[source],
+        networks=2,
+        splits=True,
+        **more,
     )
 
 
@@ -162,6 +177,7 @@ METHODS: dict[str, MethodSpec] = {
         reads_features=True,
     ),
     "elr": _memory("ELR", "elr", build.elr),
+    "elr_plus": _memory("ELR+", "elr", build.elr_plus, batches="noisy+elr_plus", networks=2),
     "sop": _memory("SOP", "sop", build.sop),
     "gce": _loss("robust loss", "gce", "generalized cross-entropy", "gce", build.gce),
     "sce": _loss("robust loss", "sce", "symmetric cross-entropy", "sce", build.sce),
@@ -190,6 +206,13 @@ METHODS: dict[str, MethodSpec] = {
         kind="selection",
         source=_SOURCES["mentornet"],
     ),
+    "co_teaching": MethodSpec(
+        "Co-teaching",
+        build=build.co_teaching,
+        kind="selection",
+        source=_SOURCES["co-teaching"],
+        networks=2,
+    ),
     "mixup": _loss("mixing", "mixup", "mixup", "mixup", build.soft, batches="noisy+mixup"),
     "mentormix": MethodSpec(
         "MentorMix",
@@ -197,6 +220,13 @@ METHODS: dict[str, MethodSpec] = {
         build=build.mentormix,
         kind="mixing",
         source=_SOURCES["mentormix"],
+    ),
+    "m_correction": MethodSpec(
+        "M-correction (M-DYR-H)",
+        "noisy+m_correction",
+        build=build.m_correction,
+        kind="label correction",
+        source=_SOURCES["m-correction"],
     ),
     "focal": _loss("long tail", "focal", "focal loss", "focal", build.focal),
     "cb_focal": _loss(

@@ -77,6 +77,7 @@ def test_published_settings():
     mixed = parse_config(config("table5", "cifar100_60_mentormix"))
     assert (mixed.schedule.steps, mixed.schedule.batch_size) == (200_000, 128)
     assert (mixed.model.name, mixed.data.noise_rate) == ("resnet_32", 0.6)
+    assert (mixed.schedule.ema, pair.schedule.ema) == (0.9999, 0)
     read = {
         f"{data}_{noise}": (m.percentile, m.concentration, m.second_reweight)
         for data in ("cifar10", "cifar100")
