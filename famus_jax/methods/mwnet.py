@@ -1,8 +1,17 @@
-"""Meta-Weight-Net: a small net from loss to weight. Symbols: see `famus_jax.core.method`."""
+"""Meta-Weight-Net: a small net from loss to weight. Symbols: see `famus_jax.core.method`; and
+
+    V(ℓ) = sigmoid(d + Σ_k a_k relu(c_k ℓ + b_k))       c, b = kernel_1, bias_1; a, d = kernel_2, bias_2
+    dV/dℓ = V (1 − V) Σ_{k: c_k ℓ + b_k > 0} a_k c_k
+
+V can't rise with the loss if a_k c_k ≤ 0 for every unit k. Each unit has a sign s_k for good, +1 in
+the first half and −1 in the second, and after every step of the meta-optimizer θ is put back to the
+nearest point with s_k c_k ≥ 0 and s_k a_k ≤ 0: each number stays or becomes 0. Units of sign +1 make V
+fall from some loss on, those of sign −1 up to some loss. V lies in (0, 1) as before.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +21,7 @@ from famus_jax.core.method import ExampleLoss, MetaLoss, Method
 from famus_jax.losses import Normalization, normalizer, softmax_cross_entropy
 
 PyTree = Any
+Start = Literal["flat", "random"]
 
 
 def mwnet(
@@ -19,6 +29,8 @@ def mwnet(
     *,
     hidden: int = 100,
     normalize: Normalization = "sum",
+    start: Start = "random",
+    monotone: bool = False,
     meta_optimizer: optax.GradientTransformation | None = None,
     meta_loss: MetaLoss | None = None,
 ) -> Method:
@@ -32,12 +44,17 @@ def mwnet(
       example_loss: `(outputs, batch) -> ℓ [n]`.
       hidden: hidden units.
       normalize: `"sum"` divides V by Σ V over the batch (0 when every V is 0), `"n"` by n.
+      start: `"flat"`: the last layer starts at 0, so that V is 1/2 for every loss, and training plain;
+        `"random"`, as published: V starts as some function of the loss, rising or falling.
+      monotone: V never rises with the loss. It then can't come to prefer wrong labels, whose losses
+        are large; where the trusted examples seem to ask for that, V stays as flat as it can.
+        Not for classes of unequal size with right labels: the rare ones' losses are large too.
       meta_optimizer: by default SGD, 1e-3, momentum 0.9 (paper, supplement).
       meta_loss: `(outputs, meta_batch) -> ()`; by default the mean of `example_loss`. (With a loss
         that is made for the training set, such as `ldam`, give one for the meta set.)
 
     Raises:
-      ValueError: for another `normalize`.
+      ValueError: for another `normalize` or `start`, or without hidden units.
 
     Returns:
       A `Method`.
@@ -54,6 +71,10 @@ def mwnet(
       (1.3863, [0.5, 0.5])
     """
     scale = normalizer(normalize)
+    if start not in ("flat", "random"):
+        raise ValueError(f'mwnet: start must be "flat" or "random"; got {start!r}')
+    if hidden < 1:
+        raise ValueError(f"mwnet: hidden, a number of units, must be 1 or more; got {hidden}")
 
     def init(key, n):
         del n
@@ -63,12 +84,20 @@ def mwnet(
         def uniform(key, shape, bound):
             return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
 
-        return {
+        theta = {
             "kernel_1": uniform(keys[0], (1, hidden), 1.0),
             "bias_1": uniform(keys[1], (hidden,), 1.0),
             "kernel_2": uniform(keys[2], (hidden, 1), bound),
             "bias_2": uniform(keys[3], (1,), bound),
         }
+        if monotone:
+            sign = unit_signs(hidden)
+            theta["kernel_1"] = sign[None, :] * jnp.abs(theta["kernel_1"])
+            theta["kernel_2"] = -sign[:, None] * jnp.abs(theta["kernel_2"])
+        if start == "flat":
+            theta["kernel_2"] = jnp.zeros((hidden, 1), jnp.float32)
+            theta["bias_2"] = jnp.zeros((1,), jnp.float32)
+        return theta
 
     def loss(theta, outputs, batch):
         losses = example_loss(outputs, batch)
@@ -80,7 +109,7 @@ def mwnet(
         name="mwnet",
         init=init,
         loss=loss,
-        meta_optimizer=meta_optimizer,
+        meta_optimizer=kept_monotone(meta_optimizer) if monotone else meta_optimizer,
         example_loss=example_loss,
         meta_loss=meta_loss,
     )
@@ -104,3 +133,53 @@ def mwnet_weight(theta: PyTree, losses: jax.Array) -> jax.Array:
     x = losses[:, None].astype(theta["kernel_1"].dtype)
     hidden = jax.nn.relu(x @ theta["kernel_1"] + theta["bias_1"][None, :])
     return jax.nn.sigmoid(hidden @ theta["kernel_2"] + theta["bias_2"][None, :])[:, 0]
+
+
+def unit_signs(hidden: int) -> jax.Array:
+    """s, float32 [hidden]: +1 for the first half of the units (the larger one), −1 for the others.
+
+    Example:
+      >>> unit_signs(3).tolist()
+      [1.0, 1.0, -1.0]
+    """
+    return jnp.where(jnp.arange(hidden) < (hidden + 1) // 2, 1.0, -1.0)
+
+
+def kept_monotone(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`optimizer`, after whose every step V of `mwnet` is put back to one that never rises.
+
+    Args:
+      optimizer: moves θ, the dict that `mwnet`'s `init` makes.
+
+    Returns:
+      A transformation with the same state. Its update needs θ, and raises `ValueError` without.
+
+    Example:
+      >>> theta = mwnet(hidden=2, start="flat", monotone=True).init(jax.random.key(0), 1)
+      >>> rule = kept_monotone(optax.sgd(1.0))
+      >>> rising = {**jax.tree.map(jnp.zeros_like, theta), "kernel_2": jnp.array([[-1.0], [1.0]])}
+      >>> update, _ = rule.update(rising, rule.init(theta), theta)
+      >>> float(jnp.abs(update["kernel_2"]).sum())  # V would rise with the loss: it stays flat
+      0.0
+    """
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        if params is None:
+            raise ValueError(
+                "kept_monotone looks where a step ends: pass θ, update(g, state, theta)"
+            )
+        moved: Any
+        moved, state = optimizer.update(updates, state, params)
+        sign = unit_signs(params["bias_1"].shape[0])
+
+        def kept(name: str, sign: jax.Array) -> jax.Array:
+            step, value = moved[name], params[name]
+            return jnp.where(sign * (value + step) < 0, -value, step)  # to exactly 0
+
+        kernels = {
+            "kernel_1": kept("kernel_1", sign[None, :]),
+            "kernel_2": kept("kernel_2", -sign[:, None]),
+        }
+        return {**moved, **kernels}, state
+
+    return optax.GradientTransformation(optimizer.init, update)
