@@ -132,6 +132,16 @@ def mwnet_theta(key, hidden=7, dtype=jnp.float64):
     }
 
 
+def falling(theta):
+    """The nearest θ in which no unit makes V rise: the first half of the units (the larger one) goes up
+    with the loss and lowers V, the others go down and raise it."""
+    up = np.arange(theta["bias_1"].shape[0]) < (theta["bias_1"].shape[0] + 1) // 2
+    first, last = theta["kernel_1"][0], theta["kernel_2"][:, 0]
+    first = jnp.where(up, jnp.maximum(first, 0), jnp.minimum(first, 0))
+    last = jnp.where(up, jnp.minimum(last, 0), jnp.maximum(last, 0))
+    return {**theta, "kernel_1": first[None, :], "kernel_2": last[:, None]}
+
+
 def mwnet_weights(theta, losses, normalize):
     """V_i = sigmoid(MLP(l_i)), the loss entering as a number; over the sum of V, or over n."""
 

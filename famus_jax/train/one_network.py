@@ -21,7 +21,7 @@ from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
-from famus_jax.train.evaluation import Member, training_accuracy
+from famus_jax.train.evaluation import Member, training_accuracy, with_losses
 from famus_jax.train.evidence import arrays_of, tells_of_labels
 from famus_jax.train.mentored import MentorMixer
 from famus_jax.train.method_values import Facts
@@ -169,6 +169,7 @@ class OneNetworkRuns:
                 checkpoint_every=config.schedule.checkpoint_every,
                 made_from=seeded.made_from,
                 guessing=math.log(seeded.data.num_classes),
+                long_tail=config.data.imbalance_factor > 1,
                 suspect=functools.partial(
                     suspect_of, seeded.data.images, setting.sources.train.ids
                 ),
@@ -198,12 +199,13 @@ class OneNetworkRuns:
             learning_rate = build_schedule(config.schedule, finetune=finetune)
             estimator = build_estimator(run.estimator) if run.estimator else all_layers()
             problem = problem_of(self._forward(run), method)
+            weighs = METHODS[run.method].learns and method.reweights
             self._steps[key] = train_step(
                 problem.on(*shapes_of(params, model_state, batch), by=estimator.active.layers_by),
                 build_optimizer(config.schedule, learning_rate),
                 estimator,
                 step_size=learning_rate,
-                metrics=training_accuracy,
+                metrics=with_losses(method.example_loss) if weighs else training_accuracy,
                 compile_with=self._setting.placement.compile_with,
                 # A mixture tells nothing of either label.
                 record=None if mixed else self._setting.record,

@@ -105,6 +105,13 @@ def cases():
             plain,
             ref.mwnet_theta(jax.random.key(5)),
         ),
+        "mwnet_monotone": Case(
+            methods.mwnet(hidden=7, monotone=True, meta_optimizer=sgd),
+            ref.mwnet("sum"),
+            plain,
+            ref.falling(ref.mwnet_theta(jax.random.key(5))),
+            lambda theta, g: ref.falling(jax.tree.map(lambda t, g: t - BETA * g, theta, g)),
+        ),
         "mwnet_ldam": Case(
             methods.mwnet(
                 margins,
@@ -190,6 +197,7 @@ def cells():
     """The table, methods by estimators."""
     names = (
         "mwnet",
+        "mwnet_monotone",
         "mwnet_ldam",
         "l2r",
         "mlc",
