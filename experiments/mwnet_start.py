@@ -1,11 +1,12 @@
 """How MW-Net should start and move: a random or a flat V, free or never rising, SGD or Adam; ten seeds.
 
-    python -m experiments.mwnet_start --json=results/mwnet_start.json [--settings quickstart next any]
+    python -m experiments.mwnet_start --json=results/mwnet_start.json [--settings next any]
 
-Settings: "quickstart", the data, network and schedule of configs/quickstart.py; "digits_short", those
-of configs/estimators.py; "next" and "any", a small loop: digits, an MLP, 10 trusted per class, 40 % of
-the labels flipped to the next or to any other class. All cells of a setting have the same seeds, 100
-to 109, which no table uses. A cell is ten trainings; finished cells are read from the file.
+Settings: "quickstart_mlp", the data and schedule of configs/quickstart.py, with an MLP in the place of
+its small CNN; "digits_short", data, network and schedule of configs/estimators.py; "next" and "any", a
+small loop: digits, an MLP, 10 trusted per class, 40 % of the labels flipped to the next or to any other
+class. All cells of a setting have the same seeds, 100 to 109, which no table uses. A cell is ten
+trainings; finished cells are read from the file.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from famus_jax.train.setting import Setting, make_setting
 
 PyTree = Any
 SEEDS = tuple(range(100, 110))
-SETTINGS = ("quickstart", "next", "any", "digits_short")
+SETTINGS = ("quickstart_mlp", "next", "any", "digits_short")
 VARIANTS = {
     "random": {"start": "random", "monotone": False},
     "flat": {"start": "flat", "monotone": False},
@@ -94,10 +95,13 @@ def cells(setting: str, estimators: Sequence[str], rates: Sequence[float]) -> li
 
 
 def _config(name: str) -> ExperimentConfig:
-    if name in ("quickstart", "digits_short"):
-        file = {"quickstart": "quickstart", "digits_short": "estimators"}[name]
-        make = runpy.run_path(f"configs/{file}.py")["get_config"]
-        config = make() if name == "quickstart" else make(name)
+    if name == "quickstart_mlp":
+        config = runpy.run_path("configs/quickstart.py")["get_config"]()
+        config = config.to_dict()
+        config["model"].update(name="mlp", overrides={"hidden": (128,)})
+        return parse_config(config)
+    if name == "digits_short":
+        config = runpy.run_path("configs/estimators.py")["get_config"](name)
     else:
         config = default_config()
         config.data.update(

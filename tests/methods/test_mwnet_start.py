@@ -13,7 +13,7 @@ GRID = jnp.linspace(0.0, 12.0, 200)
 
 
 def drawn(theta, t):
-    """A meta gradient at random that first asks for smaller weights of larger losses, then for larger."""
+    """A meta gradient at random that asks for smaller weights of larger losses, then for larger."""
     rng = np.random.default_rng(t)
     sign = 1 if t < 15 else -1
     ends = jnp.array([0.5, 5.0])
