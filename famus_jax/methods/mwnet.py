@@ -29,8 +29,8 @@ def mwnet(
     *,
     hidden: int = 100,
     normalize: Normalization = "sum",
-    start: Start = "random",
-    monotone: bool = False,
+    start: Start = "flat",
+    monotone: bool = True,
     meta_optimizer: optax.GradientTransformation | None = None,
     meta_loss: MetaLoss | None = None,
 ) -> Method:
@@ -38,7 +38,8 @@ def mwnet(
 
     V_i = sigmoid(MLP(ℓ_i)) and T = Σ V_i ℓ_i, with V over its sum or over n. The weighting net
     1–`hidden`–1 (ReLU inside) sees the loss as a number: no derivative flows into the network through
-    it.
+    it. As published: `mwnet(start="random", monotone=False, meta_optimizer=optax.sgd(1e-3,
+    momentum=0.9))`; that one may learn to prefer wrong labels, by seed (`docs/methods.md`).
 
     Args:
       example_loss: `(outputs, batch) -> ℓ [n]`.
@@ -49,7 +50,7 @@ def mwnet(
       monotone: V never rises with the loss. It then can't come to prefer wrong labels, whose losses
         are large; where the trusted examples seem to ask for that, V stays as flat as it can.
         Not for classes of unequal size with right labels: the rare ones' losses are large too.
-      meta_optimizer: by default SGD, 1e-3, momentum 0.9 (paper, supplement).
+      meta_optimizer: by default Adam, 1e-2.
       meta_loss: `(outputs, meta_batch) -> ()`; by default the mean of `example_loss`. (With a loss
         that is made for the training set, such as `ldam`, give one for the meta set.)
 
@@ -104,7 +105,7 @@ def mwnet(
         weights = scale(mwnet_weight(theta, jax.lax.stop_gradient(losses)))
         return jnp.vdot(weights, losses), weights
 
-    meta_optimizer = meta_optimizer or optax.sgd(1e-3, momentum=0.9)
+    meta_optimizer = meta_optimizer or optax.adam(1e-2)
     return Method(
         name="mwnet",
         init=init,

@@ -112,6 +112,8 @@ def mwnet(name: str, loss: Loss, *, scaled: bool = False) -> Builder:
             loss(values, facts),
             hidden=values.meta.hidden,
             normalize=values.meta.normalize,
+            start=values.meta.start,
+            monotone=values.meta.monotone,
             meta_optimizer=values.meta.build_optimizer(),
             meta_loss=mean_of(losses.scaled_cross_entropy(scale)) if scaled else None,
         )._replace(name=name)

@@ -14,12 +14,23 @@ from famus_jax.train.two_networks.config import PseudoCleanConfig
 
 @dataclasses.dataclass(frozen=True)
 class MetaConfig:
-    """The meta-model of MW-Net: hidden units, learning rate β, momentum, optimizer, normalization."""
+    """The meta-model of MW-Net. As published: start random, not monotone, SGD, 1e-3.
+
+    Attributes:
+      hidden: units of the weighting net.
+      start: flat, all weights the same, or random.
+      monotone: weights never rise with the loss. Not for a long tail.
+      learning_rate, optimizer: of the meta-model (β).
+      momentum: of SGD.
+      normalize: weights over their sum, or over n.
+    """
 
     hidden: Units = 100
-    learning_rate: LearningRate = 1e-3
+    start: Literal["flat", "random"] = "flat"
+    monotone: bool = True
+    learning_rate: LearningRate = 1e-2
     momentum: Momentum = 0.9
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam"] = "adam"
     normalize: Literal["sum", "n"] = "sum"
 
     def build_optimizer(self) -> optax.GradientTransformation:

@@ -100,7 +100,7 @@ def cases():
 
     return {
         "mwnet": Case(
-            methods.mwnet(hidden=7, meta_optimizer=sgd),
+            methods.mwnet(hidden=7, start="random", monotone=False, meta_optimizer=sgd),
             ref.mwnet("sum"),
             plain,
             ref.mwnet_theta(jax.random.key(5)),

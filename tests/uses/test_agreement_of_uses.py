@@ -40,7 +40,9 @@ def close(actual, expected, rtol=1e-5):
 
 def fast_mwnet():
     """MW-Net that learns fast enough for θ to matter after one step."""
-    return mwnet(hidden=7, meta_optimizer=optax.sgd(30.0, momentum=0.9))
+    return mwnet(
+        hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(30.0, momentum=0.9)
+    )
 
 
 @pytest.mark.parametrize(
