@@ -83,7 +83,9 @@ def features_of(outputs: PyTree, whose: str) -> jax.Array:
     """
     found: Any = outputs.get("features") if isinstance(outputs, Mapping) else None
     if not hasattr(found, "ndim") or found.ndim < 2:
-        held = f"a dict of {sorted(outputs)}" if isinstance(outputs, Mapping) else type(outputs).__name__
+        held = type(outputs).__name__
+        if isinstance(outputs, Mapping):
+            held = f"a dict of {sorted(outputs)}"
         raise ValueError(
             f"{whose} reads the network's features, [n, D], and its outputs are {held}: use "
             'linen_forward(model, features=True), or return {"logits": ..., "features": ...}'

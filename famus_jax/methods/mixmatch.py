@@ -45,8 +45,8 @@ def mixmatch(
 
     Args:
       reweight: learn V; else V_i = 1/n and there is no θ.
-      hidden, meta_optimizer: of the weighting net, which is `mwnet`'s as published (a loss of the
-        unlabeled part is of another scale, so that V need not fall); by default SGD, 1e-3, momentum 0.9.
+      hidden, meta_optimizer: of the weighting net, which is `mwnet`'s as published (losses of the
+        unlabeled part are of another scale, so that V need not fall); by default SGD, 1e-3, 0.9.
       prior_weight: λ_π.
 
     Returns:

@@ -29,6 +29,7 @@ from famus_jax.train.methods import METHODS
 from famus_jax.train.mixed_stream import MixedStream
 from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
+from famus_jax.train.small_loss import SmallLoss
 from famus_jax.train.suspect import suspect_of
 from famus_jax.uses.train_state import TrainState
 from famus_jax.uses.train_step import TrainStep, train_step
@@ -63,6 +64,8 @@ class OneNetwork:
         """See `loop.Advance`. A batch says at which step it is used, for losses that change."""
         batch = self._placement.batch(numbered(self._stream.batch(t), t))
         meta_batch = None
+        if isinstance(self._meta_stream, SmallLoss):
+            state = self._meta_stream.renewed(state, t)
         if self._meta_stream is not None:
             meta_batch = self._placement.batch(numbered(self._meta_stream.batch(t), t))
         if self._mixer is not None:
@@ -101,6 +104,9 @@ class OneNetworkRuns:
         setting.placement.check(sizes)
         alone = {name: "mixes whole batches" for name in _MIXED}
         alone["mended"] = "audits the whole training set"
+        method = METHODS[run.method]
+        if method.learns and method.meta(setting.config.meta).examples == "small_loss":
+            alone["noisy"] = "chooses its meta set from all losses"
         if jax.process_count() > 1 and (what := alone.get(METHODS[run.method].batches)):
             raise ValueError(
                 f"{run.method} {what}, which is written for one process only: leave --distributed "
@@ -119,7 +125,13 @@ class OneNetworkRuns:
         method, config, placement = METHODS[run.method], setting.config, setting.placement
         finetune = method.needs is not None
         with streams.open_streams(
-            method, seeded.data, config.data, config.schedule, seeded.seed, placement.hosts
+            method,
+            seeded.data,
+            config.data,
+            config.schedule,
+            seeded.seed,
+            placement.hosts,
+            config.meta,
         ) as (stream, trusted):
             if method.batches == "noisy+mixup":
                 stream = MixedStream(
@@ -226,7 +238,8 @@ class OneNetworkRuns:
 
     def _forward(self, run: RunConfig) -> Forward:
         setting = self._setting
-        return setting.featured if METHODS[run.method].reads_features else setting.forward
+        features = METHODS[run.method].features(setting.config.meta)
+        return setting.featured if features else setting.forward
 
     def _method(
         self, run: RunConfig, params: PyTree, model_state: PyTree, counts: tuple[int, ...] = ()
@@ -243,7 +256,7 @@ class OneNetworkRuns:
             key = jax.random.key(0)
             outputs, _ = jax.eval_shape(setting.featured, params, model_state, key, batch)
             facts = facts._replace(feature_size=outputs["features"].shape[1])
-        return METHODS[run.method].build(setting.config, facts)
+        return METHODS[run.method].made(setting.config, facts)
 
     def _parent(
         self, name: str, seeded: Seeded, batch: PyTree, params: PyTree, model_state: PyTree
