@@ -116,6 +116,8 @@ def cases():
             methods.mwnet(
                 margins,
                 hidden=7,
+                start="random",
+                monotone=False,
                 meta_optimizer=sgd,
                 meta_loss=famus_jax.mean_of(losses.scaled_cross_entropy(3.0)),
             ),
