@@ -154,6 +154,40 @@ def mwnet_weights(theta, losses, normalize):
     return weights / weights.sum() if normalize == "sum" else weights / len(weights)
 
 
+def head_weights(theta, losses, more=0.0):
+    """V of every head of a weighting net, [n, heads], not normalized."""
+    hidden = jnp.maximum(losses[:, None] * theta["kernel_1"] + theta["bias_1"][None] + more, 0)
+    return 1 / (1 + jnp.exp(-(hidden @ theta["kernel_2"] + theta["bias_2"][None])))
+
+
+def class_aware(groups):
+    """T with the head of each given label's group; V over its sum."""
+
+    def training_loss(theta, logits, batch):
+        losses = cross_entropy(logits, batch)
+        values = head_weights(theta, jax.lax.stop_gradient(losses))
+        chosen = sum(jnp.where(batch["label"] == c, values[:, g], 0) for c, g in enumerate(groups))
+        return (chosen * losses).sum() / chosen.sum()
+
+    return training_loss
+
+
+def scored(theta, outputs, batch):
+    """T with weights from the loss, the features over their root mean square, and `quality`."""
+    losses = cross_entropy(outputs["logits"], batch)
+    h = jax.lax.stop_gradient(outputs["features"])
+    h = h / jnp.sqrt((h * h).mean(1))[:, None]
+    more = h @ theta["column_features"] + batch["quality"][:, None] * theta["column_quality"]
+    values = head_weights(theta, jax.lax.stop_gradient(losses), more)[:, 0]
+    return (values * losses).sum() / values.sum()
+
+
+def source_weights(theta, logits, batch):
+    """T with e^θ of each example's source over the sum in the batch."""
+    values = jnp.exp(theta)[batch["source"]]
+    return (values * cross_entropy(logits, batch)).sum() / values.sum()
+
+
 def mwnet(normalize, loss=cross_entropy):
     """T(theta, outputs, batch) = sum_i V_i l_i."""
 

@@ -11,6 +11,7 @@ fall from some loss on, those of sign −1 up to some loss. V lies in (0, 1) as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -71,11 +72,43 @@ def mwnet(
       >>> round(float(loss), 4), weights.tolist()  # equal losses, equal weights
       (1.3863, [0.5, 0.5])
     """
-    scale = normalizer(normalize)
+    scale, init = normalizer(normalize), weighting_net("mwnet", hidden, 1, start, monotone)
+
+    def loss(theta, outputs, batch):
+        losses = example_loss(outputs, batch)
+        weights = scale(mwnet_weight(theta, jax.lax.stop_gradient(losses)))
+        return jnp.vdot(weights, losses), weights
+
+    return Method(
+        name="mwnet",
+        init=init,
+        loss=loss,
+        meta_optimizer=moving(meta_optimizer, monotone),
+        example_loss=example_loss,
+        meta_loss=meta_loss,
+    )
+
+
+def weighting_net(
+    whose: str, hidden: int, heads: int, start: Start, monotone: bool
+) -> Callable[[jax.Array, int], PyTree]:
+    """`init(key, n) -> θ` of a net 1–`hidden`–`heads`; see `mwnet` for the arguments.
+
+    Args:
+      whose: the method, for messages.
+
+    Raises:
+      ValueError: for another start, or without hidden units.
+
+    Example:
+      >>> theta = weighting_net("mine", 5, 2, "flat", True)(jax.random.key(0), 1)
+      >>> {name: x.shape for name, x in sorted(theta.items())}
+      {'bias_1': (5,), 'bias_2': (2,), 'kernel_1': (1, 5), 'kernel_2': (5, 2)}
+    """
     if start not in ("flat", "random"):
-        raise ValueError(f'mwnet: start must be "flat" or "random"; got {start!r}')
+        raise ValueError(f'{whose}: start must be "flat" or "random"; got {start!r}')
     if hidden < 1:
-        raise ValueError(f"mwnet: hidden, a number of units, must be 1 or more; got {hidden}")
+        raise ValueError(f"{whose}: hidden, a number of units, must be 1 or more; got {hidden}")
 
     def init(key, n):
         del n
@@ -88,32 +121,27 @@ def mwnet(
         theta = {
             "kernel_1": uniform(keys[0], (1, hidden), 1.0),
             "bias_1": uniform(keys[1], (hidden,), 1.0),
-            "kernel_2": uniform(keys[2], (hidden, 1), bound),
-            "bias_2": uniform(keys[3], (1,), bound),
+            "kernel_2": uniform(keys[2], (hidden, heads), bound),
+            "bias_2": uniform(keys[3], (heads,), bound),
         }
         if monotone:
             sign = unit_signs(hidden)
             theta["kernel_1"] = sign[None, :] * jnp.abs(theta["kernel_1"])
             theta["kernel_2"] = -sign[:, None] * jnp.abs(theta["kernel_2"])
         if start == "flat":
-            theta["kernel_2"] = jnp.zeros((hidden, 1), jnp.float32)
-            theta["bias_2"] = jnp.zeros((1,), jnp.float32)
+            theta["kernel_2"] = jnp.zeros((hidden, heads), jnp.float32)
+            theta["bias_2"] = jnp.zeros((heads,), jnp.float32)
         return theta
 
-    def loss(theta, outputs, batch):
-        losses = example_loss(outputs, batch)
-        weights = scale(mwnet_weight(theta, jax.lax.stop_gradient(losses)))
-        return jnp.vdot(weights, losses), weights
+    return init
 
+
+def moving(
+    meta_optimizer: optax.GradientTransformation | None, monotone: bool
+) -> optax.GradientTransformation:
+    """What moves θ of such a net: Adam, 1e-2, where none is given, kept monotone where it must be."""
     meta_optimizer = meta_optimizer or optax.adam(1e-2)
-    return Method(
-        name="mwnet",
-        init=init,
-        loss=loss,
-        meta_optimizer=kept_monotone(meta_optimizer) if monotone else meta_optimizer,
-        example_loss=example_loss,
-        meta_loss=meta_loss,
-    )
+    return kept_monotone(meta_optimizer) if monotone else meta_optimizer
 
 
 def mwnet_weight(theta: PyTree, losses: jax.Array) -> jax.Array:
@@ -131,9 +159,25 @@ def mwnet_weight(theta: PyTree, losses: jax.Array) -> jax.Array:
       >>> mwnet_weight(theta, jnp.linspace(0, 5, 3)).shape
       (3,)
     """
+    return head_weights(theta, losses)[:, 0]
+
+
+def head_weights(theta: PyTree, losses: jax.Array, more: jax.Array | float = 0.0) -> jax.Array:
+    """V of every head, float [n, heads].
+
+    Args:
+      theta: θ.
+      losses: ℓ, float [n].
+      more: float [n, hidden], what else goes into the hidden units.
+
+    Example:
+      >>> theta = weighting_net("mine", 5, 2, "flat", True)(jax.random.key(0), 1)
+      >>> head_weights(theta, jnp.array([1.0])).tolist()
+      [[0.5, 0.5]]
+    """
     x = losses[:, None].astype(theta["kernel_1"].dtype)
-    hidden = jax.nn.relu(x @ theta["kernel_1"] + theta["bias_1"][None, :])
-    return jax.nn.sigmoid(hidden @ theta["kernel_2"] + theta["bias_2"][None, :])[:, 0]
+    hidden = jax.nn.relu(x @ theta["kernel_1"] + theta["bias_1"][None, :] + more)
+    return jax.nn.sigmoid(hidden @ theta["kernel_2"] + theta["bias_2"][None, :])
 
 
 def unit_signs(hidden: int) -> jax.Array:
@@ -150,7 +194,7 @@ def kept_monotone(optimizer: optax.GradientTransformation) -> optax.GradientTran
     """`optimizer`, after whose every step V of `mwnet` is put back to one that never rises.
 
     Args:
-      optimizer: moves θ, the dict that `mwnet`'s `init` makes.
+      optimizer: moves θ, a dict as `weighting_net` makes it; other entries move freely.
 
     Returns:
       A transformation with the same state. Its update needs θ, and raises `ValueError` without.

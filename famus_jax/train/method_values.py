@@ -33,6 +33,7 @@ class MetaConfig:
       hidden: units of the weighting net.
       start: flat, all weights the same, or random.
       monotone: weights never rise with the loss. Not for a long tail.
+      groups: of classes by size, of the class-aware net.
       learning_rate, optimizer: of the meta-model (β).
       momentum: of SGD.
       normalize: weights over their sum, or over n.
@@ -48,6 +49,7 @@ class MetaConfig:
     hidden: Units = 100
     start: Literal["flat", "random"] = "flat"
     monotone: bool = True
+    groups: Count = 3
     learning_rate: LearningRate = 1e-2
     momentum: Momentum = 0.9
     optimizer: Literal["sgd", "adam"] = "adam"

@@ -90,6 +90,10 @@ METHODS: dict[str, MethodSpec] = {
     ),
     "mwnet": _weights("MW-Net", "mwnet", _MWNET),
     "l2r": _weights("L2R", "l2r", build.l2r),
+    "cmwnet": _weights("CMW-Net (class-aware)", "cmwnet", build.cmwnet, reads_counts=True),
+    "mwnet_features": _weights(
+        "MW-Net, loss and features", "mwnet", build.mwnet_features, reads_features=True
+    ),
     "mwnet_noisy_meta": _weights(
         "MW-Net, noisy meta set (MAE)",
         "robust mwnet",
