@@ -51,7 +51,7 @@ def mwnet(
       monotone: V never rises with the loss. It then can't come to prefer wrong labels, whose losses
         are large; where the trusted examples seem to ask for that, V stays as flat as it can.
         Not for classes of unequal size with right labels: the rare ones' losses are large too.
-      meta_optimizer: by default Adam, 1e-2.
+      meta_optimizer: by default Adam, 3e-3.
       meta_loss: `(outputs, meta_batch) -> ()`; by default the mean of `example_loss`. (With a loss
         that is made for the training set, such as `ldam`, give one for the meta set.)
 
@@ -139,8 +139,8 @@ def weighting_net(
 def moving(
     meta_optimizer: optax.GradientTransformation | None, monotone: bool
 ) -> optax.GradientTransformation:
-    """What moves θ of such a net: Adam, 1e-2, where none is given, kept monotone where it must be."""
-    meta_optimizer = meta_optimizer or optax.adam(1e-2)
+    """What moves θ of such a net: Adam, 3e-3, where none is given, kept monotone where it must be."""
+    meta_optimizer = meta_optimizer or optax.adam(3e-3)
     return kept_monotone(meta_optimizer) if monotone else meta_optimizer
 
 

@@ -85,7 +85,7 @@ def source_weights(
         name="source_weights",
         init=init,
         loss=loss,
-        meta_optimizer=meta_optimizer or optax.adam(1e-2),
+        meta_optimizer=meta_optimizer or optax.adam(3e-3),
         example_loss=example_loss,
         meta_loss=meta_loss,
     )

@@ -50,7 +50,7 @@ class MetaConfig:
     start: Literal["flat", "random"] = "flat"
     monotone: bool = True
     groups: Count = 3
-    learning_rate: LearningRate = 1e-2
+    learning_rate: LearningRate = 3e-3
     momentum: Momentum = 0.9
     optimizer: Literal["sgd", "adam"] = "adam"
     normalize: Literal["sum", "n"] = "sum"
