@@ -258,7 +258,32 @@ def table(cells: Sequence[dict[str, Any]]) -> str:
         "last, sd, least    | AUROC, least, below 50"
     )
     ordered = sorted(cells, key=lambda cell: SETTINGS.index(cell["setting"]))
-    return "\n".join([head, *map(line, ordered), "AUROC: 50 where all weights are the same"])
+    return "\n".join(
+        [head, *map(line, ordered), "AUROC: 50 where all weights are the same", "", *worst(cells)]
+    )
+
+
+def worst(cells: Sequence[dict[str, Any]]) -> list[str]:
+    """Each way over all settings and estimators: its mean, its worst cell, its worst seed, and how
+    often its weights preferred wrong labels."""
+    ways: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
+    for cell in cells:
+        ways.setdefault((cell["variant"], cell["optimizer"], cell["rate"]), []).append(cell)
+    lines = [
+        f"{'variant':14s} {'rule':4s} {'rate':6s} cells  mean, worst cell, worst seed | worst AUROC, "
+        "seeds below 50"
+    ]
+    for (variant, rule, rate), some in ways.items():
+        last = np.asarray([cell["last"] for cell in some])
+        ranks = np.asarray(
+            [[50.0 if rank is None else rank for rank in cell["auroc"]] for cell in some]
+        )
+        lines.append(
+            f"{variant:14s} {rule:4s} {rate:<6g} {len(some):5d} {last.mean():5.1f} "
+            f"{last.mean(1).min():5.1f} {last.min():5.1f} | {ranks.min():5.1f} "
+            f"{int((ranks < 50).sum()):2d} of {ranks.size}"
+        )
+    return lines
 
 
 if __name__ == "__main__":
