@@ -18,7 +18,7 @@ _SOURCES = {
     "mwnet": "Shu et al., NeurIPS 2019, https://arxiv.org/abs/1902.07379",
     "l2r": "Ren et al., ICML 2018, https://arxiv.org/abs/1803.09050",
     "mlc": "Wang et al., CVPR 2020, https://doi.org/10.1109/CVPR42600.2020.00458",
-    "robust mwnet": "Ghosh and Lan, WACV 2021, https://arxiv.org/abs/2006.01206",
+    "robust mwnet": "Ghosh and Lan, WACV 2021, https://arxiv.org/abs/2104.09045",
     "clid": "Hu et al., KDD 2025, https://arxiv.org/abs/2507.11807",
     "cmwnet": "Shu et al., TPAMI 2023, https://arxiv.org/abs/2202.05613",
     "label correction": "Zheng et al., AAAI 2021, https://arxiv.org/abs/1911.03809",
