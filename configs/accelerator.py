@@ -93,7 +93,6 @@ def get_config(variant: str = "wrn_28_2") -> ConfigDict:
                 "eval_every": 500,
                 "checkpoint_every": 1000,
             },
-            "meta": {"optimizer": "adam", "learning_rate": 1e-3},
             "runs": (
                 *({"method": name} for name in BASELINES),
                 *({"method": "mwnet", "estimator": dict(e)} for e in estimators(top, batch)),

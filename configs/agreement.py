@@ -48,6 +48,7 @@ def get_config(variant: str = "digits") -> ConfigDict:
         raise ValueError(f"configs/agreement.py:{variant}: choose one of {', '.join(VARIANTS)}")
     config = default_config()
     config.meta.update({"optimizer": "adam", "learning_rate": 1e-3})
+    config.meta.update({"start": "random", "monotone": False})
     config.agreement = ConfigDict(
         {
             "estimators": tuple(dict(estimator) for estimator in ESTIMATORS),

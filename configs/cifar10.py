@@ -65,7 +65,14 @@ def get_config(variant: str = "40") -> ConfigDict:
                 "eval_every": 500,
                 "checkpoint_every": 1000,
             },
-            "meta": {"hidden": 100, "learning_rate": 1e-3, "momentum": 0.9, "optimizer": "sgd"},
+            "meta": {
+                "hidden": 100,
+                "learning_rate": 1e-3,
+                "momentum": 0.9,
+                "optimizer": "sgd",
+                "start": "random",
+                "monotone": False,
+            },
             "runs": (
                 {"method": "ce"},
                 {"method": "mwnet", "estimator": {"kind": "all_layers"}},

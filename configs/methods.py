@@ -15,8 +15,8 @@ SETTING_GROUP:
     aggregate, worst             CIFAR-10N: labels that people gave (9 and 40 % wrong); arXiv:2110.12088
 
     one       one network, and the baselines, some of which train on the trusted labels
-    trusted   what learns weights or corrections from the trusted labels
-    two       two networks
+    weights   what learns weights or corrections, most of it from the trusted labels
+    two       two networks, or (M-correction) one that is split in their way
 
 The same tuning for all: one setting of a method at three values (`VALUES`), on a seed that is not in
 the table, by the accuracy on held-out noisy labels at the last step, on symmetric_60 (for symmetric_40
@@ -55,7 +55,7 @@ GROUPS: dict[str, tuple[dict[str, Any], ...]] = {
         {"method": name}
         for name in (*BASELINES, "mended", *LOSSES, "elr", "sop", "mixup", "mentornet", "mentormix")
     ),
-    "trusted": (
+    "weights": (
         {"method": "mwnet", "estimator": EXACT},
         {"method": "mwnet", "estimator": PART},
         {"method": "mwnet", "estimator": GATES},
@@ -64,11 +64,19 @@ GROUPS: dict[str, tuple[dict[str, Any], ...]] = {
         {"method": "l2r", "estimator": GATES},
         {"method": "mlc", "estimator": EXACT},
         {"method": "meta_label_correction", "estimator": EXACT},
+        {"method": "cmwnet", "estimator": PART},
+        {"method": "mwnet_features", "estimator": PART},
+        {"method": "mwnet_noisy_meta", "estimator": PART},
+        {"method": "mwnet_clid", "estimator": PART},
+        {"method": "mwnet_small_loss", "estimator": PART},
     ),
     "two": (
         {"method": "mwnet_pseudo_clean", "estimator": PART},
         {"method": "mixmatch_pseudo_clean", "estimator": PART},
         {"method": "dividemix"},
+        {"method": "co_teaching"},
+        {"method": "elr_plus"},
+        {"method": "m_correction"},
     ),
 }
 # (section, setting): its three values. A method reads one of them at most, and the learning rate.
@@ -84,15 +92,17 @@ VALUES: dict[tuple[str, str], tuple[Any, Any, Any]] = {
     ("sop", "u_step"): (0.1, 1.0, 10.0),
     ("mixup", "concentration"): (0.4, 1.0, 4.0),
     ("mentormix", "percentile"): (0.4, 0.6, 0.8),
-    ("meta", "learning_rate"): (3e-4, 1e-3, 3e-3),
+    ("meta", "learning_rate"): (1e-3, 3e-3, 1e-2),
     ("transition", "step"): (0.3, 1.0, 3.0),
     ("label_correction", "learning_rate"): (1e-4, 3e-4, 1e-3),
     ("pseudo_clean", "lambda_u"): (0.0, 5.0, 25.0),
+    ("co_teaching", "noise_rate"): (0.2, 0.4, 0.6),
+    ("m_correction", "mixup"): (1.0, 8.0, 32.0),
 }
 CHOSEN: dict[str, tuple[int, ...]] = {  # positions in VALUES
-    "symmetric_60": (2, 2, 1, 0, 2, 0, 2, 2, 2, 2, 0, 1, 1, 1, 1),
-    "asymmetric_40": (0, 0, 1, 2, 2, 1, 2, 2, 0, 1, 1, 1, 1, 1, 1),
-    "worst": (1, 2, 1, 1, 2, 1, 1, 2, 0, 2, 0, 1, 1, 1, 1),
+    "symmetric_60": (2, 2, 1, 0, 2, 0, 2, 2, 2, 2, 0, 1, 1, 1, 1, 1, 1),
+    "asymmetric_40": (0, 0, 1, 2, 2, 1, 2, 2, 0, 1, 1, 1, 1, 1, 1, 1, 1),
+    "worst": (1, 2, 1, 1, 2, 1, 1, 2, 0, 2, 0, 1, 1, 1, 1, 1, 1),
 }
 
 _MAIN = tuple(f"{name}_{group}" for name in SETTINGS for group in GROUPS)
@@ -130,7 +140,6 @@ def get_config(variant: str = "symmetric_60_one") -> ConfigDict:
                 "eval_every": 50,
                 "checkpoint_every": 3000,
             },
-            "meta": {"optimizer": "adam"},
             "transition": {"carry": True},
             "pseudo_clean": {"warm_up_steps": 340, "ramp_steps": 680, "mixup": 1.0},
             "runs": tuple(dict(run) for run in GROUPS[group]),

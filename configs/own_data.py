@@ -54,7 +54,6 @@ def get_config(variant: str = "trusted") -> ConfigDict:
                 "eval_every": 150,
                 "checkpoint_every": 750,
             },
-            "meta": {"optimizer": "adam"},
             "runs": (
                 {"method": "ce"},
                 {"method": "ce_early_stop"},

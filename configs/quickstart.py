@@ -40,7 +40,6 @@ def get_config() -> ConfigDict:
                 "eval_every": 50,
                 "checkpoint_every": 400,
             },
-            "meta": {"hidden": 100, "learning_rate": 1e-3, "optimizer": "adam"},
             "runs": (
                 {"method": "ce"},
                 {"method": "ce_early_stop"},

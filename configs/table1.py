@@ -91,7 +91,14 @@ def get_config(variant: str = "cifar10_mwnet_40") -> ConfigDict:
                 "eval_every": 500,
                 "checkpoint_every": 1000,
             },
-            "meta": {"hidden": 100, "learning_rate": 1e-3, "momentum": 0.9, "optimizer": "sgd"},
+            "meta": {
+                "hidden": 100,
+                "learning_rate": 1e-3,
+                "momentum": 0.9,
+                "optimizer": "sgd",
+                "start": "random",
+                "monotone": False,
+            },
             "runs": (
                 *({"method": name} for name in BASELINES),
                 *({"method": method, "estimator": dict(estimator)} for estimator in ESTIMATORS),

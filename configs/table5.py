@@ -104,7 +104,12 @@ def get_config(variant: str = "cifar10_60") -> ConfigDict:
                 "eval_every": epoch,
                 "checkpoint_every": 5 * epoch,
             },
-            "meta": {"optimizer": "sgd", "learning_rate": 1e-3},
+            "meta": {
+                "optimizer": "sgd",
+                "learning_rate": 1e-3,
+                "start": "random",
+                "monotone": False,
+            },
             "pseudo_clean": {
                 "warm_up_steps": warm_up * epoch,
                 "split_every": epoch,

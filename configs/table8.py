@@ -97,7 +97,14 @@ def get_config(variant: str = "cifar10_100") -> ConfigDict:
                 "eval_every": every,
                 "checkpoint_every": every,
             },
-            "meta": {"hidden": 100, "learning_rate": 1e-5, "momentum": 0.9, "optimizer": "sgd"},
+            "meta": {
+                "hidden": 100,
+                "learning_rate": 1e-5,
+                "momentum": 0.9,
+                "optimizer": "sgd",
+                "start": "random",
+                "monotone": False,
+            },
             "long_tail": {
                 "gamma": 1.0,
                 "beta": 0.9999,

@@ -41,7 +41,13 @@ READERS = {
     "step": "mlc",
     "lambda_u": "dividemix",
 }
-BY_SECTION = {"elr": "elr", "meta": "mwnet", "label_correction": "meta_label_correction"}
+BY_SECTION = {
+    "elr": "elr",
+    "meta": "mwnet",
+    "label_correction": "meta_label_correction",
+    "co_teaching": "co_teaching",
+    "m_correction": "m_correction",
+}
 TITLES = {
     "symmetric_40": "symmetric, 40 %",
     "symmetric_60": "symmetric, 60 %",
@@ -237,7 +243,7 @@ def _title(row: dict[str, Any]) -> str:
 def _trusts(row: dict[str, Any]) -> str:
     if row["method"] == "clean":
         return "all"
-    return "200" if METHODS[row["method"]].trusts else "none"
+    return "200" if METHODS[row["method"]].trusts() else "none"
 
 
 def _spread(values: list[float]) -> str:

@@ -97,7 +97,9 @@ def batches() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 def compiled(name: str, way: str, devices: int, *, fsdp: bool = False) -> Any:
     """A step of the table as a compiled program."""
     estimator, mesh = ESTIMATORS[name], parallel.data_mesh(jax.devices()[:devices])
-    method: Method = mwnet(hidden=8) if estimator else cross_entropy()
+    method: Method = (
+        mwnet(hidden=8, start="random", monotone=False) if estimator else cross_entropy()
+    )
     params, (batch, meta_batch) = parameters(), batches()
 
     def make(compile_with: Any) -> Any:

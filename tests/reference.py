@@ -132,6 +132,16 @@ def mwnet_theta(key, hidden=7, dtype=jnp.float64):
     }
 
 
+def falling(theta):
+    """The nearest θ in which no unit makes V rise: the first half of the units (the larger one) goes up
+    with the loss and lowers V, the others go down and raise it."""
+    up = np.arange(theta["bias_1"].shape[0]) < (theta["bias_1"].shape[0] + 1) // 2
+    first, last = theta["kernel_1"][0], theta["kernel_2"][:, 0]
+    first = jnp.where(up, jnp.maximum(first, 0), jnp.minimum(first, 0))
+    last = jnp.where(up, jnp.minimum(last, 0), jnp.maximum(last, 0))
+    return {**theta, "kernel_1": first[None, :], "kernel_2": last[:, None]}
+
+
 def mwnet_weights(theta, losses, normalize):
     """V_i = sigmoid(MLP(l_i)), the loss entering as a number; over the sum of V, or over n."""
 
@@ -142,6 +152,40 @@ def mwnet_weights(theta, losses, normalize):
 
     weights = jax.vmap(net)(jax.lax.stop_gradient(losses))
     return weights / weights.sum() if normalize == "sum" else weights / len(weights)
+
+
+def head_weights(theta, losses, more=0.0):
+    """V of every head of a weighting net, [n, heads], not normalized."""
+    hidden = jnp.maximum(losses[:, None] * theta["kernel_1"] + theta["bias_1"][None] + more, 0)
+    return 1 / (1 + jnp.exp(-(hidden @ theta["kernel_2"] + theta["bias_2"][None])))
+
+
+def class_aware(groups):
+    """T with the head of each given label's group; V over its sum."""
+
+    def training_loss(theta, logits, batch):
+        losses = cross_entropy(logits, batch)
+        values = head_weights(theta, jax.lax.stop_gradient(losses))
+        chosen = sum(jnp.where(batch["label"] == c, values[:, g], 0) for c, g in enumerate(groups))
+        return (chosen * losses).sum() / chosen.sum()
+
+    return training_loss
+
+
+def scored(theta, outputs, batch):
+    """T with weights from the loss, the features over their root mean square, and `quality`."""
+    losses = cross_entropy(outputs["logits"], batch)
+    h = jax.lax.stop_gradient(outputs["features"])
+    h = h / jnp.sqrt((h * h).mean(1))[:, None]
+    more = h @ theta["column_features"] + batch["quality"][:, None] * theta["column_quality"]
+    values = head_weights(theta, jax.lax.stop_gradient(losses), more)[:, 0]
+    return (values * losses).sum() / values.sum()
+
+
+def source_weights(theta, logits, batch):
+    """T with e^θ of each example's source over the sum in the batch."""
+    values = jnp.exp(theta)[batch["source"]]
+    return (values * cross_entropy(logits, batch)).sum() / values.sum()
 
 
 def mwnet(normalize, loss=cross_entropy):

@@ -178,7 +178,7 @@ def test_with_a_meta_model(estimator):
     Fails if the whole batch's rows go to the part that is heard (their shapes would not fit), or the
     memory does not come through the branches of a step that may have no meta update.
     """
-    base = famus.mwnet(hidden=5, meta_optimizer=optax.sgd(0.5))
+    base = famus.mwnet(hidden=5, start="random", monotone=False, meta_optimizer=optax.sgd(0.5))
 
     def loss(theta, outputs, batch):
         value, weights = base.loss(theta, outputs, batch)

@@ -25,9 +25,15 @@ NETWORKS = ("mlp", "batchnorm")
 N, M = 32, 16
 
 METHODS: dict[str, Callable[[], Method]] = {
-    "mwnet sum": lambda: methods.mwnet(hidden=7, meta_optimizer=optax.sgd(0.5, momentum=0.9)),
+    "mwnet sum": lambda: methods.mwnet(
+        hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(0.5, momentum=0.9)
+    ),
     "mwnet n": lambda: methods.mwnet(
-        hidden=7, normalize="n", meta_optimizer=optax.sgd(0.5, momentum=0.9)
+        hidden=7,
+        start="random",
+        monotone=False,
+        normalize="n",
+        meta_optimizer=optax.sgd(0.5, momentum=0.9),
     ),
     "l2r": methods.l2r,
     "mlc": lambda: methods.mlc(SIZES[-1]),

@@ -50,7 +50,7 @@ def listed() -> list[dict[str, Any]]:
     found = []
     for name, method in METHODS.items():
         needs = {
-            "trusted": method.trusts,
+            "trusted": method.trusts(),
             "estimator": method.learns,
             "memory": method.remembers,
             "two networks": method.networks == 2,
@@ -64,7 +64,7 @@ def listed() -> list[dict[str, Any]]:
                 "name": name,
                 "title": method.title,
                 "kind": method.kind,
-                "trusted_labels": method.trusts,
+                "trusted_labels": method.trusts(),
                 "estimator": method.learns,
                 "memory": method.remembers,
                 "networks": method.networks,

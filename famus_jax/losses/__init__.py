@@ -15,6 +15,7 @@ from famus_jax.losses.cross_entropy import (
     logits_of_classes,
     softmax_cross_entropy,
 )
+from famus_jax.losses.cross_layer import clid, features_of
 from famus_jax.losses.imbalanced import (
     class_weighted,
     deferred,
@@ -42,9 +43,11 @@ __all__ = [
     "Normalization",
     "bootstrapped",
     "class_weighted",
+    "clid",
     "confidence_penalized",
     "deferred",
     "effective_number_weights",
+    "features_of",
     "focal",
     "forward_corrected",
     "generalized_cross_entropy",

@@ -1,5 +1,6 @@
 """The methods, one file each: what is learned about the labels. They know nothing of estimators."""
 
+from famus_jax.methods.class_aware import class_aware_mwnet, class_groups
 from famus_jax.methods.co_teaching import co_teaching
 from famus_jax.methods.cross_entropy import cross_entropy
 from famus_jax.methods.elr import elr
@@ -11,9 +12,13 @@ from famus_jax.methods.meta_label_correction import meta_label_correction
 from famus_jax.methods.mixmatch import mixmatch, mixmatch_meta_loss
 from famus_jax.methods.mlc import mlc, transition_step
 from famus_jax.methods.mwnet import mwnet, mwnet_weight
+from famus_jax.methods.scored import scored
 from famus_jax.methods.sop import sop
+from famus_jax.methods.source_weights import source_weights
 
 __all__ = [
+    "class_aware_mwnet",
+    "class_groups",
     "co_teaching",
     "cross_entropy",
     "elr",
@@ -28,6 +33,8 @@ __all__ = [
     "mlc",
     "mwnet",
     "mwnet_weight",
+    "scored",
     "sop",
+    "source_weights",
     "transition_step",
 ]

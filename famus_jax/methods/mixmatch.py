@@ -45,7 +45,8 @@ def mixmatch(
 
     Args:
       reweight: learn V; else V_i = 1/n and there is no θ.
-      hidden, meta_optimizer: of the weighting net; see `mwnet`.
+      hidden, meta_optimizer: of the weighting net, which is `mwnet`'s as published (losses of the
+        unlabeled part are of another scale, so that V need not fall); by default SGD, 1e-3, 0.9.
       prior_weight: λ_π.
 
     Returns:
@@ -62,7 +63,8 @@ def mixmatch(
       >>> round(float(loss), 4), weights.tolist()  # log 2
       (0.6931, [0.5, 0.5])
     """
-    net = mwnet(hidden=hidden, meta_optimizer=meta_optimizer)
+    meta_optimizer = meta_optimizer or optax.sgd(1e-3, momentum=0.9)
+    net = mwnet(hidden=hidden, start="random", monotone=False, meta_optimizer=meta_optimizer)
 
     def loss(theta, outputs, batch):
         losses = mixed_loss(outputs, batch)

@@ -115,11 +115,13 @@ def _check(config: ExperimentConfig) -> None:
     for run in config.runs:
         one_of(run.method, METHODS, "runs.method")
         method = METHODS[run.method]
-        if method.trusts and not (config.data.trusted_per_class or config.data.trusted_source):
+        trusted = config.data.trusted_per_class or config.data.trusted_source
+        if method.trusts(config.meta) and not trusted:
             raise ValueError(
                 f"method {run.method!r} needs trusted examples: set data.trusted_per_class to at "
-                "least 1, or data.trusted_source (mwnet_pseudo_clean and mixmatch_pseudo_clean need "
-                "none)"
+                "least 1, or data.trusted_source; or use meta.examples = 'noisy' (with meta.loss = "
+                "'mae' or 'clid') or 'small_loss' where it learns from a meta batch "
+                "(mwnet_pseudo_clean and mixmatch_pseudo_clean need none)"
             )
         if method.learns and not run.estimator:
             raise ValueError(

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from famus_jax.core.method import ExampleLoss
 from famus_jax.differentiate.linearize import Forward
 from famus_jax.losses import logits_of, softmax_cross_entropy
 from famus_jax.uses.record import Record
 from famus_jax.uses.train_state import TrainState
+from famus_jax.uses.train_step import Metrics
 
 PyTree = Any
 Member = tuple[PyTree, PyTree]
@@ -81,3 +83,18 @@ def training_accuracy(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:
     return {
         "train_accuracy": (logits_of(outputs).argmax(-1) == batch["label"]).mean(dtype=jnp.float32)
     }
+
+
+def with_losses(example_loss: ExampleLoss) -> Metrics:
+    """`training_accuracy` and the losses themselves, float [n], as `"losses"`: what `measure` holds
+    the weights against. The step is compiled as it would be without them (see `Record`).
+
+    Args:
+      example_loss: what the weights are for.
+    """
+
+    def metrics(outputs: PyTree, batch: PyTree) -> dict[str, jax.Array]:
+        losses = example_loss(jax.lax.optimization_barrier(outputs), batch)
+        return {**training_accuracy(outputs, batch), "losses": losses}
+
+    return metrics

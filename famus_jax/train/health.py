@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from famus_jax.train.measure import Window
+from famus_jax.train.measure import Window, rise
 from famus_jax.uses.train_state import TrainState
 
 PyTree = Any
@@ -22,6 +22,7 @@ PyTree = Any
 _WORSE = 10  # times the loss of guessing: a warning
 _HOPELESS = 1e4  # an error
 _NOTHING_MOVED = 100  # steps, or the whole run
+_UPSIDE_DOWN = 0.5  # of 1, the rank correlation of weights and losses
 _LOWER = "Lower schedule.learning_rate (or the meta-model's meta.learning_rate)"
 
 
@@ -125,13 +126,19 @@ def refuse_hopeless(
 
 
 def warnings_of(
-    window: Window, history: Sequence[Mapping[str, Any]], guessing: float, reweights: bool
+    window: Window,
+    history: Sequence[Mapping[str, Any]],
+    guessing: float,
+    reweights: bool,
+    *,
+    long_tail: bool = False,
 ) -> list[str]:
     """What looks wrong in the steps since the last evaluation, a sentence each.
 
     Args:
       window, history, guessing: as in `refuse_hopeless`.
       reweights: whether the weights tell something of the examples.
+      long_tail: whether weights may well prefer large losses, which rare classes have.
     """
     parts = [one for step in window for one in step]
     updated = [one for one in parts if one.meta]
@@ -152,7 +159,21 @@ def warnings_of(
     ]
     if updated:
         said += _learned(updated, reweights)
+    if reweights and not long_tail:
+        said += _upside_down(window)
     return said
+
+
+def _upside_down(window: Window) -> list[str]:
+    """Whether what looks wrong, by its loss, is what the weights prefer."""
+    if (correlation := rise(window)) is None or correlation < _UPSIDE_DOWN:
+        return []
+    return [
+        f"the weights rise with the loss (rank correlation {correlation:.2f}): what looks wrong counts "
+        "most. For MW-Net set meta.monotone = True, or take an estimator that hears every layer "
+        "(all_layers, examples=8); look at the trusted labels; it is as it should be only where the "
+        "rare or the hard are to count most"
+    ]
 
 
 def _learned(updated: Sequence[Any], reweights: bool) -> list[str]:
@@ -179,7 +200,8 @@ def _weights(updated: Sequence[Any]) -> list[str]:
     elif all(one.most - one.least < 1e-6 for one in updated):
         return [
             "all examples got the same weight in every step, which is plain training: the meta-model "
-            "tells no label from another; lower meta.learning_rate if it has saturated"
+            "tells no label from another; lower meta.learning_rate if it has saturated. (MW-Net with "
+            "meta.monotone stays at equal weights where the trusted examples ask for larger losses)"
         ]
     return []
 

@@ -56,6 +56,7 @@ class Run(NamedTuple):
       weighs: whether the loss is the examples' losses by these weights; False where they only tell
         how far a label is believed.
       steps, eval_every, checkpoint_every: counts of steps.
+      long_tail: whether classes differ in size by intent, so that weights may well prefer large losses.
       guessing: the loss of a guess, log C, beside which a loss can be called large.
       suspect: `positions of a batch -> which of its examples stands out`, or "".
       made_from: hashes of config and data, see `fingerprint`; kept with every checkpoint.
@@ -76,6 +77,7 @@ class Run(NamedTuple):
     eval_every: int
     checkpoint_every: int
     guessing: float = float("inf")
+    long_tail: bool = False
     suspect: Callable[[np.ndarray], str] = lambda examples: ""
     made_from: MadeFrom = MappingProxyType({})
     per_example: Callable[[PyTree], dict[str, np.ndarray]] = lambda state: {}
@@ -165,7 +167,9 @@ def train(
                 health.refuse_hopeless(window, records.history, run.guessing, last, run.steps)
                 measured = measure.means(window, run.learns, run.reweights, run.known)
                 measured.update(run.evaluate(state))
-                said = health.warnings_of(window, records.history, run.guessing, run.weighs)
+                said = health.warnings_of(
+                    window, records.history, run.guessing, run.weighs, long_tail=run.long_tail
+                )
                 records.append({"step": last, **measured, **({"warnings": said} if said else {})})
                 window = []
                 stop, asked = clock.is_up() and last < run.steps, clock.interrupted()

@@ -40,6 +40,9 @@ class Told(NamedTuple):
       meta: diagnostics of the meta update by name; {} in a step without one.
       clean, wrong: sum and count of the weights times n, of labels that are right and that are wrong.
       least, most: of the weights times n.
+      rise: how the weights go with the losses of the batch, their rank correlation: 1 if the larger
+        loss has the larger weight, -1 if the smaller; None where either are all the same, or the
+        losses are not known.
     """
 
     loss: float
@@ -50,6 +53,7 @@ class Told(NamedTuple):
     wrong: tuple[float, int] = (0.0, 0)
     least: float = math.nan
     most: float = math.nan
+    rise: float | None = None
 
 
 Window = list[list[Told]]
@@ -75,7 +79,7 @@ def _told(one: Taken, wrong: np.ndarray, reweights: bool) -> Told:
     plain = Told(
         loss=float(info.loss),
         cost=float(info.cost),
-        metrics={name: float(value) for name, value in info.metrics.items()},
+        metrics={n: float(value) for n, value in info.metrics.items() if n != "losses"},
         meta=meta,
     )
     if not reweights:
@@ -87,7 +91,24 @@ def _told(one: Taken, wrong: np.ndarray, reweights: bool) -> Told:
         wrong=(float(weights[bad].sum()), int(bad.sum())),
         least=float(weights.min()),
         most=float(weights.max()),
+        rise=rank_correlation(weights, info.metrics.get("losses")) if info.updated else None,
     )
+
+
+def rank_correlation(weights: np.ndarray, losses: Any) -> float | None:
+    """Spearman's rank correlation, ties not averaged among losses; None where there is none.
+
+    >>> rank_correlation(np.array([0.9, 0.5, 0.1]), np.array([0.0, 1.0, 2.0]))
+    -1.0
+    """
+    if losses is None or np.ptp(weights) < 1e-6 or not np.isfinite(losses).all():
+        return None
+    ranks = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
+    levels, place, count = np.unique(weights, return_inverse=True, return_counts=True)
+    if len(levels) < 2 or np.ptp(np.asarray(losses)) == 0:
+        return None
+    middle = np.cumsum(count) - (count + 1) / 2  # weights that are the same share a rank
+    return float(np.corrcoef(middle[place.reshape(-1)], ranks)[0, 1])
 
 
 def scaled_weights(info: StepInfo) -> np.ndarray:
@@ -124,7 +145,14 @@ def means(window: Window, learns: bool, reweights: bool, known: bool = True) -> 
         for name in ("clean", "wrong"):
             total, count = np.sum([getattr(one, name) for one in parts], axis=0)
             measured[f"weight_{name}"] = _mean([total / count] if count else [])
+    if reweights:
+        measured["weight_loss_correlation"] = rise(window)
     return measured
+
+
+def rise(window: Window) -> float | None:
+    """How the weights go with the losses, the mean over the window; None if no step tells."""
+    return _mean([one.rise for step in window for one in step if one.rise is not None])
 
 
 def _mean(values: Sequence[float]) -> float | None:

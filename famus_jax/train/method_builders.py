@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import optax
 
@@ -110,13 +111,38 @@ def mwnet(name: str, loss: Loss, *, scaled: bool = False) -> Builder:
         scale = values.long_tail.scale
         return methods.mwnet(
             loss(values, facts),
-            hidden=values.meta.hidden,
-            normalize=values.meta.normalize,
-            meta_optimizer=values.meta.build_optimizer(),
+            **_net(values),
             meta_loss=mean_of(losses.scaled_cross_entropy(scale)) if scaled else None,
         )._replace(name=name)
 
     return build
+
+
+def cmwnet(values: MethodValues, facts: Facts) -> Method:
+    """MW-Net with a head for each group of classes."""
+    return methods.class_aware_mwnet(
+        facts.class_counts,
+        groups=values.meta.groups,
+        **_net(values),
+    )._replace(name="cmwnet")
+
+
+def mwnet_features(values: MethodValues, facts: Facts) -> Method:
+    """MW-Net that sees the loss and the network's features."""
+    columns = {"loss": 1, "features": facts.feature_size}
+    return methods.scored(columns, **_net(values))._replace(name="mwnet_features")
+
+
+def _net(values: MethodValues) -> dict[str, Any]:
+    """What all weighting nets share."""
+    meta = values.meta
+    return {
+        "hidden": meta.hidden,
+        "normalize": meta.normalize,
+        "start": meta.start,
+        "monotone": meta.monotone,
+        "meta_optimizer": meta.build_optimizer(),
+    }
 
 
 def l2r(values: MethodValues, facts: Facts) -> Method:

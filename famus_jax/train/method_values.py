@@ -7,26 +7,68 @@ from typing import Annotated, Literal, NamedTuple
 
 import optax
 
-from famus_jax.bounds import Bounds, LearningRate, Momentum, NotNegative, Positive, Share, Units
+from famus_jax.bounds import (
+    Bounds,
+    Count,
+    CountOrNone,
+    LearningRate,
+    Momentum,
+    NotNegative,
+    Positive,
+    Share,
+    Units,
+)
 from famus_jax.train.schema import ScheduleConfig
 from famus_jax.train.two_networks.config import PseudoCleanConfig
+
+MetaLossName = Literal["same", "mae", "clid"]
+MetaExamples = Literal["trusted", "noisy", "small_loss"]
 
 
 @dataclasses.dataclass(frozen=True)
 class MetaConfig:
-    """The meta-model of MW-Net: hidden units, learning rate β, momentum, optimizer, normalization."""
+    """The meta-model of MW-Net. As published: start random, not monotone, SGD, 1e-3.
+
+    Attributes:
+      hidden: units of the weighting net.
+      start: flat, all weights the same, or random.
+      monotone: weights never rise with the loss. Not for a long tail.
+      groups: of classes by size, of the class-aware net.
+      learning_rate, optimizer: of the meta-model (β).
+      momentum: of SGD.
+      normalize: weights over their sum, or over n.
+      loss: of the meta batch, for any method that learns: its own, the mean absolute error (which
+        noisy labels mislead less), or the cross-layer divergence, which reads no labels.
+      temperature: of the cross-layer divergence.
+      examples: of the meta batches: trusted ones; the training set with its noisy labels; of that, in
+        each class those with the smallest losses so far.
+      per_class, decay, select_every: how many of these, how much of the moving average of losses is
+        kept from visit to visit, and the steps from choice to choice (0: as many as an epoch has).
+    """
 
     hidden: Units = 100
-    learning_rate: LearningRate = 1e-3
+    start: Literal["flat", "random"] = "flat"
+    monotone: bool = True
+    groups: Count = 3
+    learning_rate: LearningRate = 3e-3
     momentum: Momentum = 0.9
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam"] = "adam"
     normalize: Literal["sum", "n"] = "sum"
+    loss: MetaLossName = "same"
+    temperature: Positive = 0.2
+    examples: MetaExamples = "trusted"
+    per_class: Count = 10
+    decay: Annotated[float, Bounds(0, 1, below=True)] = 0.9
+    select_every: CountOrNone = 0
 
     def build_optimizer(self) -> optax.GradientTransformation:
         """What moves the meta-model."""
         if self.optimizer == "adam":
             return optax.adam(self.learning_rate)
         return optax.sgd(self.learning_rate, momentum=self.momentum)
+
+
+DEFAULT_META = MetaConfig()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,88 +7,20 @@ right here) are all that a method touches; a section of values, if it has some o
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
 from famus_jax.train import method_builders as build
 from famus_jax.train.method_builders import Builder
+from famus_jax.train.method_spec import Kind, MethodSpec
 
-Batches = Literal[
-    "noisy",
-    "clean",
-    "mended",
-    "trusted",
-    "noisy+trusted",
-    "noisy+mixup",
-    "noisy+mentormix",
-    "noisy+elr_plus",
-    "noisy+m_correction",
-    "mixed",
-]
-Kind = Literal[
-    "baseline",
-    "weights",
-    "label correction",
-    "memory",
-    "robust loss",
-    "selection",
-    "mixing",
-    "long tail",
-    "two networks",
-]
-
-
-class MethodSpec(NamedTuple):
-    """One method.
-
-    Attributes:
-      title: for tables and legends.
-      batches: the training batches: the training set with noisy or clean labels, or with those that
-        an audit mends; the trusted set; a noisy batch with a whole meta batch of trusted examples
-        (which oversamples them), mixed with itself, plainly or as MentorMix, ELR+ or
-        M-correction does, or of a labeled and an unlabeled part.
-      build: it, of a config's values and the facts; methods that share its name share
-        compiled steps.
-      kind: what sort of method it is, for the list of them.
-      source: authors, venue and link; empty for baselines.
-      learns: whether something is learned from a meta batch: of trusted examples, or, with two
-        networks, of those whose labels look right.
-      remembers: whether it keeps something of every training example (`Method.memory`).
-      reads_features: whether it needs the network's features besides its logits.
-      reads_counts: whether it needs the number of training examples per class.
-      scales_logits: whether its loss scales the logits, so that they should be cosines.
-      needs: the method whose run it continues or re-reads.
-      early_stop: the rows of `needs`, stopped at the best noisy-validation accuracy.
-      networks: one, or two that are trained as one (`famus_jax.forward.pair`).
-      splits: the two networks are trained apart, and choose a pseudo-clean set for each other; then
-        what is learned needs no trusted labels.
-    """
-
-    title: str
-    batches: Batches = "noisy"
-    build: Builder = build.plain("cross_entropy", build.cross_entropy)
-    kind: Kind = "baseline"
-    source: str = ""
-    learns: bool = False
-    remembers: bool = False
-    reads_features: bool = False
-    reads_counts: bool = False
-    scales_logits: bool = False
-    needs: str | None = None
-    early_stop: bool = False
-    networks: int = 1
-    splits: bool = False
-
-    @property
-    def trusts(self) -> bool:
-        """Whether it needs trusted examples."""
-        return "trusted" in self.batches or (self.learns and not self.splits)
-
+__all__ = ["METHODS", "MethodSpec"]
 
 _SOURCES = {
     "famus": "Xu et al., CVPR 2021, https://arxiv.org/abs/2104.15092",
     "mwnet": "Shu et al., NeurIPS 2019, https://arxiv.org/abs/1902.07379",
     "l2r": "Ren et al., ICML 2018, https://arxiv.org/abs/1803.09050",
     "mlc": "Wang et al., CVPR 2020, https://doi.org/10.1109/CVPR42600.2020.00458",
+    "robust mwnet": "Ghosh and Lan, WACV 2021, https://arxiv.org/abs/2104.09045",
+    "clid": "Hu et al., KDD 2025, https://arxiv.org/abs/2507.11807",
+    "cmwnet": "Shu et al., TPAMI 2023, https://arxiv.org/abs/2202.05613",
     "label correction": "Zheng et al., AAAI 2021, https://arxiv.org/abs/1911.03809",
     "confident learning": "Northcutt et al., JAIR 2021, https://arxiv.org/abs/1911.00068",
     "co-teaching": "Han et al., NeurIPS 2018, https://arxiv.org/abs/1804.06872",
@@ -112,7 +44,7 @@ _SOURCES = {
 
 
 def _weights(title: str, source: str, builder: Builder, **more) -> MethodSpec:
-    """A method that learns weights from trusted examples."""
+    """A method that learns weights from a meta batch."""
     return MethodSpec(
         title, build=builder, kind="weights", source=_SOURCES[source], learns=True, **more
     )
@@ -168,6 +100,32 @@ METHODS: dict[str, MethodSpec] = {
     ),
     "mwnet": _weights("MW-Net", "mwnet", _MWNET),
     "l2r": _weights("L2R", "l2r", build.l2r),
+    "cmwnet": _weights("CMW-Net (class-aware)", "cmwnet", build.cmwnet, reads_counts=True),
+    "mwnet_features": _weights(
+        "MW-Net, loss and features", "mwnet", build.mwnet_features, reads_features=True
+    ),
+    "mwnet_noisy_meta": _weights(
+        "MW-Net, noisy meta set (MAE)",
+        "robust mwnet",
+        build.mwnet("mwnet_noisy_meta", build.cross_entropy),
+        meta_loss="mae",
+        meta_examples="noisy",
+    ),
+    "mwnet_clid": _weights(
+        "MW-Net, CLID",
+        "clid",
+        build.mwnet("mwnet_clid", build.cross_entropy),
+        meta_loss="clid",
+        meta_examples="noisy",
+        reads_features=True,
+    ),
+    "mwnet_small_loss": _weights(
+        "MW-Net, small losses as meta set",
+        "cmwnet",
+        build.mwnet("mwnet_small_loss", build.cross_entropy),
+        meta_examples="small_loss",
+        remembers=True,
+    ),
     "mlc": _correction("MLC (transition matrix)", "mlc", build.mlc),
     "mlc_after_ce": _correction("MLC, after CE", "mlc", build.mlc, needs="ce"),
     "meta_label_correction": _correction(

@@ -22,7 +22,7 @@ from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
-from famus_jax.train.evaluation import Member, evaluated, training_accuracy
+from famus_jax.train.evaluation import Member, evaluated, training_accuracy, with_losses
 from famus_jax.train.evidence import arrays_of, tells_of_labels
 from famus_jax.train.method_values import Facts
 from famus_jax.train.methods import METHODS
@@ -59,6 +59,9 @@ class OneNetworkRuns:
         setting.placement.check(sizes)
         alone = {name: "mixes whole batches" for name in _MIXED}
         alone["mended"] = "audits the whole training set"
+        method = METHODS[run.method]
+        if method.learns and method.meta(setting.config.meta).examples == "small_loss":
+            alone["noisy"] = "chooses its meta set from all losses"
         if jax.process_count() > 1 and (what := alone.get(METHODS[run.method].batches)):
             raise ValueError(
                 f"{run.method} {what}, which is written for one process only: leave --distributed "
@@ -77,7 +80,13 @@ class OneNetworkRuns:
         method, config, placement = METHODS[run.method], setting.config, setting.placement
         finetune = method.needs is not None
         with streams.open_streams(
-            method, seeded.data, config.data, config.schedule, seeded.seed, placement.hosts
+            method,
+            seeded.data,
+            config.data,
+            config.schedule,
+            seeded.seed,
+            placement.hosts,
+            config.meta,
         ) as (stream, trusted):
             if method.batches == "noisy+mixup":
                 stream = MixedStream(
@@ -140,6 +149,7 @@ class OneNetworkRuns:
                 checkpoint_every=config.schedule.checkpoint_every,
                 made_from=seeded.made_from,
                 guessing=math.log(seeded.data.num_classes),
+                long_tail=config.data.imbalance_factor > 1,
                 suspect=functools.partial(
                     suspect_of, seeded.data.images, setting.sources.train.ids
                 ),
@@ -169,12 +179,13 @@ class OneNetworkRuns:
             learning_rate = build_schedule(config.schedule, finetune=finetune)
             estimator = build_estimator(run.estimator) if run.estimator else all_layers()
             problem = problem_of(self._forward(run), method)
+            weighs = METHODS[run.method].learns and method.reweights
             self._steps[key] = train_step(
                 problem.on(*shapes_of(params, model_state, batch), by=estimator.active.layers_by),
                 build_optimizer(config.schedule, learning_rate),
                 estimator,
                 step_size=learning_rate,
-                metrics=training_accuracy,
+                metrics=with_losses(method.example_loss) if weighs else training_accuracy,
                 compile_with=self._setting.placement.compile_with,
                 # A mixture tells nothing of either label.
                 record=None if mixed else self._setting.record,
@@ -184,7 +195,7 @@ class OneNetworkRuns:
 
     def _forward(self, run: RunConfig) -> Forward:
         setting, method = self._setting, METHODS[run.method]
-        forward = setting.featured if method.reads_features else setting.forward
+        forward = setting.featured if method.features(setting.config.meta) else setting.forward
         return pair(forward) if method.networks == 2 else forward
 
     def _init(self, run: RunConfig, key: jax.Array) -> tuple[PyTree, PyTree]:
@@ -217,7 +228,7 @@ class OneNetworkRuns:
             key = jax.random.key(0)
             outputs, _ = jax.eval_shape(setting.featured, params, model_state, key, batch)
             facts = facts._replace(feature_size=outputs["features"].shape[1])
-        return METHODS[run.method].build(setting.config, facts)
+        return METHODS[run.method].made(setting.config, facts)
 
     def _parent(
         self, name: str, seeded: Seeded, batch: PyTree, params: PyTree, model_state: PyTree

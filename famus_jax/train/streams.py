@@ -16,8 +16,10 @@ from famus_jax.data import hashing
 from famus_jax.train.data_config import DataConfig
 from famus_jax.train.data_setup import SeedData, Sources
 from famus_jax.train.lazy_images import LazyImages
+from famus_jax.train.method_values import DEFAULT_META, MetaConfig
 from famus_jax.train.methods import MethodSpec
 from famus_jax.train.schema import ScheduleConfig
+from famus_jax.train.small_loss import SmallLoss
 
 _EVALUATION_BATCH = 256
 # Keeps the meta batches' order and augmentation apart from the training batches'.
@@ -39,10 +41,12 @@ def open_streams(
     schedule: ScheduleConfig,
     seed: int,
     hosts: Mapping[str, int] | None = None,
+    section: MetaConfig = DEFAULT_META,
 ) -> Iterator[RunStreams]:
     """The streams of a run; threads and processes that read for them end with the block.
 
-    Also when it ends by an error or by Ctrl-C. `hosts`: see `make_stream`.
+    Also when it ends by an error or by Ctrl-C. `hosts`: see `make_stream`; `section`: which examples
+    are in the meta batches.
     """
     with contextlib.ExitStack() as stack:
 
@@ -56,12 +60,29 @@ def open_streams(
             size = schedule.meta_batch_size
             return stream(seeded.splits.trusted, seeded.clean, size, seed + _META_SEED_OFFSET)
 
+        def chosen() -> data.Stream:
+            """Meta batches of the examples that the config names, labels as they came."""
+            size, examples = schedule.meta_batch_size, method.meta(section).examples
+            if examples == "trusted":
+                return meta()
+            if examples == "noisy":
+                where = seeded.splits.train
+                return stream(where, seeded.noisy, size, seed + _META_SEED_OFFSET)
+            where = seeded.splits.train
+
+            def opened(on: contextlib.ExitStack, some: np.ndarray) -> data.Stream:
+                own = seed + _META_SEED_OFFSET
+                return make_stream(on, seeded, some, seeded.noisy, config, size, own, hosts=hosts)
+
+            every = section.select_every or -(-len(where) // schedule.batch_size)
+            return SmallLoss(stack, opened, seeded.noisy, where, section.per_class, every)
+
         labels = seeded.clean if method.batches in ("clean", "trusted") else seeded.noisy
         where = seeded.splits.trusted if method.batches == "trusted" else seeded.splits.train
         training = stream(where, labels, schedule.batch_size, seed, config.workers)
         if method.batches == "noisy+trusted":
             training = Joined(training, meta())
-        yield RunStreams(training, meta() if method.learns else None)
+        yield RunStreams(training, chosen() if method.learns else None)
 
 
 class Joined(NamedTuple):

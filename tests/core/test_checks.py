@@ -173,7 +173,11 @@ class TestForwardClosesOverTheta:
                 logits, model_state = ref.mlp(params, model_state, rng, batch)
                 return (logits * inside if used else logits), model_state
 
-            return route(problem(forward, mwnet(hidden=7), layers=LAYERS), theta, inputs)
+            return route(
+                problem(forward, mwnet(hidden=7, start="random", monotone=False), layers=LAYERS),
+                theta,
+                inputs,
+            )
 
         theta = ref.mwnet_theta(jax.random.key(5), dtype=jnp.float32)
         return jax.eval_shape(program, theta, inputs)
@@ -223,7 +227,7 @@ class TestForwardClosesOverTheta:
             logits, model_state = ref.mlp(params, model_state, rng, batch)
             return logits * theta["bias_2"][None, :], model_state
 
-        what = problem(forward, mwnet(hidden=7), layers=LAYERS)
+        what = problem(forward, mwnet(hidden=7, start="random", monotone=False), layers=LAYERS)
         with pytest.raises(ValueError, match="forward closes over the meta-parameters"):
             fused_meta_gradient(
                 what, theta, Inputs(PARAMS, {}, jax.random.key(0), BATCH, META, 0.1)
@@ -248,7 +252,8 @@ class TestForwardClosesOverTheta:
             meta_forward = forward if place == "meta_forward" else None
             training = forward if place == "model_state" else ref.mlp
             what = problem(
-                training, mwnet(hidden=7), meta_loss=meta_loss, layers=LAYERS,
+                training, mwnet(hidden=7, start="random", monotone=False), meta_loss=meta_loss,
+                layers=LAYERS,
                 meta_forward=meta_forward,
             )  # fmt: skip
             state = {"scale": scale} if place == "model_state" else {}

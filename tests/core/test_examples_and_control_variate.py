@@ -39,7 +39,9 @@ close = ref.assert_close
 def setting():
     params, model_state = ref.bn_params(jax.random.key(1))
     groups = layers_by(params, lambda path: int(path[5]))
-    objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA))
+    objective = famus_jax.mwnet(
+        hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(BETA)
+    )
     meta_loss = famus_jax.mean_of(famus_jax.losses.softmax_cross_entropy)
     problem = Problem(ref.bn_mlp, objective, meta_loss, groups)
     batch, meta_batch = ref.classification_batch(2, N), ref.classification_batch(3, 4)

@@ -242,7 +242,7 @@ def test_closing_over_theta(estimator):
     params, model_state = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
     batch = ref.classification_batch(2, N, dtype=jnp.float32)
     meta_batch = ref.classification_batch(3, M, dtype=jnp.float32)
-    objective = famus_jax.mwnet(hidden=3)
+    objective = famus_jax.mwnet(hidden=3, start="random", monotone=False)
 
     def update(state):
         def forward(params, model_state, rng, batch):

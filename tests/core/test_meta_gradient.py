@@ -34,8 +34,16 @@ def methods():
     theta = ref.mwnet_theta(jax.random.key(5))
     epsilon = jnp.asarray(np.random.default_rng(6).normal(size=5)) / 5
     return {
-        "mwnet_sum": (famus_jax.mwnet(hidden=7), ref.mwnet("sum"), theta),
-        "mwnet_n": (famus_jax.mwnet(hidden=7, normalize="n"), ref.mwnet("n"), theta),
+        "mwnet_sum": (
+            famus_jax.mwnet(hidden=7, start="random", monotone=False),
+            ref.mwnet("sum"),
+            theta,
+        ),
+        "mwnet_n": (
+            famus_jax.mwnet(hidden=7, start="random", monotone=False, normalize="n"),
+            ref.mwnet("n"),
+            theta,
+        ),
         "l2r": (famus_jax.l2r(), ref.l2r(), epsilon),
     }
 

@@ -128,7 +128,10 @@ def setting(optimizer, method="mwnet", network="batchnorm"):
     definition, expected_params = by_hand(rule, slots, start, history)
     close(params, expected_params)
     if method == "mwnet":
-        objective, reference_objective = famus_jax.mwnet(hidden=7), ref.mwnet("sum")
+        objective, reference_objective = (
+            famus_jax.mwnet(hidden=7, start="random", monotone=False),
+            ref.mwnet("sum"),
+        )
         theta = ref.mwnet_theta(jax.random.key(5))
     else:
         objective, reference_objective = famus_jax.l2r(), ref.l2r()
@@ -278,7 +281,9 @@ def test_train_step_hands_the_state_on():
     # A step of θ in the third update that is far above float32's rounding of θ itself.
     beta = 1e3
     meta_optimizer = optax.sgd(lambda t: jnp.where(t < 2, 1e-3, beta))
-    objective = famus_jax.mwnet(hidden=7, meta_optimizer=meta_optimizer)
+    objective = famus_jax.mwnet(
+        hidden=7, start="random", monotone=False, meta_optimizer=meta_optimizer
+    )
     problem = famus_jax.problem(ref.mlp, objective)
     step = train_step(problem, tx, all_layers(through_optimizer=True), step_size=RATE)
     state = step.init(jax.random.key(0), params, {}, batch, meta_batch)
@@ -429,7 +434,7 @@ def shapes_of_update(estimator, objective=None, descend=None, find=True):
     batch = ref.classification_batch(2, N, dtype=jnp.float32)
     meta_batch = ref.classification_batch(3, 4, dtype=jnp.float32)
     meta_loss = famus_jax.mean_of(famus_jax.losses.softmax_cross_entropy)
-    objective = objective or famus_jax.mwnet(hidden=7)
+    objective = objective or famus_jax.mwnet(hidden=7, start="random", monotone=False)
     problem = Problem(ref.mlp, objective, meta_loss, layers_by(params, layer_number))
     point = Inputs(params, {}, jax.random.key(0), batch, meta_batch, 0.1)
     if find:
@@ -477,7 +482,9 @@ def test_coupling_does_not_matter_elsewhere():
     ],
     ids=lambda estimator: estimator.label,
 )
-@pytest.mark.parametrize("objective", [famus_jax.mwnet(hidden=7), famus_jax.l2r()])
+@pytest.mark.parametrize(
+    "objective", [famus_jax.mwnet(hidden=7, start="random", monotone=False), famus_jax.l2r()]
+)
 def test_missing_descend(estimator, objective):
     """The message says what to pass. Fails if an SGD step is taken instead."""
     if objective.reset_each_batch and estimator.virtual_step == "actual":
@@ -539,7 +546,9 @@ def test_an_input_that_is_always_zero(name, dtype, route):
         )
         params, batch, meta_batch = arrays
         forward = famus_jax.stateless_forward(lambda p, x: jnp.tanh(x @ p["a"]) @ p["b"], input="x")
-        problem = famus_jax.problem(forward, famus_jax.mwnet(hidden=5))
+        problem = famus_jax.problem(
+            forward, famus_jax.mwnet(hidden=5, start="random", monotone=False)
+        )
         weights_for = famus_jax.reweighter(problem, estimator, step_size=1e-2)
         state = weights_for.init(jax.random.key(1), params, (), batch, meta_batch)
         opt_state = optimizer.init(params)

@@ -29,7 +29,7 @@ ABOVE = (1.0, 0.5, 0.2, 0.075)  # their sums from the top, by hand
 N, M, RHO = 8, 2, 0.25
 PARAMS = ref.mlp_params(jax.random.key(0), (3, 4, 3, 4, 3), jnp.float32)
 LAYERS = layers_by(PARAMS, lambda path: int(path[5]), costs=SHARES)
-MWNET = problem(ref.mlp, mwnet(hidden=3), layers=LAYERS)
+MWNET = problem(ref.mlp, mwnet(hidden=3, start="random", monotone=False), layers=LAYERS)
 L2R = problem(ref.mlp, l2r(), layers=LAYERS)
 
 

@@ -181,7 +181,7 @@ def setting(name, network="batchnorm"):
     if network == "mlp":
         forward, params, model_state = ref.mlp, ref.mlp_params(jax.random.key(1), SIZES), {}
     if name == "mwnet":
-        method, definition = mwnet(hidden=7), ref.mwnet("sum")
+        method, definition = mwnet(hidden=7, start="random", monotone=False), ref.mwnet("sum")
         theta = ref.mwnet_theta(jax.random.key(5))
     else:
         method, definition = l2r()._replace(init=lambda key, n: jnp.zeros(n)), ref.l2r()
@@ -425,7 +425,7 @@ def test_a_closed_layer_stays_in_an_active_virtual_step():
         params, state = ref.bn_params(jax.random.key(1))
         batch, meta_batch = ref.classification_batch(2, 6), ref.classification_batch(3, 4)
         layers = layers_by(params, lambda path: int(path[5]))
-        what = problem(ref.bn_mlp, mwnet(hidden=4), layers=layers)
+        what = problem(ref.bn_mlp, mwnet(hidden=4, start="random", monotone=False), layers=layers)
         estimator = random_layers(2, virtual_step="active")
         meta = init_state(what, estimator, jax.random.key(0), params, 6, 4)
         factors = jnp.asarray([1.5, 0.0, 1.5], jnp.float32)

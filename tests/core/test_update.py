@@ -75,7 +75,9 @@ def test_mwnet(estimator, active, kind):
     gradient are of different θ, if running statistics come from the meta batch or are updated
     twice, or if momentum and decay reach the virtual step.
     """
-    objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA))
+    objective = famus_jax.mwnet(
+        hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(BETA)
+    )
     problem, point = setting(objective)
     point = point._replace(optimizer_update=None)
     theta = ref.mwnet_theta(jax.random.key(5))
@@ -171,7 +173,9 @@ def test_cross_entropy_is_plain_training():
 
 def test_meta_optimizer_state_is_carried():
     """Two steps of momentum on θ; fails if the meta-optimizer starts anew at every batch."""
-    objective = famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA, momentum=0.9))
+    objective = famus_jax.mwnet(
+        hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(BETA, momentum=0.9)
+    )
     problem, point = setting(objective)
     point = point._replace(optimizer_update=None)
     theta = ref.mwnet_theta(jax.random.key(5))

@@ -55,7 +55,9 @@ def by_number(params):
 def method(name):
     if name == "l2r":
         return l2r()
-    return mwnet(hidden=7, meta_optimizer=optax.sgd(BETA, momentum=0.9))
+    return mwnet(
+        hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(BETA, momentum=0.9)
+    )
 
 
 # --- a step in between, by hand ---------------------------------------------------------------------

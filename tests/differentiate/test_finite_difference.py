@@ -59,7 +59,10 @@ def setting(method, forward=ref.bn_mlp):
     if forward is not ref.bn_mlp:
         params, model_state = ref.mlp_params(jax.random.key(1)), {}
     if method == "mwnet":
-        objective, definition = famus_jax.mwnet(hidden=7), ref.mwnet("sum")
+        objective, definition = (
+            famus_jax.mwnet(hidden=7, start="random", monotone=False),
+            ref.mwnet("sum"),
+        )
         theta = ref.mwnet_theta(jax.random.key(5))
     else:
         objective, definition = famus_jax.l2r(), ref.l2r()
@@ -324,7 +327,9 @@ def test_tiny_and_huge_directions(scale):
 
 
 @pytest.mark.parametrize("route", ["finite_difference", "darts"])
-@pytest.mark.parametrize("objective", [famus_jax.mwnet(hidden=3), famus_jax.l2r()])
+@pytest.mark.parametrize(
+    "objective", [famus_jax.mwnet(hidden=3, start="random", monotone=False), famus_jax.l2r()]
+)
 def test_a_meta_loss_without_slope(route, objective):
     """v = 0: θ stays (weights of L2R are 0), nothing is NaN. Fails at 0 / 0."""
     params = ref.mlp_params(jax.random.key(1), dtype=jnp.float32)

@@ -40,9 +40,14 @@ close = ref.assert_close
 
 
 METHODS = {
-    "sum": (famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA)), ref.mwnet("sum")),
+    "sum": (
+        famus_jax.mwnet(hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(BETA)),
+        ref.mwnet("sum"),
+    ),
     "n": (
-        famus_jax.mwnet(hidden=7, normalize="n", meta_optimizer=optax.sgd(BETA)),
+        famus_jax.mwnet(
+            hidden=7, start="random", monotone=False, normalize="n", meta_optimizer=optax.sgd(BETA)
+        ),
         ref.mwnet("n"),
     ),
     "l2r": (famus_jax.l2r()._replace(init=lambda key, n: jnp.zeros(n)), ref.l2r()),
@@ -310,7 +315,7 @@ def peak(estimator, micro_batches):
     batch, meta_batch = examples(WIDE_N), examples(8)
     problem = famus_jax.problem(
         wide,
-        famus_jax.mwnet(hidden=3),
+        famus_jax.mwnet(hidden=3, start="random", monotone=False),
         layers=layers_by(params, layer_number),
         micro_batches=micro_batches,
     )

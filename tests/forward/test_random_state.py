@@ -48,7 +48,7 @@ def test_each_pass_has_its_own_mask():
         jax.debug.callback(lambda row, n=mask.shape[0]: seen.update({n: np.asarray(row)}), mask[0])
 
     forward, params, state = famus.nnx_forward(Net(see))
-    problem = famus.problem(forward, famus.mwnet(hidden=3))
+    problem = famus.problem(forward, famus.mwnet(hidden=3, start="random", monotone=False))
     weights_for = famus.reweighter(problem, famus.all_layers(examples=HEARD), step_size=0.1)
     meta = weights_for.init(KEY, params, state, BATCH, META)
     update = jax.jit(lambda meta: weights_for.update(meta, params, state, BATCH, META))

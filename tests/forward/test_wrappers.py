@@ -50,7 +50,9 @@ def test_rematerialized_gradient_is_the_definition(keep, active):
     forward = rematerialize(ref.bn_mlp, keep)
     loss = famus.mean_of(famus.losses.softmax_cross_entropy)
     groups = famus.layers_by(params, lambda path: int(path[5]))
-    problem = famus.Problem(forward, famus.mwnet(hidden=7), loss, groups)
+    problem = famus.Problem(
+        forward, famus.mwnet(hidden=7, start="random", monotone=False), loss, groups
+    )
     point = famus.Inputs(params, state, jax.random.key(9), batch, meta, ALPHA)
     args = (ref.bn_mlp, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), params, state)
     names = {f"layer{i}" for i in active}

@@ -35,7 +35,9 @@ def gate_key(key, update):
 def setting(method=None):
     params = ref.mlp_params(jax.random.key(1))
     layers = layers_by(params, lambda path: int(path[5]))
-    method = method or famus_jax.mwnet(hidden=7, meta_optimizer=optax.sgd(BETA))
+    method = method or famus_jax.mwnet(
+        hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(BETA)
+    )
     problem = Problem(ref.mlp, method, method.l_val, layers)
     batch, meta_batch = ref.classification_batch(2, 5), ref.classification_batch(3, 4)
     return problem, Inputs(params, {}, jax.random.key(9), batch, meta_batch, ALPHA)

@@ -59,8 +59,11 @@ def test_a_head_that_the_loss_does_not_read_is_no_last_layer():
     ("method", "estimator"),
     [
         (famus.l2r(), None),
-        (famus.mwnet(hidden=5), famus.last_layers(1)),
-        (famus.mwnet(hidden=5), famus.last_layers(1, virtual_step="active")),
+        (famus.mwnet(hidden=5, start="random", monotone=False), famus.last_layers(1)),
+        (
+            famus.mwnet(hidden=5, start="random", monotone=False),
+            famus.last_layers(1, virtual_step="active"),
+        ),
     ],
     ids=["l2r by default", "mwnet", "mwnet, active"],
 )

@@ -17,6 +17,7 @@ import reference as ref
 
 import famus_jax
 from famus_jax import Inputs, Problem, layers_by, losses, methods
+from famus_jax.core.examples import heard_rows
 from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 
@@ -86,6 +87,21 @@ class Case(NamedTuple):
     rule: object = lambda theta, g: jax.tree.map(lambda t, g: t - BETA * g, theta, g)
 
 
+def with_heads(theta):
+    """θ with a second head."""
+    second = {"kernel_2": -0.7 * theta["kernel_2"], "bias_2": theta["bias_2"] + 0.2}
+    return {
+        **theta, **{k: jnp.concatenate([theta[k], x], -1) for k, x in second.items()}
+    }  # fmt: skip
+
+
+def with_columns(theta):
+    """θ with weights of four features and a column."""
+    rng = np.random.default_rng(0)
+    sizes = {"column_features": (4, 7), "column_quality": (1, 7)}
+    return {**theta, **{k: jnp.asarray(rng.normal(size=s)) for k, s in sizes.items()}}
+
+
 @functools.cache
 def cases():
     sgd = optax.sgd(BETA)
@@ -100,21 +116,51 @@ def cases():
 
     return {
         "mwnet": Case(
-            methods.mwnet(hidden=7, meta_optimizer=sgd),
+            methods.mwnet(hidden=7, start="random", monotone=False, meta_optimizer=sgd),
             ref.mwnet("sum"),
             plain,
             ref.mwnet_theta(jax.random.key(5)),
+        ),
+        "mwnet_monotone": Case(
+            methods.mwnet(hidden=7, monotone=True, meta_optimizer=sgd),
+            ref.mwnet("sum"),
+            plain,
+            ref.falling(ref.mwnet_theta(jax.random.key(5))),
+            lambda theta, g: ref.falling(jax.tree.map(lambda t, g: t - BETA * g, theta, g)),
         ),
         "mwnet_ldam": Case(
             methods.mwnet(
                 margins,
                 hidden=7,
+                start="random",
+                monotone=False,
                 meta_optimizer=sgd,
                 meta_loss=famus_jax.mean_of(losses.scaled_cross_entropy(3.0)),
             ),
             ref.mwnet("sum", ref.ldam(counts, 0.5, 3.0)),
             ref.mean_loss(scaled),
             ref.mwnet_theta(jax.random.key(6)),
+        ),
+        "cmwnet": Case(
+            methods.class_aware_mwnet(
+                counts, groups=2, hidden=7, start="random", monotone=False, meta_optimizer=sgd
+            ),
+            ref.class_aware((1, 0, 0)),
+            plain,
+            with_heads(ref.mwnet_theta(jax.random.key(9))),
+        ),
+        "scored": Case(
+            methods.scored({"loss": 1, "features": 4, "quality": 1}, hidden=7, meta_optimizer=sgd),
+            ref.scored,
+            plain,
+            with_columns(ref.falling(ref.mwnet_theta(jax.random.key(11)))),
+            lambda theta, g: ref.falling(jax.tree.map(lambda t, g: t - BETA * g, theta, g)),
+        ),
+        "source_weights": Case(
+            methods.source_weights(3, meta_optimizer=sgd),
+            ref.source_weights,
+            plain,
+            jnp.array([0.3, -0.2, 0.1], jnp.float64),
         ),
         "l2r": Case(
             methods.l2r(),
@@ -148,6 +194,8 @@ def oracle(name):
     """
     case = cases()[name]
     loss = ref.label_correction() if case.reference is None else of_logits(case.reference)
+    if name == "scored":
+        loss = case.reference
 
     def gradient(theta, params, batch):
         return ref.training_gradient(forward, loss, params, theta, (), None, batch)
@@ -190,6 +238,10 @@ def cells():
     """The table, methods by estimators."""
     names = (
         "mwnet",
+        "mwnet_monotone",
+        "cmwnet",
+        "scored",
+        "source_weights",
         "mwnet_ldam",
         "l2r",
         "mlc",
@@ -239,6 +291,8 @@ def test_method_with_estimator(name, how):
         if name == "mixmatch":
             batch, meta_batch = ref.mixed(batch, t), ref.mixed(meta_batch, 50 + t)
             del meta_batch["labeled"]  # all are, where nothing is said
+        batch["source"] = jnp.arange(N) % 3 if name == "source_weights" else batch["label"]
+        batch["quality"] = jnp.linspace(-1.0, 1.0, N)[::-1]
         inputs = Inputs(params, (), jax.random.key(9), batch, meta_batch, ALPHA)
         factors = factors_of(how, state)
         update = step(state, inputs)
@@ -253,7 +307,8 @@ def test_method_with_estimator(name, how):
             continue
         heard = batch
         if how == "examples":
-            heard = {k: x[::2] if jnp.ndim(x) else x for k, x in batch.items()}
+            rows = heard_rows(state.key, state.step, N, 3)
+            heard = {k: x[rows] if jnp.ndim(x) else x for k, x in batch.items()}
         only = estimator.virtual_step == "active"
         moves = {g: float(r > 0) for g, r in factors.items()} if only else everywhere
         g = theta_gradient(before, params, heard, meta_batch, factors, moves)

@@ -18,7 +18,7 @@ THETA = ref.mwnet_theta(jax.random.key(0), dtype=jnp.float32)
 @pytest.mark.parametrize("normalize", ["sum", "n"])
 def test_mwnet(normalize):
     """T, weights and both gradients; fails if the loss is differentiated inside the weighting net."""
-    method = mwnet(hidden=7, normalize=normalize)
+    method = mwnet(hidden=7, start="random", monotone=False, normalize=normalize)
     reference = ref.mwnet(normalize)
 
     def value(theta, logits):
@@ -49,7 +49,7 @@ def test_mwnet_start():
 @pytest.mark.parametrize("normalize", ["sum", "n"])
 def test_mwnet_saturated_at_zero(normalize):
     """All weights 0: T = 0 and finite gradients everywhere; fails at 0 / 0 in value or slope."""
-    method = mwnet(hidden=7, normalize=normalize)
+    method = mwnet(hidden=7, start="random", monotone=False, normalize=normalize)
     dead = {**THETA, "bias_2": jnp.full((1,), -1e4, jnp.float32)}
     (value, weights), gradients = jax.value_and_grad(
         lambda theta, logits: method.loss(theta, logits, BATCH), argnums=(0, 1), has_aux=True

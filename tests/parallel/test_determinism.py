@@ -45,7 +45,9 @@ def twice(params, model_state, rng, batch):
 
 
 def make(estimator, forward=ref.dropout_mlp, **options):
-    named = problem(forward, mwnet(hidden=4), axis=options.pop("axis", None))
+    named = problem(
+        forward, mwnet(hidden=4, start="random", monotone=False), axis=options.pop("axis", None)
+    )
     optimizer = optax.sgd(0.1, momentum=0.9)
     return train_step(named, optimizer, estimator, step_size=0.1, **options)
 

@@ -30,7 +30,7 @@ def scalar(params, batch):
 
 
 def traced(estimator=None, forward=ref.mlp, axis="data", mapped=True):
-    named = problem(forward, mwnet(hidden=3), axis=axis)
+    named = problem(forward, mwnet(hidden=3, start="random", monotone=False), axis=axis)
     weigh = reweighter(named, estimator or all_layers(), step_size=0.1)
     state = weigh.init(jax.random.key(0), PARAMS, (), BATCH, META)
 
@@ -62,7 +62,11 @@ def test_steps(options, message):
 
 def test_a_network_per_device_is_no_mistake():
     """Parameters that are a device's own need no axis. Fails if they are refused."""
-    weigh = reweighter(problem(ref.mlp, mwnet(hidden=3)), all_layers(), step_size=0.1)
+    weigh = reweighter(
+        problem(ref.mlp, mwnet(hidden=3, start="random", monotone=False)),
+        all_layers(),
+        step_size=0.1,
+    )
     state = weigh.init(jax.random.key(0), PARAMS, (), BATCH, META)
 
     def run(params, batch, meta_batch):

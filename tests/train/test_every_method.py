@@ -12,7 +12,7 @@ from famus_jax.train.methods import METHODS
 HEAD = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
 HEAD_LABEL = "last_layers_1_active_step"
 STEPS, STOP, SAVED = 20, 15, 10
-QUICK = ("elr", "sop")
+QUICK = ("elr", "sop", "mwnet_small_loss")
 
 
 def row(method):

@@ -57,7 +57,14 @@ def bits(state):
 
 @pytest.mark.parametrize(
     ("method", "estimator", "meta"),
-    [(cross_entropy(), None, None), (mwnet(hidden=7), last_layers(1, virtual_step="active"), META)],
+    [
+        (cross_entropy(), None, None),
+        (
+            mwnet(hidden=7, start="random", monotone=False),
+            last_layers(1, virtual_step="active"),
+            META,
+        ),
+    ],
     ids=["ce", "mwnet"],
 )
 def test_nothing_trained_depends_on_it(as_shipped, method, estimator, meta):

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 
 import famus_jax as famus
 from famus_jax.train import health, loop
-from famus_jax.train.measure import Taken, Told
+from famus_jax.train.measure import Taken, Told, rank_correlation
 from famus_jax.train.suspect import suspect_of
 
 GUESSING = math.log(10)
@@ -43,6 +44,31 @@ def test_a_healthy_run_is_left_alone():
     health.refuse_hopeless(window(loss=0.0), [{"loss": 2.0}], GUESSING, 200, 200)
 
 
+def test_weights_that_prefer_large_losses():
+    """Fails if the warning comes for weights that fall with the loss or hardly rise, for rare classes,
+    whose losses are large by right, where weights tell nothing, or if steps without an answer count."""
+    assert not said(window(rise=-1.0))
+    assert not said(window(rise=0.3))
+    assert not said(window(rise=1.0), weighs=False)
+    assert not health.warnings_of(window(rise=1.0), [], GUESSING, True, long_tail=True)
+    assert "(rank correlation 1.00)" in said(window(rise=1.0) + window(6))
+
+
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_the_rank_correlation_is_scipys(decimals):
+    """Fails for Pearson's, for a sign, or for ties of weights (those of L2R are mostly 0) that are
+    ranked by their order."""
+    rng = np.random.default_rng(0)
+    losses = rng.permutation(50).astype(np.float32)
+    weights = np.maximum(np.round(rng.normal(size=50) - 0.03 * losses, decimals), 0)
+    expected = float(scipy.stats.spearmanr(weights, losses)[0])
+    assert rank_correlation(weights, losses) == pytest.approx(expected, abs=1e-9)
+    assert rank_correlation(weights, None) is None
+    assert rank_correlation(np.ones(50), losses) is None
+    assert rank_correlation(weights, np.ones(50)) is None
+    assert rank_correlation(weights, np.where(losses == 3, np.nan, losses)) is None
+
+
 def test_a_loss_is_large_beside_the_one_that_it_began_with():
     """Fails if the lowest so far is what counts: a loss on scaled logits that learns well and jumps, to
     less than it began with, would be warned of, and ended where logits are scaled much."""
@@ -65,6 +91,7 @@ def test_a_loss_is_large_beside_the_one_that_it_began_with():
         (window(meta={"theta_norm": 0.0}), "the meta gradient was exactly 0"),
         (window(meta={"theta_norm": math.inf}), "theta_norm was inf in 4 of 4 steps"),
         (window(meta={"meta_loss": math.nan}), "meta_loss was nan"),
+        (window(rise=0.9), "the weights rise with the loss (rank correlation 0.90)"),
         (window(metrics={"train_accuracy": math.nan}), "train_accuracy was nan"),
         (window(clean=(math.inf, 12)), "a weight was inf"),
         (window(meta={"penalty": -math.inf}), "penalty was -inf"),  # what active layers report
@@ -186,7 +213,7 @@ def test_a_state_is_looked_at_in_one_go(monkeypatch):
 
 def test_a_run_that_goes_on_does_not_repeat_its_warnings(tmp_path, monkeypatch):
     """Fails if the last record is handed over with what has been said of it before."""
-    monkeypatch.setattr(health, "warnings_of", lambda *unused: ["odd"])
+    monkeypatch.setattr(health, "warnings_of", lambda *unused, **more: ["odd"])
     told = []
     train(tmp_path, steps=5, on_progress=lambda taken, newest: told.append(newest))
     train(tmp_path, steps=10, on_progress=lambda taken, newest: told.append(newest))

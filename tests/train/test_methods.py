@@ -83,7 +83,7 @@ def test_a_class_without_labels_is_found_before_the_first_run(tmp_path, monkeypa
 
 def objective(method, **sections):
     parsed = parse_config({"runs": [{"method": "ce"}], "schedule": {"steps": 1000}, **sections})
-    return METHODS[method].build(parsed, Facts(3, (16, 4, 1), 4, 21))
+    return METHODS[method].made(parsed, Facts(3, (16, 4, 1), 4, 21))
 
 
 def test_objectives_of_a_config():

@@ -40,7 +40,9 @@ def close(actual, expected, rtol=1e-5):
 
 def fast_mwnet():
     """MW-Net that learns fast enough for θ to matter after one step."""
-    return mwnet(hidden=7, meta_optimizer=optax.sgd(30.0, momentum=0.9))
+    return mwnet(
+        hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(30.0, momentum=0.9)
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,8 @@ def test_losses_are_arguments(task, x64):
         b["tags"] = jnp.asarray(rng.integers(0, 2, (size, 3)), jnp.float64)
         b["target"] = jnp.asarray(rng.normal(size=(size, 3)))
     theta = ref.mwnet_theta(jax.random.key(5))
-    what = problem(forward, mwnet(loss, hidden=7, meta_optimizer=optax.sgd(1.0)))
+    method = mwnet(loss, hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(1.0))
+    what = problem(forward, method)
     weigh = reweighter(what, all_layers(), step_size=RATE)
     state = weigh.init(jax.random.key(0), params, {}, batch, meta_batch)._replace(theta=theta)
     weights, new = weigh.update(state, params, {}, batch, meta_batch)

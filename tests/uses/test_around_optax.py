@@ -122,7 +122,7 @@ def test_inject_hyperparams_needs_no_static_arguments():
     """Fails if a changed step size does not reach the virtual step: at half of it, as if made so."""
     params, model_state = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
     _, _, data = setting()
-    method = famus.mwnet(hidden=7, meta_optimizer=optax.sgd(30.0))
+    method = famus.mwnet(hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(30.0))
     problem = famus.problem(ref.bn_mlp, method)
     common = {"key": jax.random.key(5), "model_state": model_state}
     tx = optax.inject_hyperparams(famus.reweight)(problem, step_size=1.0, **common)
@@ -166,7 +166,7 @@ def test_checkpoint_of_plain_arrays(tmp_path):
     """With a plain key every leaf is a numpy array's equal. Fails if something else hides in it."""
     params, model_state = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
     _, _, data = setting()
-    problem = famus.problem(ref.bn_mlp, famus.mwnet(hidden=7))
+    problem = famus.problem(ref.bn_mlp, famus.mwnet(hidden=7, start="random", monotone=False))
     tx = famus.reweight(problem, step_size=RATE, key=jax.random.PRNGKey(5), model_state=model_state)
     _, state = tx.update(None, tx.init(params), params, **data)
     leaves, treedef = jax.tree.flatten(state)

@@ -17,7 +17,9 @@ def setting(method=None):
     params, model_state = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
     batch = ref.classification_batch(2, N, dtype=jnp.float32)
     meta_batch = ref.classification_batch(3, M, dtype=jnp.float32)
-    problem = famus.problem(ref.bn_mlp, method or famus.mwnet(hidden=5))
+    problem = famus.problem(
+        ref.bn_mlp, method or famus.mwnet(hidden=5, start="random", monotone=False)
+    )
     return problem, params, model_state, batch, meta_batch
 
 

@@ -45,7 +45,7 @@ def setting():
     params, model_state = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
     batch = ref.classification_batch(2, N, dtype=jnp.float32)
     meta_batch = ref.classification_batch(3, M, dtype=jnp.float32)
-    method = famus.mwnet(hidden=7, meta_optimizer=optax.sgd(30.0))
+    method = famus.mwnet(hidden=7, start="random", monotone=False, meta_optimizer=optax.sgd(30.0))
     layers = famus.find_layers(ref.bn_mlp, params, model_state, jax.random.key(0), batch)
     problem = famus.problem(ref.bn_mlp, method, layers=layers)
     return problem, famus.Estimator(Alternating()), params, model_state, batch, meta_batch

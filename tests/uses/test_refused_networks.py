@@ -134,7 +134,9 @@ def network(activation: Callable[[jax.Array], jax.Array]):
 
 
 def mwnet(**how):
-    return famus.mwnet(hidden=3, meta_optimizer=optax.sgd(1.0), **how)
+    return famus.mwnet(
+        hidden=3, start="random", monotone=False, meta_optimizer=optax.sgd(1.0), **how
+    )
 
 
 @all_uses

@@ -35,7 +35,7 @@ def batch(i):
 
 def make(estimator=HEAD, method=None, optimizer=None, **options):
     optimizer = optimizer or optax.sgd(RATE, momentum=0.9)
-    what = problem(ref.bn_mlp, method or mwnet(hidden=7))
+    what = problem(ref.bn_mlp, method or mwnet(hidden=7, start="random", monotone=False))
     return train_step(what, optimizer, estimator, step_size=RATE, **options)
 
 
@@ -150,7 +150,7 @@ def test_interleaved_runs(gated):
 
 @pytest.mark.parametrize(
     "method",
-    [l2r(), mwnet(hidden=7)],
+    [l2r(), mwnet(hidden=7, start="random", monotone=False)],
     ids=["l2r where nothing helps", "mwnet saturated"],
 )
 def test_all_zero_weights(method):
@@ -208,7 +208,10 @@ def test_the_step_size_is_that_of_this_step():
     norms = {}
     for name, step_size in (("schedule", lambda t: rates[t]), ("constant", RATE)):
         train = train_step(
-            problem(ref.bn_mlp, mwnet(hidden=4)), optax.sgd(RATE), all_layers(), step_size=step_size
+            problem(ref.bn_mlp, mwnet(hidden=4, start="random", monotone=False)),
+            optax.sgd(RATE),
+            all_layers(),
+            step_size=step_size,
         )
         state = train.init(jax.random.key(0), PARAMS, MODEL_STATE, batch(0), META)
         norms[name] = []

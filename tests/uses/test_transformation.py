@@ -20,7 +20,7 @@ HEAD = last_layers(1, virtual_step="active")
 
 def transform(estimator=HEAD, method=None, step_size=RATE, **options):
     options = {"model_state": MODEL_STATE, "key": jax.random.key(0), **options}
-    what = problem(ref.bn_mlp, method or mwnet(hidden=7))
+    what = problem(ref.bn_mlp, method or mwnet(hidden=7, start="random", monotone=False))
     return reweight(what, estimator, step_size=step_size, **options)
 
 
@@ -79,7 +79,7 @@ def test_bfloat16_parameters_keep_their_dtype():
         logits, s = ref.mlp(p, s, r, {"x": b["x"].astype(jnp.bfloat16)})
         return logits.astype(jnp.float32), s
 
-    what = problem(forward, mwnet(hidden=7))
+    what = problem(forward, mwnet(hidden=7, start="random", monotone=False))
     for estimator in (HEAD, last_layers(2), last_layers(3, route="vjp")):
         tx = reweight(what, estimator, step_size=jnp.float32(RATE), key=jax.random.key(0))
         state = jax.eval_shape(tx.init, params)
@@ -90,9 +90,12 @@ def test_bfloat16_parameters_keep_their_dtype():
 
 
 ESTIMATORS = {
-    "mwnet": (HEAD, mwnet(hidden=7)),
+    "mwnet": (HEAD, mwnet(hidden=7, start="random", monotone=False)),
     "l2r": (last_layers(2), l2r()),
-    "gates": (learned_gates("budget", target=2.9, hidden=4, max_programs=2), mwnet(hidden=7)),
+    "gates": (
+        learned_gates("budget", target=2.9, hidden=4, max_programs=2),
+        mwnet(hidden=7, start="random", monotone=False),
+    ),
 }
 
 
@@ -177,7 +180,8 @@ def test_inject_hyperparams():
     static = ("problem", "estimator", "key", "model_state", "layers")
     layers = found_layers()
     injected = optax.inject_hyperparams(reweight, static_args=static)(
-        problem=problem(ref.bn_mlp, mwnet(hidden=7)), estimator=HEAD, step_size=0.9,
+        problem=problem(ref.bn_mlp, mwnet(hidden=7, start="random", monotone=False)),
+        estimator=HEAD, step_size=0.9,
         key=jax.random.key(0), model_state=MODEL_STATE, layers=layers,
     )  # fmt: skip
     state = injected.init(PARAMS)

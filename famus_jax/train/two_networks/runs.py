@@ -21,7 +21,7 @@ from famus_jax.train.advance import numbered
 from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
-from famus_jax.train.evaluation import Member, evaluated, training_accuracy
+from famus_jax.train.evaluation import Member, evaluated, training_accuracy, with_losses
 from famus_jax.train.evidence import arrays_of
 from famus_jax.train.method_values import Facts
 from famus_jax.train.methods import METHODS
@@ -151,6 +151,7 @@ class TwoNetworkRuns:
                 checkpoint_every=schedule.checkpoint_every,
                 made_from=seeded.made_from,
                 guessing=math.log(data.num_classes),
+                long_tail=config.data.imbalance_factor > 1,
                 suspect=functools.partial(suspect_of, data.images, setting.sources.train.ids),
                 per_example=lambda state: {
                     "clean_probability": np.mean(state.probability, 0),
@@ -202,6 +203,8 @@ class TwoNetworkRuns:
             if run is not None:
                 method, estimator = self._method(run), _estimator(run)
             mixed = run is not None and METHODS[run.method].batches == "mixed"
+            weighs = run is not None and METHODS[run.method].learns and method.reweights
+            accuracy = with_losses(method.example_loss) if weighs else training_accuracy
             where = shapes_of(params, model_state, batch_shapes(self._setting))
             problem = problem_of(self._setting.forward, method)
             self._steps[name] = train_step(
@@ -209,7 +212,7 @@ class TwoNetworkRuns:
                 build_optimizer(config.schedule, learning_rate),
                 estimator,
                 step_size=learning_rate,
-                metrics=_target_accuracy if mixed else training_accuracy,
+                metrics=_target_accuracy if mixed else accuracy,
                 record=None if mixed else self._setting.record,
                 ema=config.schedule.ema,
             )
