@@ -95,7 +95,8 @@ def block_seconds(config: ExperimentConfig, rounds: int, block: int) -> dict[str
     params, model_state = experiment.setting.init(jax.random.key(0))
     steps = {}
     for run in config.runs:
-        if METHODS[run.method].needs or METHODS[run.method].batches != "noisy":
+        method = METHODS[run.method]
+        if method.needs or method.batches != "noisy" or method.networks != 1:
             continue
         step = experiment.one_network.step(run, False, params, model_state, train)
         state, known = step.init(jax.random.key(0), params, model_state, train, meta), -1

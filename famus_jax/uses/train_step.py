@@ -197,7 +197,6 @@ class TrainStep:
             if self._metrics:
                 info = info._replace(metrics=self._metrics(new.outputs, whole))
         params, step = optax.apply_updates(state.params, updates), state.step + 1
-        trained = params, new.model_state
         after = TrainState(
             step=step,
             params=params,
@@ -206,7 +205,7 @@ class TrainStep:
             meta=new.state,
             key=state.key,
             recorded=sums,
-            average=updated_average(state.average, trained, step, self._ema),
+            average=updated_average(state.average, (params, new.model_state), step, self._ema),
         )
         return unless_nonfinite(after, state) if self._skip_nonfinite else after, info
 

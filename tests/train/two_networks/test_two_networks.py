@@ -124,7 +124,10 @@ def test_every_method_needs_no_trusted_labels(data_dir, tmp_path):
         path = next((tmp_path / "runs").glob(f"{method}*/seed_0/weights.npz"))
         told = np.load(path)
         assert len(told["ids"]) == len(told["clean_probability"]) == 400
-        assert np.isfinite(told["aum"]).sum() == 400 - 50  # mixed batches: by the splits
+        seen = np.isfinite(
+            told["aum"]
+        ).sum()  # of mixed batches by the splits, else by 16 steps on 16
+        assert seen == 400 - 50 if method == "dividemix" else 0 < seen <= 256
         assert (path.parents[1] / "label_issues.csv").exists()
     assert rows["dividemix"]["weight_auroc"] is None
 
