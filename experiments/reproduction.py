@@ -1,6 +1,8 @@
-"""docs/reproduction.md from the files in results/: our numbers beside the paper's, "not run" elsewhere.
+"""docs/reproduction.md from the files in results/: the paper's numbers, and ours where we ran.
 
-    python -m experiments.report
+    python -m experiments.reproduction                  writes docs/reproduction.md
+    python -m experiments.reproduction --table=seed     prints the fifteen rows of the seed page
+    python -m experiments.reproduction --table=5        prints one of the paper's tables
 
 A number of ours is the mean of the best test accuracy (what the paper prints) over the seeds there are,
 from `summary.json` files of finished experiments whose setting is exactly that of the table's config.
@@ -9,120 +11,69 @@ from `summary.json` files of finished experiments whose setting is exactly that 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import runpy
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
+from experiments.our_runs import Result, read_results, settings_of
 from experiments.published import TABLES, Row, Table
-from famus_jax.files import read_json, write_atomically
-from famus_jax.train.config import parse_config
-from famus_jax.train.estimator_spec import build_estimator
+from experiments.published_web import WEB_TABLES
+from experiments.seed_page import Listed, seed_page
+from famus_jax.files import write_atomically
+from famus_jax.one_of import one_of
 
-SECTIONS = (
-    "data",
-    "model",
-    "schedule",
-    "meta",
-    "transition",
-    "label_correction",
-    "long_tail",
-    "pseudo_clean",
-)
-OWN_SECTIONS = {"mentormix": "mentormix"}
-"""Sections that count where a method of the experiment reads them; older files don't have them."""
-NO_SETTING = {
-    "model": ("dtype",),
-    "data": ("data_dir", "path", "workers", "threads"),
-    "schedule": ("eval_every", "checkpoint_every"),
-}
-"""What may differ: the number format (told in the notes), where data lies and how it is read, how often
-it is evaluated and saved."""
-
-
-class Result(NamedTuple):
-    """One row of one file: a finished run. Without a setting (an older form) it is in no table."""
-
-    file: str
-    row: dict[str, Any]
-    estimator: dict[str, Any] | None
-    setting: str | None
-    provenance: dict[str, Any]
+ALL_TABLES = tuple(sorted((*TABLES, *WEB_TABLES), key=lambda table: table.name))
 
 
 def main(argv: Sequence[str]) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="reproduction",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--configs", type=Path, default=Path("configs"))
     parser.add_argument("--out", type=Path, default=Path("docs/reproduction.md"))
+    parser.add_argument("--table", help="print this one table: seed, 1, 2, ..., clothing1m")
     args = parser.parse_args(list(argv))
     try:
-        text = report(read_results(args.results), settings_of(args.configs))
+        results, setting = read_results(args.results), settings_of(args.configs)
+        if args.table:
+            print(one_table(args.table, results, setting))
+            return 0
+        text = report(results, setting)
     except (ValueError, FileNotFoundError) as error:
-        print(f"report: {error}", file=sys.stderr)
+        print(f"reproduction: {error}", file=sys.stderr)
         return 1
     write_atomically(args.out, text.encode())
     print(f"written: {args.out}")
     return 0
 
 
-def read_results(folder: Path) -> list[Result]:
-    """Every run in the folder's summaries; files of other kinds (benchmarks) are left out."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        summary = read_json(path)
-        if not {"rows", "config", "provenance"} <= summary.keys():
-            continue
-        config, setting, estimators = summary["config"], None, {}
-        if _in_todays_words(config):
-            setting, runs = setting_of(config), config["runs"]
-            estimators = {(r["method"], _label(r["estimator"])): r["estimator"] for r in runs}
-        for row in summary["rows"]:
-            if "acc_best" not in row:
-                continue
-            estimator = estimators.get((row["method"], row["estimator"]))
-            found.append(Result(path.name, row, estimator, setting, summary["provenance"]))
-    return found
+def one_table(name: str, results: Sequence[Result], setting: Callable[[str], str]) -> str:
+    """One of the paper's tables, or the seed page's rows, with the notes on our runs.
+
+    Raises:
+      ValueError: there is no such table; two files hold the same seed of the same cell.
+    """
+    one_of(name, ("seed", *dict.fromkeys(table.name for table in ALL_TABLES)), "--table")
+    notes: list[str] = []
+    if name == "seed":
+
+        def ours(one: Listed) -> str:
+            row = Row(f"{one.data}, {one.system}", (), *one.run, one.config)
+            return _ours(row, "", one.measured, results, setting, notes, set())
+
+        parts = [seed_page(ours)]
+    else:
+        chosen = [table for table in ALL_TABLES if table.name == name]
+        parts = [_table(table, results, setting, notes, set()) for table in chosen]
+    return "\n".join([*parts, *notes])
 
 
-def _in_todays_words(config: dict[str, Any]) -> bool:
-    """Older files lack sections, or call estimators and fields by other names: they are in no table."""
-    return set(SECTIONS) <= config.keys() and "normalize" in config["meta"]
-
-
-def settings_of(configs: Path) -> Callable[[str], str]:
-    """`"table1.py:cifar10_mwnet_60" -> setting`, of the config files in a folder."""
-    files: dict[str, Any] = {}
-
-    def setting(name: str) -> str:
-        file, variant = name.split(":")
-        if file not in files:
-            files[file] = runpy.run_path(str(configs / file))["get_config"]
-        parsed = parse_config(files[file](variant).to_dict())
-        return setting_of(dataclasses.asdict(parsed))
-
-    return setting
-
-
-def setting_of(config: dict[str, Any]) -> str:
-    """All of an experiment's config that makes its setting, as text to compare."""
-    methods = {run["method"] for run in config.get("runs", ())}
-    own = [section for method, section in OWN_SECTIONS.items() if method in methods]
-    kept = {
-        name: {k: v for k, v in config[name].items() if k not in NO_SETTING.get(name, ())}
-        for name in (*SECTIONS, *own)
-    }
-    return json.dumps(kept, sort_keys=True)
-
-
-def report(results: Sequence[Result], setting: Callable[[str], str], tables=TABLES) -> str:
+def report(results: Sequence[Result], setting: Callable[[str], str], tables=ALL_TABLES) -> str:
     """The document.
 
     Raises:
@@ -150,28 +101,49 @@ def report(results: Sequence[Result], setting: Callable[[str], str], tables=TABL
 
 _HEAD = """# Reproduction
 
-<!-- Generated by `python -m experiments.report` from results/*.json. Don't edit. -->
+<!-- Generated by `python -m experiments.reproduction` from results/*.json. Don't edit. -->
 
-What the FaMUS paper prints for CIFAR, and what we measured in the same setting: best test accuracy in
-%, mean ± standard deviation over seeds (their number in brackets). "not run": no finished run of ours
-in `results/`; "–": the paper prints nothing, or no run of ours is this row. How to run them:
+What the FaMUS paper prints, and what we measured in the same setting: best test accuracy in %, mean ±
+standard deviation over seeds (their number in brackets, then that of a note below, which names file,
+commit and machine). "–": the paper prints nothing, or we have no finished run. The rows of the page
+that the project started from: `python -m experiments.reproduction --table=seed`. How to run them:
 [performance.md](performance.md).
 """
 
 
 def _table(table: Table, results, setting, notes: list[str], used: set) -> str:
+    """Columns of ours where we have a number; what was not run is a sentence."""
+    metrics = table.metrics or ("acc_best",) * len(table.keys)
+    cells = [
+        [
+            _ours(row, key, metric, results, setting, notes, used) if metric else ""
+            for key, metric in zip(table.keys, metrics, strict=True)
+        ]
+        for row in table.rows
+    ]
+    filled = {i for i, column in enumerate(zip(*cells, strict=True)) if any(column)}
     timed = any(row.ms for row in table.rows)
     names = ["", *(["ms, V100"] if timed else [])]
-    names += [text for column in table.columns for text in (f"{column}: paper", "ours")]
+    for i, column in enumerate(table.columns):
+        names += [f"{column}: paper", "ours"] if i in filled else [column]
     lines = [f"## {table.title}\n", _line(names), _line(["---"] * len(names))]
-    for row in table.rows:
-        cells = [row.label, *([str(row.ms or "–")] if timed else [])]
-        for i, key in enumerate(table.keys):
-            cells += [_printed(row, i), _ours(row, key, results, setting, notes, used)]
-        lines.append(_line(cells))
+    for row, ours in zip(table.rows, cells, strict=True):
+        if not any(ours) and all(value is None for value in row.values):
+            continue  # a row that only we have, and don't
+        line = [row.label, *([str(row.ms or "–")] if timed else [])]
+        for i in range(len(table.columns)):
+            line += [_printed(row, i), *([ours[i] or "–"] if i in filled else [])]
+        lines.append(_line(line))
+    lines.append(f"\n{_not_run(table, bool(filled))}")
     if table.note:
         lines.append(f"\n{table.note}")
     return "\n".join(lines) + "\n"
+
+
+def _not_run(table: Table, some: bool) -> str:
+    files = dict.fromkeys(row.config.split(":")[0] for row in table.rows if row.method)
+    named = ", ".join(f"`configs/{file}`" for file in files)
+    return f"Not run: what has no number of ours ({named})." if some else f"Not run here ({named})."
 
 
 def _printed(row: Row, column: int) -> str:
@@ -182,15 +154,15 @@ def _printed(row: Row, column: int) -> str:
     return f"{text} ± {row.spread[column]:.2f}" if row.spread else text
 
 
-def _ours(row: Row, key: str, results, setting, notes: list[str], used: set) -> str:
-    """Our cell; appends what made it to `notes`."""
+def _ours(row: Row, key: str, metric: str, results, setting, notes: list[str], used: set) -> str:
+    """Our cell, "" if we have none; appends what made it to `notes`."""
     if not row.method:
-        return "–"
+        return ""
     wanted = setting(row.config.format(key))
     found: dict[int, Result] = {}
     for result in results:
         same = (result.row["method"], result.estimator, result.setting)
-        if same != (row.method, row.estimator, wanted):
+        if same != (row.method, row.estimator, wanted) or metric not in result.row:
             continue
         seed = result.row["seed"]
         if seed in found:
@@ -200,10 +172,10 @@ def _ours(row: Row, key: str, results, setting, notes: list[str], used: set) -> 
             )
         found[seed] = result
     if not found:
-        return "not run"
+        return ""
     used.update(map(_key, found.values()))
     notes.append(_note(len(notes) + 1, row, key, found))
-    return f"{_spread(found, 'acc_best')} ({len(found)}) [{len(notes)}]"
+    return f"{_spread(found, metric)} ({len(found)}) [{len(notes)}]"
 
 
 def _spread(found: dict[int, Result], key: str) -> str:
@@ -239,10 +211,6 @@ def _made(result: Result, key: str) -> str:
 
 def _key(result: Result) -> tuple[str, str, str]:
     return result.file, result.row["method"], result.row["estimator"]
-
-
-def _label(estimator: dict[str, Any]) -> str:
-    return build_estimator(estimator).label if estimator else "none"
 
 
 def _line(cells: Sequence[str]) -> str:
