@@ -20,10 +20,10 @@ What the paper prints (best test accuracy in %, ± not given; ms per step on one
     L_c + L_r        275       85.3        62.0
     all three        284       85.8        62.9
 
-As in the paper: the setting of `table1.py`; λ1 = 0 leaves out L_r, λ2 = 0 leaves out L_g (Eq. 10
-to 12). The row L_c has the numbers and the time of MW-Net itself, so it stands for all layers here; gates with
-L_c alone are a row of ours. Ours too: images with noisy labels are held out for model selection, and
-gates are drawn two steps ahead.
+As in the paper: the setting of `table1.py`; λ1 = 0 leaves out L_r, λ2 = 0 leaves out L_g (Eq. 10 to
+12). The row L_c has the numbers and the time of MW-Net itself, so it stands for all layers here; gates
+with L_c alone are a row of ours. Ours too: images with noisy labels are held out for model selection,
+and gates are drawn two steps ahead.
 """
 
 from typing import Any
