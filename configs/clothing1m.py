@@ -124,9 +124,8 @@ def _shrink(config: Any) -> None:
         }
     )
     config.pseudo_clean.update({"warm_up_steps": 2, "split_every": 2})
-    gates = {**GATES, "target": 2, "max_programs": 2}
     config.runs = (
         {"method": "ce"},
-        {"method": "mixmatch_pseudo_clean", "estimator": gates},
+        {"method": "mixmatch_pseudo_clean", "estimator": dict(EXACT)},
     )
     config.seeds = (0,)
