@@ -156,9 +156,10 @@ def _validation() -> Iterator[tuple[str, dict[str, Any]]]:
 def _prepare(name: str, config: str, out: Path, features: dict[str, Any], splits) -> None:
     """A tfds set under a name that stock builders have, made without them."""
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import registered
 
     configs = [tfds.core.BuilderConfig(name=config, version="1.0.0")] if config else []
-    with tfds.core.registered.skip_registration():
+    with registered.skip_registration():
 
         class Made(tfds.core.GeneratorBasedBuilder):
             VERSION = tfds.core.Version("1.0.0")
