@@ -30,6 +30,8 @@ def test_every_method_is_there(capsys):
     assert facts["gce"]["link"] == "https://arxiv.org/abs/1805.07836"
     lines = listed(capsys).splitlines()
     assert [line.split()[0] for line in lines] == ["name", *METHODS]
+    assert facts["mentormix"]["config"] == "configs/table5.py:cifar10_60_mentormix"
+    assert "configs/robust.py:" in next(line for line in lines if line.startswith("elr "))
     assert "memory  " in next(line for line in lines if line.startswith("sop "))
 
 

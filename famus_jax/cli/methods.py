@@ -6,7 +6,8 @@
 Needs: "trusted": a few examples with labels that you trust; "estimator": of the meta gradient, named in
 the run; "memory": it keeps something of every training example on the device; "two networks";
 "features", "class counts", "cosines": of the network and the labels, which famus train sees to, but for
-cosines (model.overrides.cosine_head).
+cosines (model.overrides.cosine_head). Config: a file of the repository that runs it, as famus train
+--config takes it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def listed() -> list[dict[str, Any]]:
 
     Returns:
       For each `name`, `title`, `kind`, `trusted_labels`, `estimator`, `memory`, `networks`, `needs`,
-      `continues`, `source` and `link`.
+      `continues`, `source`, `link` and `config`.
 
     Example:
       >>> [one["needs"] for one in listed() if one["name"] in ("mwnet", "elr")]
@@ -72,6 +73,7 @@ def listed() -> list[dict[str, Any]]:
                 "continues": method.needs,
                 "source": method.source,
                 "link": link[0] if link else None,
+                "config": method.config,
             }
         )
     return found
@@ -79,20 +81,21 @@ def listed() -> list[dict[str, Any]]:
 
 def table(methods: list[dict[str, Any]]) -> str:
     """The list for people: a line each, columns as wide as they must be."""
-    rows = [("name", "kind", "needs", "source")]
+    rows = [("name", "kind", "needs", "config", "source")]
     rows += [
         (
             one["name"],
             one["kind"],
             ", ".join(one["needs"] + ([f"a run of {one['continues']}"] * bool(one["continues"])))
             or "-",
+            one["config"],
             one["source"] or "-",
         )
         for one in methods
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]])
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[4]])
         for row in rows
     ]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ the functions that need them, TensorFlow by none.
     types, hashing      examples as arrays; randomness that belongs to an example
     noise               which labels are wrong
     splits, long_tail   parts of a set
+    balance             equally many of every class
     sources             where examples come from: prepared tfds sets, the user's own data
     batches             what a training loop draws, from the device or from disk
     augment             augmentations, by name and from Python
@@ -19,6 +20,7 @@ from famus_jax.data.augment.device import Chain, Views, chain, two_views
 from famus_jax.data.augment.named import named_augment
 from famus_jax.data.augment.randaugment import RandAugment
 from famus_jax.data.augment.random_resized_crop import RandomResizedCrop
+from famus_jax.data.balance import repeated_to_balance
 from famus_jax.data.batches.evaluation import EvaluationBatches, evaluation_batches
 from famus_jax.data.batches.in_memory import InMemoryStream, in_memory_stream
 from famus_jax.data.batches.order import batch_indices, epoch_indices
@@ -115,6 +117,7 @@ __all__ = [
     "read_table",
     "read_tfrecords",
     "readable",
+    "repeated_to_balance",
     "shift",
     "spec_from_transition",
     "split_examples",

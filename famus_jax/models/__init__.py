@@ -19,7 +19,7 @@ from famus_jax.models.cifar_resnet import CifarResNet
 from famus_jax.models.efficientnet_lite import EfficientNetLite0
 from famus_jax.models.inception_resnet_v2 import InceptionResNetV2
 from famus_jax.models.preact_resnet import PreActResNet18
-from famus_jax.models.resnet import ResNet50
+from famus_jax.models.resnet import ResNet34, ResNet50
 from famus_jax.models.simple import MLP, SmallCNN
 from famus_jax.models.wide_resnet import WideResNet
 
@@ -30,6 +30,7 @@ __all__ = [
     "EfficientNetLite0",
     "InceptionResNetV2",
     "PreActResNet18",
+    "ResNet34",
     "ResNet50",
     "SmallCNN",
     "WideResNet",

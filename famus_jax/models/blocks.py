@@ -1,7 +1,7 @@
 """The residual blocks of the four residual networks, and how they are stacked in stages.
 
     PreActivation   norm, ReLU, conv, twice                    WideResNet, PreActResNet18
-    Basic           conv, norm, ReLU, twice                    CifarResNet
+    Basic           conv, norm, ReLU, twice                    CifarResNet, ResNet34
     Bottleneck      1x1, 3x3, 1x1 to four times the channels   ResNet50
 
 A block is called as `block(x, train)` with `x` [n, H, W, C] and returns its sum with the shortcut.
@@ -86,6 +86,8 @@ class Basic(nn.Module):
 
     Attributes:
       features, strides, norm, dtype, kernel_init: as in `PreActivation`.
+      projects: whether a shortcut that changes the shape is a 1x1 convolution and a norm instead
+        (option B).
     """
 
     features: int
@@ -93,6 +95,7 @@ class Basic(nn.Module):
     norm: layers.Norm
     dtype: Any
     kernel_init: layers.Initializer
+    projects: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -101,7 +104,9 @@ class Basic(nn.Module):
         y = nn.relu(norm("norm1")(_conv(self, self.features, 3, self.strides, "conv1")(x)))
         y = norm("norm2")(_conv(self, self.features, 3, 1, "conv2")(y))
         extra = self.features - x.shape[-1]
-        if self.strides != 1 or extra:
+        if self.projects and (self.strides != 1 or extra):
+            x = norm("shortcut_norm")(_conv(self, self.features, 1, self.strides, "shortcut")(x))
+        elif self.strides != 1 or extra:
             x = x[:, :: self.strides, :: self.strides]
             x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (extra // 2, extra - extra // 2)))
         return nn.relu(x + y)

@@ -12,7 +12,7 @@ from famus_jax.models.cifar_resnet import CifarResNet
 from famus_jax.models.efficientnet_lite import EfficientNetLite0
 from famus_jax.models.inception_resnet_v2 import InceptionResNetV2
 from famus_jax.models.preact_resnet import PreActResNet18
-from famus_jax.models.resnet import ResNet50
+from famus_jax.models.resnet import ResNet34, ResNet50
 from famus_jax.models.simple import MLP, SmallCNN
 from famus_jax.models.wide_resnet import WideResNet
 
@@ -24,6 +24,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "wrn_40_2": partial(WideResNet, depth=40, width=2),
     "preact_resnet_18": PreActResNet18,
     "resnet_32": CifarResNet,
+    "resnet_34": ResNet34,
     "resnet_50": ResNet50,
     "inception_resnet_v2": InceptionResNetV2,
     "efficientnet_lite0": EfficientNetLite0,

@@ -20,6 +20,9 @@ class DataConfig:
         with a folder of images per class, a table of paths and labels, or an `.npz`.
       data_dir: where prepared data lies; empty for tfds's default.
       train_split, test_split: the names of the source's splits (ImageNet calls its test "validation").
+      second_test, second_split: another source and its split to evaluate on as well ("" for none), as
+        networks trained on mini-WebVision are on ImageNet's validation images. Its classes are the
+        first ones in the same order; examples of further classes are left out.
       class_names: the classes of your own data, in their order: then any other label is an error, a
         word like "NA" may be a class, and a class may lack examples. Empty takes them from the data.
       tolerance: the share of your own image files that may be unreadable; they are then named and left
@@ -38,6 +41,8 @@ class DataConfig:
         smallest. Trusted and validation examples stay balanced.
       imbalance_profile: `"mwnet"` or `"cui"`, which size the largest class has; see
         `famus_jax.data.long_tail`.
+      balanced: every class is drawn equally often in training (by the labels it is trained on):
+        smaller classes are repeated, so that an epoch is as long as that of the largest.
       max_train: use at most so many training examples (0: all).
       max_test: evaluate on at most so many test examples (0: all).
       augment: a name that `famus_jax.data.augment.named` knows, `"none"`, `"crop_flip"`, ...; or one
@@ -52,6 +57,8 @@ class DataConfig:
     data_dir: str = ""
     train_split: str = "train"
     test_split: str = "test"
+    second_test: str = ""
+    second_split: str = "validation"
     class_names: tuple[str, ...] = ()
     tolerance: Annotated[float, Bounds(0, 1, below=True)] = 0.0
     image_size: Annotated[int, Bounds(0, 2**13)] = 0
@@ -63,6 +70,7 @@ class DataConfig:
     validation_per_class: Count = 20
     imbalance_factor: Annotated[float, Bounds(0, 1e9)] = 0.0
     imbalance_profile: Literal["mwnet", "cui"] = "mwnet"
+    balanced: bool = False
     max_train: CountOrNone = 0
     max_test: CountOrNone = 0
     augment: Any = "none"

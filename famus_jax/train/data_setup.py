@@ -34,11 +34,13 @@ class Sources(NamedTuple):
         `data.path = "stream"`, the images of both sets are `LazyImages`.
       test: the test set, with the labels that it came with.
       num_trusted: how many of `train` come from a trusted source (0: none does).
+      second_test: another test set, or None.
     """
 
     train: data.Examples
     test: data.Examples
     num_trusted: int
+    second_test: data.Examples | None = None
 
 
 class SeedData(NamedTuple):
@@ -101,8 +103,11 @@ def load_sources(config: DataConfig) -> Sources:
         )
     test = _first(load(config.source, config.test_split, config.class_names), config.max_test)
     _check_test(train, test, config)
+    second = None
+    if config.second_test:
+        second = _second(load(config.second_test, config.second_split, ()), train, config)
     if not config.trusted_source:
-        return Sources(train, test, 0)
+        return Sources(train, test, 0, second)
     names = names_of(train.num_classes, train.class_names)
     try:
         trusted = load(config.trusted_source, "all", names)
@@ -124,7 +129,25 @@ def load_sources(config: DataConfig) -> Sources:
         labels=np.concatenate([train.labels, trusted.labels]),
         ids=ids,
     )
-    return Sources(joined, test, len(trusted.labels))
+    return Sources(joined, test, len(trusted.labels), second)
+
+
+def _second(found: data.Examples, train: data.Examples, config: DataConfig) -> data.Examples:
+    """The examples of the training set's classes, of another test set."""
+    named = train.class_names not in ((), tuple(map(str, range(train.num_classes))))
+    first = found.class_names[: train.num_classes]
+    if found.num_classes < train.num_classes or (named and first != train.class_names):
+        raise ValueError(
+            f"data.second_test = {config.second_test!r} must have the classes of {config.source!r} "
+            f"first, in the same order ({train.num_classes}: {shown(train.class_names)}); it has "
+            f"{found.num_classes}: {shown(found.class_names)}"
+        )
+    if found.images.shape[1:] != train.images.shape[1:]:
+        raise ValueError(
+            f"data.second_test = {config.second_test!r} has images {found.images.shape[1:]}, not "
+            f"{train.images.shape[1:]} (data.image_size fits images to one size)"
+        )
+    return _first(data.first_classes(found, train.num_classes), config.max_test)
 
 
 def _check_test(train: data.Examples, test: data.Examples, config: DataConfig) -> None:

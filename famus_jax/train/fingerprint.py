@@ -50,7 +50,10 @@ def of_data(
       pretrained: a tree of weights that networks start from, or None.
     """
     parts = {"the class names": _texts(sources.train.class_names)}
-    for name, examples in (("training", sources.train), ("test", sources.test)):
+    sets = {"training": sources.train, "test": sources.test, "second test": sources.second_test}
+    for name, examples in sets.items():
+        if examples is None:
+            continue
         parts[f"the number of {name} examples"] = str(len(examples.labels))
         parts[f"the {name} labels"] = _arrays([examples.labels])
         parts[f"the {name} images"] = _images(examples)

@@ -75,6 +75,8 @@ class MethodSpec(NamedTuple):
       networks: one, or two that are trained as one (`famus_jax.forward.pair`).
       splits: the two networks are trained apart, and choose a pseudo-clean set for each other; then
         what is learned needs no trusted labels.
+      config: a file of the repository and its variant that run it, at its published setting where
+        there is one.
     """
 
     title: str
@@ -93,6 +95,7 @@ class MethodSpec(NamedTuple):
     early_stop: bool = False
     networks: int = 1
     splits: bool = False
+    config: str = ""
 
     def meta(self, section: MetaConfig) -> Meta:
         """Its meta loss and meta examples under a config's section."""

@@ -2,45 +2,31 @@
 
 This table, the method's own file in the package of methods and a builder (in `method_builders`, or
 right here) are all that a method touches; a section of values, if it has some of its own, goes to
-`method_values`. `famus methods` shows the table.
+`method_values`, a paper to `method_sources`. `famus methods` shows the table.
 """
 
 from __future__ import annotations
 
 from famus_jax.train import method_builders as build
 from famus_jax.train.method_builders import Builder
-from famus_jax.train.method_spec import Kind, MethodSpec
+from famus_jax.train.method_sources import SOURCES as _SOURCES
+from famus_jax.train.method_spec import Batches, Kind, MethodSpec
 
 __all__ = ["METHODS", "MethodSpec"]
 
-_SOURCES = {
-    "famus": "Xu et al., CVPR 2021, https://arxiv.org/abs/2104.15092",
-    "mwnet": "Shu et al., NeurIPS 2019, https://arxiv.org/abs/1902.07379",
-    "l2r": "Ren et al., ICML 2018, https://arxiv.org/abs/1803.09050",
-    "mlc": "Wang et al., CVPR 2020, https://doi.org/10.1109/CVPR42600.2020.00458",
-    "robust mwnet": "Ghosh and Lan, WACV 2021, https://arxiv.org/abs/2104.09045",
-    "clid": "Hu et al., KDD 2025, https://arxiv.org/abs/2507.11807",
-    "cmwnet": "Shu et al., TPAMI 2023, https://arxiv.org/abs/2202.05613",
-    "label correction": "Zheng et al., AAAI 2021, https://arxiv.org/abs/1911.03809",
-    "confident learning": "Northcutt et al., JAIR 2021, https://arxiv.org/abs/1911.00068",
-    "co-teaching": "Han et al., NeurIPS 2018, https://arxiv.org/abs/1804.06872",
-    "elr": "Liu et al., NeurIPS 2020, https://arxiv.org/abs/2007.00151",
-    "m-correction": "Arazo et al., ICML 2019, https://arxiv.org/abs/1904.11238",
-    "sop": "Liu et al., ICML 2022, https://arxiv.org/abs/2202.14026",
-    "gce": "Zhang and Sabuncu, NeurIPS 2018, https://arxiv.org/abs/1805.07836",
-    "sce": "Wang et al., ICCV 2019, https://arxiv.org/abs/1908.06112",
-    "apl": "Ma et al., ICML 2020, https://arxiv.org/abs/2006.13554",
-    "mae": "Ghosh et al., AAAI 2017, https://arxiv.org/abs/1712.09482",
-    "smoothing": "Lukasik et al., ICML 2020, https://arxiv.org/abs/2003.02819",
-    "bootstrapping": "Reed et al., ICLR 2015 workshop, https://arxiv.org/abs/1412.6596",
-    "mixup": "Zhang et al., ICLR 2018, https://arxiv.org/abs/1710.09412",
-    "mentornet": "Jiang et al., ICML 2018, https://arxiv.org/abs/1712.05055",
-    "mentormix": "Jiang et al., ICML 2020, https://arxiv.org/abs/1911.09781",
-    "focal": "Lin et al., ICCV 2017, https://arxiv.org/abs/1708.02002",
-    "class-balanced": "Cui et al., CVPR 2019, https://arxiv.org/abs/1901.05555",
-    "ldam": "Cao et al., NeurIPS 2019, https://arxiv.org/abs/1906.07413",
-    "dividemix": "Li et al., ICLR 2020, https://arxiv.org/abs/2002.07394",
-}
+_MWNET_CONFIG = "configs/table1.py:cifar10_mwnet_40"
+_ROBUST_CONFIG = "configs/robust.py:cifar10_symmetric_40"
+_ONE_CONFIG = "configs/table5.py:cifar10_60_mentormix"
+_TWO_CONFIG = "configs/table5.py:cifar10_60"
+_TAIL_CONFIG = "configs/table8.py:cifar10_100"
+_LDAM_CONFIG = "configs/table8.py:cifar10_100_ldam"
+_STUDY_CONFIG = "configs/methods.py:symmetric_60_one"
+_WEIGHTS_CONFIG = "configs/methods.py:symmetric_60_weights"
+
+
+def _baseline(title: str, batches: Batches = "noisy", **more) -> MethodSpec:
+    """Cross-entropy on labels of one kind."""
+    return MethodSpec(title, batches, config=_MWNET_CONFIG, **more)
 
 
 def _weights(title: str, source: str, builder: Builder, **more) -> MethodSpec:
@@ -60,12 +46,19 @@ def _correction(title: str, source: str, builder: Builder, **more) -> MethodSpec
 def _memory(title: str, source: str, builder: Builder, **more) -> MethodSpec:
     """A method that keeps something of every training example."""
     return MethodSpec(
-        title, build=builder, kind="memory", source=_SOURCES[source], remembers=True, **more
+        title,
+        build=builder,
+        kind="memory",
+        source=_SOURCES[source],
+        remembers=True,
+        config=_ROBUST_CONFIG,
+        **more,
     )
 
 
 def _loss(kind: Kind, name: str, title: str, source: str, loss: build.Loss, **more) -> MethodSpec:
     """Plain training on a loss."""
+    more.setdefault("config", _ROBUST_CONFIG if kind == "robust loss" else _TAIL_CONFIG)
     return MethodSpec(
         title, build=build.plain(name, loss), kind=kind, source=_SOURCES[source], **more
     )
@@ -80,6 +73,7 @@ def _two(title: str, source: str, builder: Builder, **more) -> MethodSpec:
         source=_SOURCES[source],
         networks=2,
         splits=True,
+        config=_TWO_CONFIG,
         **more,
     )
 
@@ -87,22 +81,35 @@ def _two(title: str, source: str, builder: Builder, **more) -> MethodSpec:
 _MWNET = build.mwnet("mwnet", build.cross_entropy)
 
 METHODS: dict[str, MethodSpec] = {
-    "ce": MethodSpec("cross-entropy"),
-    "ce_early_stop": MethodSpec("CE, stopped on noisy validation", needs="ce", early_stop=True),
-    "trusted_only": MethodSpec("trusted set only", "trusted"),
-    "noisy_plus_trusted": MethodSpec("noisy + trusted (oversampled)", "noisy+trusted"),
-    "finetune": MethodSpec("CE, fine-tuned on trusted", "trusted", needs="ce"),
+    "ce": _baseline("cross-entropy"),
+    "ce_early_stop": _baseline("CE, stopped on noisy validation", needs="ce", early_stop=True),
+    "trusted_only": _baseline("trusted set only", "trusted"),
+    "noisy_plus_trusted": _baseline("noisy + trusted (oversampled)", "noisy+trusted"),
+    "finetune": _baseline("CE, fine-tuned on trusted", "trusted", needs="ce"),
     "mended": MethodSpec(
         "CE on labels that an audit mends",
         "mended",
         kind="label correction",
         source=_SOURCES["confident learning"],
+        config=_STUDY_CONFIG,
     ),
-    "mwnet": _weights("MW-Net", "mwnet", _MWNET),
-    "l2r": _weights("L2R", "l2r", build.l2r),
-    "cmwnet": _weights("CMW-Net (class-aware)", "cmwnet", build.cmwnet, reads_counts=True),
+    "mwnet": _weights("MW-Net", "mwnet", _MWNET, config=_MWNET_CONFIG),
+    "l2r": _weights("L2R", "l2r", build.l2r, config="configs/table1.py:cifar10_l2r_40"),
+    "mlc": _correction(
+        "MLC (transition matrix)", "mlc", build.mlc, config="configs/table2.py:digits"
+    ),
+    "mlc_after_ce": _correction(
+        "MLC, after CE", "mlc", build.mlc, needs="ce", config="configs/table2.py:40"
+    ),
+    "cmwnet": _weights(
+        "CMW-Net (class-aware)", "cmwnet", build.cmwnet, reads_counts=True, config=_WEIGHTS_CONFIG
+    ),
     "mwnet_features": _weights(
-        "MW-Net, loss and features", "mwnet", build.mwnet_features, reads_features=True
+        "MW-Net, loss and features",
+        "mwnet",
+        build.mwnet_features,
+        reads_features=True,
+        config=_WEIGHTS_CONFIG,
     ),
     "mwnet_noisy_meta": _weights(
         "MW-Net, noisy meta set (MAE)",
@@ -110,6 +117,7 @@ METHODS: dict[str, MethodSpec] = {
         build.mwnet("mwnet_noisy_meta", build.cross_entropy),
         meta_loss="mae",
         meta_examples="noisy",
+        config=_WEIGHTS_CONFIG,
     ),
     "mwnet_clid": _weights(
         "MW-Net, CLID",
@@ -118,6 +126,7 @@ METHODS: dict[str, MethodSpec] = {
         meta_loss="clid",
         meta_examples="noisy",
         reads_features=True,
+        config=_WEIGHTS_CONFIG,
     ),
     "mwnet_small_loss": _weights(
         "MW-Net, small losses as meta set",
@@ -125,14 +134,14 @@ METHODS: dict[str, MethodSpec] = {
         build.mwnet("mwnet_small_loss", build.cross_entropy),
         meta_examples="small_loss",
         remembers=True,
+        config=_WEIGHTS_CONFIG,
     ),
-    "mlc": _correction("MLC (transition matrix)", "mlc", build.mlc),
-    "mlc_after_ce": _correction("MLC, after CE", "mlc", build.mlc, needs="ce"),
     "meta_label_correction": _correction(
         "meta label correction",
         "label correction",
         build.meta_label_correction,
         reads_features=True,
+        config="configs/robust.py:cifar10_label_correction",
     ),
     "elr": _memory("ELR", "elr", build.elr),
     "elr_plus": _memory("ELR+", "elr", build.elr_plus, batches="noisy+elr_plus", networks=2),
@@ -163,6 +172,16 @@ METHODS: dict[str, MethodSpec] = {
         build=build.mentornet,
         kind="selection",
         source=_SOURCES["mentornet"],
+        config=_ONE_CONFIG,
+    ),
+    "mixup": _loss(
+        "mixing",
+        "mixup",
+        "mixup",
+        "mixup",
+        build.soft,
+        batches="noisy+mixup",
+        config=_ONE_CONFIG,
     ),
     "co_teaching": MethodSpec(
         "Co-teaching",
@@ -170,14 +189,15 @@ METHODS: dict[str, MethodSpec] = {
         kind="selection",
         source=_SOURCES["co-teaching"],
         networks=2,
+        config=_ONE_CONFIG,
     ),
-    "mixup": _loss("mixing", "mixup", "mixup", "mixup", build.soft, batches="noisy+mixup"),
     "mentormix": MethodSpec(
         "MentorMix",
         "noisy+mentormix",
         build=build.mentormix,
         kind="mixing",
         source=_SOURCES["mentormix"],
+        config=_ONE_CONFIG,
     ),
     "m_correction": MethodSpec(
         "M-correction (M-DYR-H)",
@@ -185,6 +205,7 @@ METHODS: dict[str, MethodSpec] = {
         build=build.m_correction,
         kind="label correction",
         source=_SOURCES["m-correction"],
+        config=_ONE_CONFIG,
     ),
     "focal": _loss("long tail", "focal", "focal loss", "focal", build.focal),
     "cb_focal": _loss(
@@ -196,7 +217,14 @@ METHODS: dict[str, MethodSpec] = {
         reads_counts=True,
     ),
     "ldam": _loss(
-        "long tail", "ldam", "LDAM", "ldam", build.ldam, reads_counts=True, scales_logits=True
+        "long tail",
+        "ldam",
+        "LDAM",
+        "ldam",
+        build.ldam,
+        reads_counts=True,
+        scales_logits=True,
+        config=_LDAM_CONFIG,
     ),
     "ldam_drw": _loss(
         "long tail",
@@ -206,11 +234,13 @@ METHODS: dict[str, MethodSpec] = {
         build.ldam_drw,
         reads_counts=True,
         scales_logits=True,
+        config=_LDAM_CONFIG,
     ),
     "mwnet_ldam": _weights(
         "MW-Net, LDAM",
         "mwnet",
         build.mwnet("mwnet_ldam", build.ldam, scaled=True),
+        config=_LDAM_CONFIG,
         reads_counts=True,
         scales_logits=True,
     ),
@@ -218,6 +248,7 @@ METHODS: dict[str, MethodSpec] = {
         "MW-Net, LDAM-DRW",
         "mwnet",
         build.mwnet("mwnet_ldam_drw", build.ldam_drw, scaled=True),
+        config=_LDAM_CONFIG,
         reads_counts=True,
         scales_logits=True,
     ),
@@ -236,5 +267,5 @@ METHODS: dict[str, MethodSpec] = {
         build.mixmatch(reweight=False),
         batches="mixed",
     ),
-    "clean": MethodSpec("clean labels (bound)", "clean"),
+    "clean": _baseline("clean labels (bound)", "clean"),
 }

@@ -19,17 +19,25 @@ def make_row(
     """One run as a row of the summary; accuracies are fractions of the test set's own labels.
 
     `acc_selected` is the test accuracy where the *noisy validation* accuracy was best (the first
-    such evaluation); `acc_best` is the best of all, as most papers print it.
+    such evaluation); `acc_best` is the best of all, as most papers print it. Where there is a second
+    test set, the same of it: `acc_best_second` and so on.
     """
     test = [record["test_accuracy"] for record in history]
     validation = [record["validation_accuracy"] for record in history]
+    selected = int(np.argmax(validation))
+    second = [
+        record["second_test_accuracy"] for record in history if "second_test_accuracy" in record
+    ]
+    if second:
+        names = ("acc_best_second", "acc_last_second", "acc_selected_second")
+        more |= dict(zip(names, (max(second), second[-1], second[selected]), strict=True))
     return {
         "method": method,
         "estimator": estimator,
         "seed": seed,
         "acc_best": max(test),
         "acc_last": test[-1],
-        "acc_selected": test[int(np.argmax(validation))],
+        "acc_selected": test[selected],
         **more,
     }
 
@@ -90,6 +98,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean ± standard deviation over seeds, in percent; a row per method and estimator."""
     width = max(len(row["estimator"]) for row in rows)
     columns = {"best": "acc_best", "last": "acc_last", "selected": "acc_selected"}
+    if any("acc_best_second" in row for row in rows):
+        columns |= {"2nd: best": "acc_best_second", "2nd: last": "acc_last_second"}
     columns["AUROC"] = "weight_auroc"
     if any(row.get("probability_auroc") is not None for row in rows):
         columns["mixture"] = "probability_auroc"
@@ -123,6 +133,8 @@ def _legend(rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> list[
         f"Accuracy in % on the test labels as they came, {spread}: best of all evaluations, the last, "
         "and the one selected on held-out noisy labels."
     ]
+    if "2nd: best" in columns:
+        said.append("2nd: on data.second_test.")
     if any(row.get("weight_auroc") is not None for row in rows):
         said.append(
             "AUROC: how well the learned weights tell right from wrong labels (50: not at all, less: "

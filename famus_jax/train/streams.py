@@ -100,7 +100,7 @@ class Joined(NamedTuple):
 def evaluation_sets(
     sources: Sources, seeded: SeedData, config: DataConfig
 ) -> dict[str, Iterable[dict[str, jax.Array]]]:
-    """Batches of the test set and of the noisy validation set, to go through many times.
+    """Batches of the test sets and of the noisy validation set, to go through many times.
 
     From memory they are made once and kept on the device; streamed ones are read every time.
     """
@@ -109,6 +109,8 @@ def evaluation_sets(
         "test": (test.images, test.labels, np.arange(len(test.labels))),
         "validation": (seeded.images, seeded.noisy, held_out),
     }
+    if (second := sources.second_test) is not None:
+        parts["second_test"] = (second.images, second.labels, np.arange(len(second.labels)))
     sets = {
         name: whole_set(images, labels, where, seeded.normalize, config)
         for name, (images, labels, where) in parts.items()
@@ -193,13 +195,15 @@ def make_stream(
       seeded: images and how they are normalized.
       where: int [M], positions.
       labels: int [N].
-      config: augmentation, and how to read.
+      config: augmentation, how to read, whether classes are drawn equally often.
       batch_size, seed: of the batches.
       views: how many augmented views of each image: `"image"`, `"image_1"`, ...
       workers: processes that read from disk.
       hosts: `host_index` and `host_count` of this process; None for one alone.
     """
     augment = data.named_augment(config.augment, "data.augment")
+    if config.balanced:
+        where = data.repeated_to_balance(where, labels)
     if views > 1:
         augment = data.Views((augment or data.chain(),) * views)
     options: dict[str, Any] = {

@@ -43,6 +43,7 @@ def leaf_dtypes(tree):
 SHORT = {
     "wrn_28_2": {"depth": 10},
     "resnet_32": {"depth": 8},
+    "resnet_34": {"blocks": (1, 1)},
     "resnet_50": {"blocks": (1, 1)},
     "inception_resnet_v2": {"repeats": (1, 1, 1)},
 }

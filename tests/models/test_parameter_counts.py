@@ -14,6 +14,7 @@ PUBLISHED = [
     ("preact_resnet_18", 10, 32, 11_171_274),
     ("preact_resnet_18", 100, 32, 11_217_444),
     ("resnet_32", 10, 32, 464_154),
+    ("resnet_34", 1000, 64, 21_797_672),
     ("resnet_50", 1000, 64, 25_557_032),
     ("inception_resnet_v2", 1000, 96, 55_843_464),
     ("efficientnet_lite0", 1000, 32, 4_652_008),  # published as 4.7 million

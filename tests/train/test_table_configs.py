@@ -5,19 +5,110 @@ import runpy
 
 import pytest
 
+from experiments import dummy_sets
 from famus_jax.data.long_tail import exponential_profile
 from famus_jax.train.config import parse_config
 from famus_jax.train.experiment import run_experiment
+from famus_jax.train.methods import METHODS
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
 TABLES = {
     name: runpy.run_path(str(FOLDER / f"{name}.py"))
     for name in ("table1", "table2", "table5", "table8", "methods", "accelerator")
 }
+OTHERS = {
+    name: runpy.run_path(str(FOLDER / f"{name}.py"))
+    for name in ("table3", "table4", "table6", "table7", "clothing1m", "robust", "cifar10n")
+}
 
 
 def config(table, variant):
-    return TABLES[table]["get_config"](variant).to_dict()
+    return {**TABLES, **OTHERS}[table]["get_config"](variant).to_dict()
+
+
+@pytest.mark.parametrize("table", OTHERS)
+def test_every_variant_of_the_others_loads(table):
+    """Fails if a row names a method, an estimator or an argument that is not there."""
+    module = OTHERS[table]
+    for variant in module["VARIANTS"]:
+        parsed = parse_config(config(table, variant))
+        assert parsed.seeds == ((0,) if variant == "smoke" else (0, 1, 2))
+        assert f"configs/{table}.py:smoke" in module["__doc__"]
+    with pytest.raises(ValueError, match="nothing: choose one of"):
+        module["get_config"]("nothing")
+
+
+def test_every_method_has_a_config_that_runs_it():
+    """Fails if `famus methods` sends a reader to a file, a variant or a run that is not there."""
+    for name, method in METHODS.items():
+        path, variant = method.config.split(":")
+        file = FOLDER.parent / path
+        assert file.parent == FOLDER, name
+        parsed = parse_config(runpy.run_path(str(file))["get_config"](variant).to_dict())
+        assert name in {run.method for run in parsed.runs}, name
+
+
+def test_settings_of_web_noise():
+    """Numbers of the paper's supplement and of released scripts, written down apart."""
+    web = parse_config(config("table6", "webvision"))
+    epoch = 4091  # 65,444 images in batches of 16
+    assert (web.schedule.steps, web.schedule.milestones) == (150 * epoch, (100 * epoch,))
+    assert (web.schedule.batch_size, web.schedule.learning_rate) == (16, 0.02)
+    assert (web.model.name, web.data.second_test) == ("inception_resnet_v2", "imagenet2012")
+    shop = parse_config(config("clothing1m", "clothing1m"))
+    assert (shop.schedule.steps, shop.schedule.milestones) == (150_000, (100_000,))
+    assert (shop.schedule.batch_size, shop.schedule.learning_rate) == (32, 0.002)
+    assert (shop.schedule.weight_decay, shop.model.name) == (1e-3, "resnet_50")
+    assert shop.data.balanced
+    read = {}
+    for level in ("20", "40", "60", "80"):
+        two, one = (parse_config(config("table7", f"{level}{m}")) for m in ("", "_mentormix"))
+        steps = two.schedule.steps // 330
+        read[level] = (
+            two.data.train_split,
+            tuple(at // steps - 30 for at in two.schedule.milestones),
+            (two.pseudo_clean.mixup, two.pseudo_clean.lambda_u),
+            (one.mentormix.percentile, one.mentormix.concentration, one.mentormix.second_reweight),
+        )
+    assert read == {
+        "20": ("train_20", (200, 250), (1.0, 50), (0.7, 2, False)),
+        "40": ("train_40", (200, 250), (1.5, 50), (0.5, 8, False)),
+        "60": ("train_60", (100, 200), (1.5, 50), (0.3, 4, False)),
+        "80": ("train_80", (100, 200), (2.0, 100), (0.1, 8, False)),
+    }
+    elr = {
+        variant: (parsed.elr.weight, parsed.elr.decay)
+        for variant in ("cifar10_symmetric_40", "cifar10_asymmetric_40", "cifar100_symmetric_60")
+        for parsed in [parse_config(config("robust", variant))]
+    }
+    assert list(elr.values()) == [(3, 0.7), (1, 0.9), (7, 0.9)]
+
+
+def test_the_last_blocks_of_table_4():
+    """21, 12 and 3 layers are the 4th, 8th and 12th of WRN-28-10's blocks, what lies above, the head.
+
+    Fails if the shortcuts' convolutions are not counted.
+    """
+    blocks = [
+        2 + (number in (0, 4, 8)) for number in range(12)
+    ]  # each stage's first has a shortcut
+    expected = [1 + sum(blocks[b - 1 :]) for b in (4, 8, 12)]
+    runs = parse_config(config("table4", "cifar100_60")).runs
+    assert [r.estimator["k"] for r in runs if r.estimator["kind"] == "last_layers"] == expected
+
+
+@pytest.mark.parametrize("table", OTHERS)
+@pytest.mark.slow
+def test_smoke_of_the_others(table, tmp_path):
+    """Every row of the smoke variant, on made-up sets where it has such. Fails if one can't run."""
+    small = config(table, "smoke")
+    if small["data"]["data_dir"] or small["data"]["source"] != "famus_digits":
+        dummy_sets.write(tmp_path / "data")
+    small["data"]["data_dir"] = str(tmp_path / "data")
+    result = run_experiment(small, tmp_path / "work", show=str)
+    assert len(result["rows"]) == len(small["runs"])
+    second = [row.get("acc_best_second") for row in result["rows"]]
+    assert all((value is not None) == (table == "table6") for value in second)
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -7,8 +7,10 @@ import runpy
 
 import pytest
 
-from experiments.published import EXACT, GATES, TABLES
-from experiments.report import main, read_results, report, setting_of, settings_of
+from experiments.our_runs import read_results, setting_of, settings_of
+from experiments.published import EXACT, GATES
+from experiments.reproduction import ALL_TABLES, main, report
+from experiments.seed_page import SEED_PAGE
 from famus_jax.train.config import parse_config
 from famus_jax.train.estimator_spec import build_estimator
 
@@ -44,14 +46,14 @@ def written(folder, **summaries):
 
 
 def ours(text):
-    """{(title, row, column): our cell} of all cells that are not "not run" or "–"."""
+    """{(title, row, column): our cell} of all cells that are not "–"."""
     found = {}
     for part in text.split("## ")[1:]:
         title, *lines = part.splitlines()
         table = [[c.strip() for c in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
         for row in table[2:]:
             for i, name in enumerate(table[0]):
-                if name == "ours" and row[i] not in ("not run", "–"):
+                if name == "ours" and row[i] != "–":
                     found[title.split(":")[0], row[0], table[0][i - 1].split(":")[0]] = row[i]
     return found
 
@@ -73,7 +75,8 @@ def test_numbers_land_in_their_cells(tmp_path):
         ("Table 1, CIFAR-10", "MW-Net + FaMUS", "60 %"): "82.00 ± 2.00 (3) [1]",
         ("Table 1, CIFAR-10", "ours only: cross-entropy", "60 %"): "50.00 (1) [2]",
         ("Table 1, CIFAR-100", "L2R", "20 %"): "70.00 (1) [3]",
-        ("Table 8, CIFAR-10", "LDAM-DRW", "50"): "30.00 (1) [4]",
+        ("Table 3", "all three", "CIFAR-10"): "82.00 ± 2.00 (3) [4]",  # the same setting
+        ("Table 8, CIFAR-10", "LDAM-DRW", "50"): "30.00 (1) [5]",
     }
     note = next(line for line in text.splitlines() if line.startswith("1. "))
     for word in ("seeds 0, 1, 2", "1 x Made-up", "0123456789", "jax 9.9", "feedbeef", "a.json"):
@@ -129,11 +132,22 @@ def test_a_runs_own_commit_comes_first(tmp_path):
 def test_every_row_of_ours_is_a_run_of_its_config():
     """Fails for a typing error in a config's name, and for a row that could never be filled."""
     setting = settings_of(CONFIGS)
-    for table in TABLES:
+    for table in ALL_TABLES:
         for row in table.rows:
             assert len(row.values) == len(table.columns) == len(table.keys)
             for key in table.keys if row.method else ():
                 assert setting(row.config.format(key)).startswith("{")
+                assert row.method in methods(row.config.format(key))
+    for one in SEED_PAGE:
+        assert setting(one.config).startswith("{")
+        assert one.run[0] in methods(one.config)
+
+
+def methods(name):
+    """The methods among a config's runs."""
+    file, variant = name.split(":")
+    config = runpy.run_path(str(CONFIGS / file))["get_config"](variant)
+    return {run.method for run in parse_config(config.to_dict()).runs}
 
 
 def test_the_accelerators_rows_are_table_1s(tmp_path):
@@ -148,3 +162,40 @@ def test_the_document_is_what_results_say(tmp_path):
     out = tmp_path / "reproduction.md"
     assert main([f"--results={ROOT}/results", f"--configs={CONFIGS}", f"--out={out}"]) == 0
     assert out.read_text() == (ROOT / "docs" / "reproduction.md").read_text()
+
+
+def test_what_was_not_run_is_a_sentence(tmp_path):
+    """Fails if a table without a run of ours had columns of ours, or rows that only we have."""
+    text = written(tmp_path, a=summary("cifar10_mwnet_60", [("mwnet", EXACT, 0, 0.9, 0.9)]))
+    first, second = text.split("## ")[1:3]
+    assert "| MW-Net | 933 | 91.9 | 89.6 | 84.5 | 90.00 (1) [1] |" in first
+    assert "Not run: what has no number of ours (`configs/table1.py`)." in first
+    assert "| MW-Net | 933 | 73.1 | 68.1 | 61.7 |" in second
+    assert "Not run here (`configs/table1.py`)." in second
+    assert "ours" not in second
+    assert "not run |" not in text
+
+
+def test_the_seed_page(tmp_path, capsys):
+    """Fifteen rows, the page's error flagged, ours where it belongs.
+
+    Fails if a number of the page is mended in silence, or MentorMix's run stands in FaMUS's row.
+    """
+    made = summary("cifar10_60_mentormix", [("mentormix", {}, 0, 0.9, 0.8)], "table5")
+    (tmp_path / "made.json").write_text(json.dumps(made))
+    assert main([f"--results={tmp_path}", f"--configs={CONFIGS}", "--table=seed"]) == 0
+    out = capsys.readouterr().out
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in out.splitlines()[4:19]]
+    assert len(rows) == len(SEED_PAGE) == 15
+    flagged = [row for row in rows if row[3].endswith("*")]
+    assert flagged == [["CIFAR-10, 60 % symmetric noise", "accuracy", "FaMUS", "26.42*", "not run"]]
+    assert "94.97" in out
+    assert [row[2:] for row in rows if "not run" not in row[4]] == [
+        ["MentorMix", "91.30", "90.00 (1) [1]"]
+    ]
+    assert not (tmp_path / "reproduction.md").exists()
+
+
+def test_an_unknown_table_is_named(capsys):
+    assert main([f"--results={ROOT}/results", f"--configs={CONFIGS}", "--table=9"]) == 1
+    assert "seed" in capsys.readouterr().err
