@@ -7,10 +7,10 @@ import runpy
 
 import pytest
 
-from experiments.our_runs import read_results, setting_of, settings_of
-from experiments.published import EXACT, GATES
-from experiments.reproduction import ALL_TABLES, main, report
-from experiments.seed_page import SEED_PAGE
+from experiments.reproduction.__main__ import ALL_TABLES, main, report
+from experiments.reproduction.our_runs import read_results, setting_of, settings_of
+from experiments.reproduction.published import EXACT, GATES
+from experiments.reproduction.seed_page import SEED_PAGE
 from famus_jax.train.config import parse_config
 from famus_jax.train.estimator_spec import build_estimator
 

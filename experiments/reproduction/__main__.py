@@ -16,10 +16,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from experiments.our_runs import Result, read_results, settings_of
-from experiments.published import TABLES, Row, Table
-from experiments.published_web import WEB_TABLES
-from experiments.seed_page import Listed, seed_page
+from experiments.reproduction.our_runs import Result, read_results, settings_of
+from experiments.reproduction.published import TABLES, Row, Table
+from experiments.reproduction.published_web import WEB_TABLES
+from experiments.reproduction.seed_page import Listed, seed_page
 from famus_jax.files import write_atomically
 from famus_jax.one_of import one_of
 

@@ -6,7 +6,7 @@ https://arxiv.org/abs/2104.15092. `published.py` has the form, and CIFAR.
 
 from __future__ import annotations
 
-from experiments.published import GATES, NONE, Row, Table
+from experiments.reproduction.published import GATES, NONE, Row, Table
 
 _WEBVISION, _RED, _SHOP = "table6.py:webvision", "table7.py:{}", "clothing1m.py:clothing1m"
 

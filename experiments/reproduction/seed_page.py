@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from experiments.published import GATES, NONE
+from experiments.reproduction.published import GATES, NONE
 
 
 class Listed(NamedTuple):
