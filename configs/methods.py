@@ -1,25 +1,33 @@
-"""Every method on one small, real data set: with trusted labels and without, exact and + FaMUS.
+"""Every method side by side, until plain training has learned the noise by heart.
 
-    famus train --config=configs/methods.py --workdir=runs/methods
-    famus train --config=configs/methods.py:mixmatch --workdir=runs/methods_mixmatch
-    famus train --config=configs/methods.py:smoke --workdir=runs/methods_smoke
+    python -m experiments.cifar10_features --data_dir=... --human_labels=... --out=runs/cifar10
+    famus train --config=configs/methods.py:symmetric_60_one --workdir=runs/methods/symmetric_60_one
+    python -m experiments.methods_table runs/methods/*
+    famus train --config=configs/methods.py:smoke --workdir=runs/methods/smoke
 
-5,000 images of CIFAR-10 at 16 x 16 pixels, 60 % symmetric noise (54 % wrong labels), 1,000 trusted ones
-for the methods that need them, a small CNN, 1,200 steps for all, three seeds: within an hour on two
-cores; resumable. "mixmatch" holds the rows that train on soft targets, at nine to fourteen times the
-price of plain training, beside plain cross-entropy. CIFAR-10 must be prepared by tfds (the error says
-how); --config.data.data_dir=... says where it lies. "smoke" (digits, no download) shows that the parts
-work together, no more.
+12,500 images of CIFAR-10 as a pretrained network sees them (`experiments/cifar10_features.py`), a
+quarter of them for testing with right labels; 200 trusted labels for the rows that use them, 1,000
+noisy ones held out; an MLP, 3,000 steps of 128 for all rows (49 passes), three seeds. A variant is
+SETTING_GROUP:
 
-The same tuning for all: one setting of each method at three values, on a seed that is not in the table,
-by the accuracy on held-out noisy labels at the last of 1,500 steps; the variants "tune_low", "tune_mid"
-and "tune_high" hold all methods' values:
+    symmetric_40, symmetric_60   labels drawn anew from all classes (36 and 54 % wrong)
+    asymmetric_40                look-alikes taken for each other (20 % wrong)
+    aggregate, worst             CIFAR-10N: labels that people gave (9 and 40 % wrong); arXiv:2110.12088
 
-    famus train --config=configs/methods.py:tune_low --workdir=runs/methods_tune_low
+    one       one network, and the baselines, some of which train on the trusted labels
+    trusted   what learns weights or corrections from the trusted labels
+    two       two networks
 
-Fine-tuning: its learning rate; MW-Net: β, which the pseudo-clean MW-Net takes over; MLC: its step; meta
-label correction: its learning rate; MixMatch: λ_u, for the rows with and without weights. L2R has none.
-"FaMUS" is `learned_gates("paper")` with K = 2 of 4 layers.
+The same tuning for all: one setting of a method at three values (`VALUES`), on a seed that is not in
+the table, by the accuracy on held-out noisy labels at the last step, on symmetric_60 (for symmetric_40
+too), asymmetric_40 and worst (for aggregate too). The learning rate is one for all rows and not tuned.
+SETTING_GROUP_low, _mid and _high are those runs:
+
+    famus train --config=configs/methods.py:worst_one_low --workdir=runs/methods/worst_one_low
+
+`python -m experiments.methods_table --choose runs/methods/*` prints `CHOSEN`. What has no setting of
+its own (L2R, MAE, mended labels) had nothing to tune. "smoke" (digits, no download) shows that the
+parts work together, no more.
 """
 
 from typing import Any
@@ -28,109 +36,141 @@ from ml_collections import ConfigDict
 
 from famus_jax.train.config import default_config
 
-VARIANTS = ("main", "mixmatch", "tune_low", "tune_mid", "tune_high", "smoke")
-EXACT, PART = {"kind": "all_layers"}, {"kind": "all_layers", "examples": 8}
-GATES = {"kind": "learned_gates", "preset": "paper", "target": 2, "lag": 2}
-BASELINES = ("ce", "ce_early_stop", "trusted_only", "noisy_plus_trusted", "finetune", "clean")
-RUNS = (
-    {"method": "mwnet", "estimator": EXACT},
-    {"method": "mwnet", "estimator": PART},
-    {"method": "mwnet", "estimator": GATES},
-    {"method": "l2r", "estimator": EXACT},
-    {"method": "l2r", "estimator": GATES},
-    {"method": "mlc", "estimator": EXACT},
-    {"method": "mlc", "estimator": GATES},
-    {"method": "meta_label_correction", "estimator": EXACT},
-    {"method": "mwnet_pseudo_clean", "estimator": GATES},
-)
-MIXMATCH = (
-    {"method": "ce"},
-    {"method": "ce_early_stop"},
-    {"method": "dividemix"},
-    {"method": "mixmatch_pseudo_clean", "estimator": GATES},
-)
-TUNED = (
-    {"method": "ce"},
-    {"method": "finetune"},
-    {"method": "mwnet", "estimator": PART},
-    {"method": "mlc", "estimator": EXACT},
-    {"method": "meta_label_correction", "estimator": EXACT},
-    {"method": "dividemix"},
-)
-# (section, setting): its three values.
-VALUES = {
-    ("schedule", "finetune_learning_rate"): (0.003, 0.01, 0.03),
-    ("meta", "learning_rate"): (3e-4, 1e-3, 3e-3),
-    ("transition", "step"): (0.7, 7.0, 70.0),
-    ("label_correction", "learning_rate"): (1e-4, 3e-4, 1e-3),
-    ("pseudo_clean", "lambda_u"): (1.0, 5.0, 25.0),
+SETTINGS: dict[str, dict[str, Any]] = {
+    "symmetric_40": {"noise": "symmetric", "noise_rate": 0.4},
+    "symmetric_60": {"noise": "symmetric", "noise_rate": 0.6},
+    "asymmetric_40": {"noise": "dividemix/asymmetric", "noise_rate": 0.4},
+    "aggregate": {"noise_table": "runs/cifar10/aggregate.csv"},
+    "worst": {"noise_table": "runs/cifar10/worst.csv"},
 }
-CHOSEN = dict(zip(VALUES, (1, 0, 2, 2, 1)))  # positions in VALUES
+LEVELS = ("low", "mid", "high")
+TUNED_ON = {"symmetric_40": "symmetric_60", "aggregate": "worst"}  # the others on themselves
+EXACT, PART = {"kind": "all_layers"}, {"kind": "all_layers", "examples": 8}
+LAST = {"kind": "last_layers", "k": 1, "virtual_step": "active"}
+GATES = {"kind": "learned_gates", "preset": "paper", "target": 1, "lag": 2}
+BASELINES = ("ce", "ce_early_stop", "trusted_only", "noisy_plus_trusted", "finetune", "clean")
+LOSSES = ("gce", "sce", "nce_rce", "mae", "label_smoothing", "bootstrap_soft", "bootstrap_hard")
+GROUPS: dict[str, tuple[dict[str, Any], ...]] = {
+    "one": tuple(
+        {"method": name}
+        for name in (*BASELINES, "mended", *LOSSES, "elr", "sop", "mixup", "mentornet", "mentormix")
+    ),
+    "trusted": (
+        {"method": "mwnet", "estimator": EXACT},
+        {"method": "mwnet", "estimator": PART},
+        {"method": "mwnet", "estimator": GATES},
+        {"method": "l2r", "estimator": EXACT},
+        {"method": "l2r", "estimator": LAST},
+        {"method": "l2r", "estimator": GATES},
+        {"method": "mlc", "estimator": EXACT},
+        {"method": "meta_label_correction", "estimator": EXACT},
+    ),
+    "two": (
+        {"method": "mwnet_pseudo_clean", "estimator": PART},
+        {"method": "mixmatch_pseudo_clean", "estimator": PART},
+        {"method": "dividemix"},
+    ),
+}
+# (section, setting): its three values. A method reads one of them at most, and the learning rate.
+VALUES: dict[tuple[str, str], tuple[Any, Any, Any]] = {
+    ("schedule", "finetune_learning_rate"): (0.001, 0.003, 0.01),
+    ("robust", "q"): (0.5, 0.7, 0.9),
+    ("robust", "sce_alpha"): (0.1, 1.0, 6.0),
+    ("robust", "nce_alpha"): (1.0, 3.0, 10.0),
+    ("robust", "smoothing"): (0.1, 0.3, 0.6),
+    ("robust", "bootstrap_soft"): (0.95, 0.8, 0.6),
+    ("robust", "bootstrap_hard"): (0.8, 0.6, 0.4),
+    ("elr", "weight"): (1.0, 3.0, 7.0),
+    ("sop", "u_step"): (0.1, 1.0, 10.0),
+    ("mixup", "concentration"): (0.4, 1.0, 4.0),
+    ("mentormix", "percentile"): (0.4, 0.6, 0.8),
+    ("meta", "learning_rate"): (3e-4, 1e-3, 3e-3),
+    ("transition", "step"): (0.3, 1.0, 3.0),
+    ("label_correction", "learning_rate"): (1e-4, 3e-4, 1e-3),
+    ("pseudo_clean", "lambda_u"): (0.0, 5.0, 25.0),
+}
+CHOSEN: dict[str, tuple[int, ...]] = {  # positions in VALUES
+    "symmetric_60": (2, 2, 1, 0, 2, 0, 2, 2, 2, 2, 0, 1, 1, 1, 1),
+    "asymmetric_40": (0, 0, 1, 2, 2, 1, 2, 2, 0, 1, 1, 1, 1, 1, 1),
+    "worst": (1, 2, 1, 1, 2, 1, 1, 2, 0, 2, 0, 1, 1, 1, 1),
+}
+
+_MAIN = tuple(f"{name}_{group}" for name in SETTINGS for group in GROUPS)
+_TUNING = tuple(variant for variant in _MAIN if variant.rsplit("_", 1)[0] not in TUNED_ON)
+VARIANTS = (*_MAIN, *(f"{variant}_{level}" for variant in _TUNING for level in LEVELS), "smoke")
 
 
-def get_config(variant: str = "main") -> ConfigDict:
+def get_config(variant: str = "symmetric_60_one") -> ConfigDict:
     """The config of a variant (see above); its values can be changed on the command line."""
     if variant not in VARIANTS:
         raise ValueError(f"configs/methods.py:{variant}: choose one of {', '.join(VARIANTS)}")
+    main, level = variant, ""
+    if variant.endswith(LEVELS):
+        main, level = variant.rsplit("_", 1)
+    setting, group = ("symmetric_60", "one") if main == "smoke" else main.rsplit("_", 1)
     config = default_config()
     config.update(
         {
             "data": {
-                "source": "cifar10",
-                "noise": "symmetric",
-                "noise_rate": 0.6,
-                "trusted_per_class": 100,
-                "validation_per_class": 50,
-                "image_size": 16,
-                "max_train": 5000,
-                "max_test": 3000,
+                "source": "./runs/cifar10/features.npz",
+                "noise": "none",
+                "trusted_per_class": 20,
+                "validation_per_class": 100,
+                **SETTINGS[setting],
             },
-            "model": {"name": "cnn", "overrides": {"widths": (32, 64, 64)}},
+            "model": {"name": "mlp", "overrides": {"hidden": (256, 128)}},
             "schedule": {
-                "steps": 1200,
-                "batch_size": 64,
-                "meta_batch_size": 32,
+                "steps": 3000,
+                "batch_size": 128,
+                "meta_batch_size": 64,
                 "learning_rate": 0.03,
                 "decay": "cosine",
                 "weight_decay": 5e-4,
                 "finetune_steps": 300,
-                "eval_every": 120,
-                "checkpoint_every": 240,
+                "eval_every": 50,
+                "checkpoint_every": 3000,
             },
-            "pseudo_clean": {"warm_up_steps": 360, "ramp_steps": 360, "mixup": 1.0},
+            "transition": {"carry": True},
+            "pseudo_clean": {"warm_up_steps": 340, "ramp_steps": 680, "mixup": 1.0},
+            "runs": tuple(dict(run) for run in GROUPS[group]),
             "seeds": (0, 1, 2),
         }
     )
-    tuning = variant.removeprefix("tune_") if variant.startswith("tune_") else ""
-    for (section, name), values in VALUES.items():
-        if name == "lambda_u" and variant == "main":
-            continue  # none of its rows reads it
-        level = ("low", "mid", "high").index(tuning) if tuning else CHOSEN[section, name]
-        config[section][name] = values[level]
-    config.runs = (*({"method": name} for name in BASELINES), *(dict(run) for run in RUNS))
-    if variant == "mixmatch":
-        config.runs = tuple(dict(run) for run in MIXMATCH)
-    if tuning:
-        config.schedule.update({"steps": 1500, "eval_every": 150, "checkpoint_every": 300})
-        config.pseudo_clean.update({"warm_up_steps": 450, "ramp_steps": 450})
-        config.runs, config.seeds = tuple(dict(run) for run in TUNED), (100,)
+    positions = CHOSEN.get(TUNED_ON.get(setting, setting), (1,) * len(VALUES))
+    for ((section, name), values), position in zip(VALUES.items(), positions, strict=True):
+        config[section][name] = values[LEVELS.index(level) if level else position]
+    if level:
+        config.runs, config.seeds = tuple(run for run in config.runs if _tuned(run)), (100,)
     if variant == "smoke":
         _shrink(config)
     return config
+
+
+def _tuned(run: Any) -> bool:
+    """Whether a row has a setting in `VALUES`; and plain training, which others build on."""
+    untuned = (
+        "ce_early_stop",
+        "trusted_only",
+        "noisy_plus_trusted",
+        "clean",
+        "mended",
+        "mae",
+        "l2r",
+    )
+    return run["method"] not in untuned
 
 
 def _shrink(config: Any) -> None:
     config.data.update(
         {
             "source": "famus_digits",
-            "image_size": 0,
             "max_train": 600,
             "max_test": 100,
             "trusted_per_class": 2,
             "validation_per_class": 5,
         }
     )
-    config.model.update({"name": "mlp", "overrides": {"hidden": (16, 16)}})
+    config.model.overrides = {"hidden": (16, 16)}
     config.schedule.update(
         {
             "steps": 8,
@@ -142,10 +182,6 @@ def _shrink(config: Any) -> None:
         }
     )
     config.pseudo_clean.update({"warm_up_steps": 4, "split_every": 2, "ramp_steps": 2})
-    config.runs = (
-        *({"method": name} for name in BASELINES),
-        *({"method": name, "estimator": dict(EXACT)} for name in ("mwnet", "l2r", "mlc")),
-        {"method": "mwnet_pseudo_clean", "estimator": dict(EXACT)},
-        {"method": "dividemix"},
-    )
+    rows = (run for group in GROUPS.values() for run in group)
+    config.runs = tuple(dict(run) for run in rows if run["method"] != "mended")
     config.seeds = (0,)

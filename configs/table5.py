@@ -38,9 +38,9 @@ no MixMatch.
 MentorMix (Jiang et al., ICML 2020, https://arxiv.org/abs/1911.09781), as its released code has it:
 ResNet-32, batches of 128, 200,000 steps, SGD with momentum 0.9, learning rate 0.1, weight decay 2e-4;
 percentile, a and the second reweighting by data and noise (`_MENTORMIX`); a burn-in of 9 % of the
-steps. Ours: the learning rate falls by a cosine (there by a tenth every 30 epochs), the last parameters
-are evaluated (there their moving average, decay 0.9999), and the noise is that of the other rows. Its
-MentorNet is a net that was trained beforehand, ours a curriculum written down.
+steps; a moving average of the parameters is evaluated, decay 0.9999, for all four rows. Ours: the
+learning rate falls by a cosine (there by a tenth every 30 epochs), and the noise is that of the other
+rows. Its MentorNet is a net that was trained beforehand, ours a curriculum written down.
 """
 
 from typing import Any
@@ -142,6 +142,7 @@ def _one_network(config: Any) -> None:
             "decay": "cosine",
             "milestones": (),
             "weight_decay": 2e-4,
+            "ema": 0.9999,
             "eval_every": 1000,
             "checkpoint_every": 5000,
         }

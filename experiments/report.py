@@ -33,7 +33,7 @@ SECTIONS = (
     "long_tail",
     "pseudo_clean",
 )
-OWN_SECTIONS = {"mentormix": "mentormix"}
+OWN_SECTIONS = {name: name for name in ("mentormix", "co_teaching", "elr_plus", "m_correction")}
 """Sections that count where a method of the experiment reads them; older files don't have them."""
 NO_SETTING = {
     "model": ("dtype",),
@@ -42,6 +42,8 @@ NO_SETTING = {
 }
 """What may differ: the number format (told in the notes), where data lies and how it is read, how often
 it is evaluated and saved."""
+LATER = {"schedule": ("ema",)}
+"""Fields that older files don't have; 0 there is as if they were not."""
 
 
 class Result(NamedTuple):
@@ -116,7 +118,11 @@ def setting_of(config: dict[str, Any]) -> str:
     methods = {run["method"] for run in config.get("runs", ())}
     own = [section for method, section in OWN_SECTIONS.items() if method in methods]
     kept = {
-        name: {k: v for k, v in config[name].items() if k not in NO_SETTING.get(name, ())}
+        name: {
+            k: v
+            for k, v in config[name].items()
+            if k not in NO_SETTING.get(name, ()) and (v or k not in LATER.get(name, ()))
+        }
         for name in (*SECTIONS, *own)
     }
     return json.dumps(kept, sort_keys=True)

@@ -23,6 +23,9 @@ def test_every_method_is_there(capsys):
     assert facts["elr"]["needs"] == ["memory"]
     assert facts["dividemix"]["networks"] == 2
     assert facts["dividemix"]["trusted_labels"] is False
+    assert facts["co_teaching"]["networks"] == 2
+    assert facts["elr_plus"]["needs"] == ["memory", "two networks"]
+    assert facts["m_correction"]["needs"] == []
     assert facts["mlc_after_ce"]["continues"] == "ce"
     assert facts["gce"]["link"] == "https://arxiv.org/abs/1805.07836"
     lines = listed(capsys).splitlines()

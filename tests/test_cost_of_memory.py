@@ -1,4 +1,5 @@
-"""What memory per example and robust losses cost: next to nothing, in FLOPs of the compiled step."""
+"""What memory per example, robust losses and an average cost: next to nothing, in FLOPs of the compiled
+step; and what two networks as one do: two."""
 
 import functools
 
@@ -9,6 +10,7 @@ import pytest
 
 from famus_jax import linen_forward, losses, methods, problem, train_step
 from famus_jax.benchmark.measure import loop_free_flops
+from famus_jax.forward import pair
 from famus_jax.losses import softmax_cross_entropy
 from famus_jax.models import build_model
 
@@ -84,8 +86,8 @@ def plain(name, size, n):
     return loop_free_flops(lowered.compile())
 
 
-def compiled(method, forward, params, model_state, batch):
-    step = train_step(problem(forward, method), optimizer(), step_size=RATE)
+def compiled(method, forward, params, model_state, batch, **options):
+    step = train_step(problem(forward, method), optimizer(), step_size=RATE, **options)
     state = jax.eval_shape(
         lambda params, state, batch: step.init(jax.random.key(0), params, state, batch),
         params,
@@ -121,3 +123,16 @@ def test_flops(method, name, size, n):
     batch = shapes(n, size)
     step = compiled(METHODS[method], forward, params, model_state, batch)
     assert loop_free_flops(step) <= 1.03 * plain(name, size, n)
+
+
+@pytest.mark.parametrize(
+    "ema", [0.0, pytest.param(0.999, marks=pytest.mark.slow)], ids=["plain", "averaged"]
+)
+def test_two_networks_cost_two(ema):
+    """At most 1.03 of two plain steps. Fails if the losses by which the networks choose for each other
+    take forward passes of their own, or the average does."""
+    forward, params, model_state = network("cnn", 12)
+    batch = {**shapes(32, 12), "step": jax.ShapeDtypeStruct((), jnp.int32)}
+    both = [(one, one) for one in (params, model_state)]
+    step = compiled(methods.co_teaching(0.4), pair(forward), *both, batch, ema=ema)
+    assert loop_free_flops(step) <= 1.03 * 2 * plain("cnn", 12, 32)

@@ -19,12 +19,13 @@ with a static forward pass compiles once. `dataclasses.replace(forward, train=Fa
 evaluation twin of one that was made of a Linen or NNX module.
 
 A network that fits none of these functions needs none: any function with the signature above will do.
-`compute_in` and `rematerialize` wrap every forward pass.
+`compute_in` and `rematerialize` wrap every forward pass; `pair` makes two networks one.
 """
 
 from famus_jax.forward.inputs import Input, select_inputs
 from famus_jax.forward.linen import LinenForward, linen_forward, linen_init
 from famus_jax.forward.nnx import NNXForward, nnx_forward
+from famus_jax.forward.pair import pair
 from famus_jax.forward.plain import StatelessForward, stateless_forward
 from famus_jax.forward.wrappers import compute_in, rematerialize
 
@@ -37,6 +38,7 @@ __all__ = [
     "linen_forward",
     "linen_init",
     "nnx_forward",
+    "pair",
     "rematerialize",
     "select_inputs",
     "stateless_forward",

@@ -1,9 +1,12 @@
 """The methods, one file each: what is learned about the labels. They know nothing of estimators."""
 
 from famus_jax.methods.class_aware import class_aware_mwnet, class_groups
+from famus_jax.methods.co_teaching import co_teaching
 from famus_jax.methods.cross_entropy import cross_entropy
 from famus_jax.methods.elr import elr
+from famus_jax.methods.elr_plus import elr_plus
 from famus_jax.methods.l2r import l2r
+from famus_jax.methods.m_correction import m_correction
 from famus_jax.methods.mentormix import mentormix, mentornet
 from famus_jax.methods.meta_label_correction import meta_label_correction
 from famus_jax.methods.mixmatch import mixmatch, mixmatch_meta_loss
@@ -16,9 +19,12 @@ from famus_jax.methods.source_weights import source_weights
 __all__ = [
     "class_aware_mwnet",
     "class_groups",
+    "co_teaching",
     "cross_entropy",
     "elr",
+    "elr_plus",
     "l2r",
+    "m_correction",
     "mentormix",
     "mentornet",
     "meta_label_correction",

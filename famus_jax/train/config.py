@@ -61,6 +61,10 @@ class ExperimentConfig(MethodValues):
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
+    def average_decay(self, method: str) -> float:
+        """Of the moving average that the networks of a method's runs are kept with; 0 for none."""
+        return self.elr_plus.ema if method == "elr_plus" else self.schedule.ema
+
 
 _SECTIONS: dict[str, type] = {
     "data": DataConfig,
@@ -99,7 +103,7 @@ def _check(config: ExperimentConfig) -> None:
     check_data(config.data)
     check_pretrained(config.model)
     check_schedule(schedule)
-    if any(run.method in METHODS and METHODS[run.method].networks == 2 for run in config.runs):
+    if any(run.method in METHODS and METHODS[run.method].splits for run in config.runs):
         check_pseudo_clean(config.pseudo_clean, schedule.steps)
     if not config.runs or not config.seeds:
         raise ValueError("an experiment needs at least one run and one seed")
@@ -136,6 +140,8 @@ def _check(config: ExperimentConfig) -> None:
                 f"method {run.method!r} audits all images at once: set data.path = 'memory', or leave "
                 "this run out and train on what `famus audit` and `famus mend` write"
             )
+        _check_noise_rate(run.method, config)
+        _check_average(run.method, config)
         _check_logits(run.method, config)
         active = build_estimator(run.estimator).active if run.estimator else None
         if active is not None and active.drawn and not active.ahead:
@@ -148,6 +154,27 @@ def _check(config: ExperimentConfig) -> None:
     names = [run.name for run in config.runs]
     if len(set(names)) < len(names):
         raise ValueError(f"two runs have the same method and estimator: {names}")
+
+
+def _check_noise_rate(method: str, config: ExperimentConfig) -> None:
+    """Co-teaching must know how many labels are wrong."""
+    if method == "co_teaching" and not (config.co_teaching.noise_rate or config.data.made_noise):
+        raise ValueError(
+            "method 'co_teaching' leaves out as many examples as there are wrong labels: set "
+            "co_teaching.noise_rate to their share, which data.noise doesn't say here (`famus audit` "
+            "estimates it)"
+        )
+
+
+def _check_average(method: str, config: ExperimentConfig) -> None:
+    """There is one moving average of a network."""
+    decay, own = config.schedule.ema, config.elr_plus.ema
+    if method == "elr_plus" and decay not in (0, own):
+        raise ValueError(
+            f"schedule.ema = {decay:g}, but the targets of method 'elr_plus' are made with an average "
+            f"of elr_plus.ema = {own:g}, and there is one of each network: set both alike, or "
+            "schedule.ema to 0 to evaluate the networks themselves"
+        )
 
 
 def _check_logits(method: str, config: ExperimentConfig) -> None:

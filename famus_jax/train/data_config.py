@@ -75,6 +75,11 @@ class DataConfig:
         """Whether labels are changed here, so that it is known which are wrong."""
         return bool(self.noise_table) or (self.noise != "none" and self.noise_rate > 0)
 
+    @property
+    def made_noise(self) -> float:
+        """r of the noise that is made here; 0 if labels are left as they are, or come from a table."""
+        return 0.0 if self.noise_table or self.noise == "none" else self.noise_rate
+
 
 def check_data(data: DataConfig) -> None:
     """Raises `ValueError` for names that nothing has, and for values that don't go together; what a

@@ -13,11 +13,18 @@ from famus_jax.core.method import ExampleLoss
 from famus_jax.differentiate.linearize import Forward
 from famus_jax.losses import logits_of, softmax_cross_entropy
 from famus_jax.uses.record import Record
+from famus_jax.uses.train_state import TrainState
 from famus_jax.uses.train_step import Metrics
 
 PyTree = Any
 Member = tuple[PyTree, PyTree]
 """A network's parameters and model state."""
+
+
+def evaluated(state: TrainState, averaged: bool) -> Member:
+    """What of a training state is evaluated: the moving average of its network (`schedule.ema`), or the
+    network as the last step left it."""
+    return state.average if averaged else (state.params, state.model_state)
 
 
 class Evaluator:

@@ -49,8 +49,9 @@ def too_large(num_examples: int, num_classes: int) -> str:
 
 def tells_of_labels(method: MethodSpec) -> bool:
     """Whether the method trains on the labels as they were given: else its network is no witness. Nor
-    are logits of mixtures (mixup); where two networks mix, they see the examples themselves too."""
-    return method.batches in ("noisy", "noisy+trusted", "mixed")
+    are logits of mixtures (mixup), but where the losses of the whole training set are looked at now and
+    then, to split it (two networks) or to fit a mixture (M-correction)."""
+    return method.batches in ("noisy", "noisy+trusted", "noisy+m_correction", "mixed")
 
 
 def arrays_of(recorded: Sequence[PyTree]) -> dict[str, np.ndarray]:

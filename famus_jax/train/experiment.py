@@ -160,7 +160,7 @@ class Experiment:
 
     def _runs(self, run: RunConfig) -> OneNetworkRuns | TwoNetworkRuns:
         """What makes runs of this method's kind."""
-        return self.two_networks if METHODS[run.method].networks == 2 else self.one_network
+        return self.two_networks if METHODS[run.method].splits else self.one_network
 
     def run(
         self, made_from: MadeFrom, clock: Clock | None = None

@@ -44,9 +44,6 @@ class MentorMixer:
     Source: Jiang et al., Beyond Synthetic Noise, ICML 2020, https://arxiv.org/abs/1911.09781.
     """
 
-    passes = 1 / 3
-    """What it costs, in plain steps: a forward pass."""
-
     def __init__(
         self, forward: Forward, num_classes: int, config: MentorMixConfig, burn_in: int, seed: int
     ):
@@ -55,6 +52,10 @@ class MentorMixer:
         self._mix = functools.partial(
             _mixed, forward=forward, num_classes=num_classes, config=config, burn_in=burn_in
         )
+
+    def passes(self, t: int) -> float:
+        """A forward pass, in plain steps."""
+        return 1 / 3
 
     def __call__(self, state: TrainState, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch that the step trains on."""

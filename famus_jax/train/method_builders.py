@@ -180,6 +180,18 @@ def elr(values: MethodValues, facts: Facts) -> Method:
     )
 
 
+def elr_plus(values: MethodValues, facts: Facts) -> Method:
+    """ELR+ of two networks as one, on batches that `peer_targets` makes."""
+    section = values.elr
+    return methods.elr_plus(
+        facts.num_examples,
+        facts.num_classes,
+        weight=section.weight,
+        decay=section.decay,
+        dtype=section.dtype,
+    )
+
+
 def sop(values: MethodValues, facts: Facts) -> Method:
     """Sparse over-parameterization."""
     section = values.sop
@@ -190,6 +202,11 @@ def sop(values: MethodValues, facts: Facts) -> Method:
         v_step=section.v_step,
         dtype=section.dtype,
     )
+
+
+def m_correction(values: MethodValues, facts: Facts) -> Method:
+    """M-correction, on batches that `loss_correction` makes."""
+    return methods.m_correction(facts.num_examples, prior_weight=values.m_correction.prior_weight)
 
 
 def mentornet(values: MethodValues, facts: Facts) -> Method:
@@ -208,6 +225,14 @@ def mentormix(values: MethodValues, facts: Facts) -> Method:
         decay=section.decay,
         burn_in=values.mentor_burn_in,
         second_reweight=section.second_reweight,
+    )
+
+
+def co_teaching(values: MethodValues, facts: Facts) -> Method:
+    """Co-teaching of two networks as one."""
+    section = values.co_teaching
+    return methods.co_teaching(
+        section.noise_rate or facts.noise_rate, ramp=round(section.ramp * values.schedule.steps)
     )
 
 

@@ -26,6 +26,8 @@ Batches = Literal[
     "noisy+trusted",
     "noisy+mixup",
     "noisy+mentormix",
+    "noisy+elr_plus",
+    "noisy+m_correction",
     "mixed",
 ]
 Kind = Literal[
@@ -55,8 +57,8 @@ class MethodSpec(NamedTuple):
       title: for tables and legends.
       batches: the training batches: the training set with noisy or clean labels, or with those that
         an audit mends; the trusted set; a noisy batch with a whole meta batch of trusted examples
-        (which oversamples them), mixed with itself, plainly or as MentorMix does, or of a labeled
-        and an unlabeled part.
+        (which oversamples them), mixed with itself, plainly or as MentorMix, ELR+ or
+        M-correction does, or of a labeled and an unlabeled part.
       build: it, of a config's values and the facts; methods that share its name share
         compiled steps.
       kind: what sort of method it is, for the list of them.
@@ -70,7 +72,9 @@ class MethodSpec(NamedTuple):
       scales_logits: whether its loss scales the logits, so that they should be cosines.
       needs: the method whose run it continues or re-reads.
       early_stop: the rows of `needs`, stopped at the best noisy-validation accuracy.
-      networks: two choose a pseudo-clean set for each other and need no trusted labels.
+      networks: one, or two that are trained as one (`famus_jax.forward.pair`).
+      splits: the two networks are trained apart, and choose a pseudo-clean set for each other; then
+        what is learned needs no trusted labels.
     """
 
     title: str
@@ -88,6 +92,7 @@ class MethodSpec(NamedTuple):
     needs: str | None = None
     early_stop: bool = False
     networks: int = 1
+    splits: bool = False
 
     def meta(self, section: MetaConfig) -> Meta:
         """Its meta loss and meta examples under a config's section."""
@@ -95,7 +100,7 @@ class MethodSpec(NamedTuple):
 
     def trusts(self, section: MetaConfig = DEFAULT_META) -> bool:
         """Whether it needs trusted examples, under a config's section `meta`."""
-        learns = self.learns and self.networks == 1
+        learns = self.learns and not self.splits
         return "trusted" in self.batches or (learns and self.meta(section).examples == "trusted")
 
     def features(self, section: MetaConfig) -> bool:
@@ -105,7 +110,7 @@ class MethodSpec(NamedTuple):
     def made(self, values: MethodValues, facts: Facts) -> Method:
         """The method, with the meta loss and the memory that its meta examples need."""
         method = self.build(values, facts)
-        if not self.learns or self.networks == 2:
+        if not self.learns or self.splits:
             return method
         loss, examples = self.meta(values.meta)
         if loss == "mae":

@@ -194,6 +194,50 @@ class MentorMixConfig:
     second_reweight: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class CoTeachingConfig:
+    """Co-teaching.
+
+    Attributes:
+      noise_rate: τ, the share of wrong labels (`famus audit` estimates it); 0 takes `data.noise_rate`,
+        where `data.noise` makes the noise.
+      ramp: the share of the steps in which the share of examples that is left out rises to τ; 10 of 200
+        epochs are published.
+    """
+
+    noise_rate: Annotated[float, Bounds(0, 1, below=True)] = 0.0
+    ramp: Share = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class ElrPlusConfig:
+    """ELR+, beside the section `elr`, of which it has λ, β and the dtype.
+
+    Attributes:
+      ema: the decay of the networks' moving averages, which make the targets. They are evaluated too if
+        `schedule.ema` is the same; the published ones are not.
+      mixup: a of Beta(a, a).
+    """
+
+    ema: Annotated[float, Bounds(0, 1, above=True, below=True)] = 0.997
+    mixup: Positive = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class MCorrectionConfig:
+    """M-correction, with the published values.
+
+    Attributes:
+      warm_up: the share of the steps that are plain mixup; 105 of 300 epochs.
+      mixup: a of Beta(a, a), in the warm-up too.
+      prior_weight: η, of KL(uniform ‖ mean prediction) after the warm-up.
+    """
+
+    warm_up: Annotated[float, Bounds(0, 1, below=True)] = 0.35
+    mixup: Positive = 32.0
+    prior_weight: NotNegative = 1.0
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodValues:
     """The sections of a config that builders read; each field is a section of that name."""
@@ -211,11 +255,19 @@ class MethodValues:
     robust: RobustConfig = dataclasses.field(default_factory=RobustConfig)
     mixup: MixupConfig = dataclasses.field(default_factory=MixupConfig)
     mentormix: MentorMixConfig = dataclasses.field(default_factory=MentorMixConfig)
+    elr_plus: ElrPlusConfig = dataclasses.field(default_factory=ElrPlusConfig)
+    m_correction: MCorrectionConfig = dataclasses.field(default_factory=MCorrectionConfig)
+    co_teaching: CoTeachingConfig = dataclasses.field(default_factory=CoTeachingConfig)
 
     @property
     def mentor_burn_in(self) -> int:
         """The steps in which MentorNet and MentorMix take every example."""
         return round(self.mentormix.burn_in * self.schedule.steps)
+
+    @property
+    def m_correction_warm_up(self) -> int:
+        """The steps of M-correction that are plain mixup."""
+        return round(self.m_correction.warm_up * self.schedule.steps)
 
 
 class Facts(NamedTuple):
@@ -226,9 +278,11 @@ class Facts(NamedTuple):
       class_counts: training examples per (given, noisy) label; `()` for methods that don't ask.
       feature_size: D, of the network's features; 0 for methods that don't ask.
       num_examples: N, of the whole training set, as `batch["index"]` counts it.
+      noise_rate: r, of the noise that the config makes; 0 for none.
     """
 
     num_classes: int
     class_counts: tuple[int, ...] = ()
     feature_size: int = 0
     num_examples: int = 0
+    noise_rate: float = 0.0

@@ -23,7 +23,9 @@ _SOURCES = {
     "cmwnet": "Shu et al., TPAMI 2023, https://arxiv.org/abs/2202.05613",
     "label correction": "Zheng et al., AAAI 2021, https://arxiv.org/abs/1911.03809",
     "confident learning": "Northcutt et al., JAIR 2021, https://arxiv.org/abs/1911.00068",
+    "co-teaching": "Han et al., NeurIPS 2018, https://arxiv.org/abs/1804.06872",
     "elr": "Liu et al., NeurIPS 2020, https://arxiv.org/abs/2007.00151",
+    "m-correction": "Arazo et al., ICML 2019, https://arxiv.org/abs/1904.11238",
     "sop": "Liu et al., ICML 2022, https://arxiv.org/abs/2202.14026",
     "gce": "Zhang and Sabuncu, NeurIPS 2018, https://arxiv.org/abs/1805.07836",
     "sce": "Wang et al., ICCV 2019, https://arxiv.org/abs/1908.06112",
@@ -55,9 +57,11 @@ def _correction(title: str, source: str, builder: Builder, **more) -> MethodSpec
     )
 
 
-def _memory(title: str, source: str, builder: Builder) -> MethodSpec:
+def _memory(title: str, source: str, builder: Builder, **more) -> MethodSpec:
     """A method that keeps something of every training example."""
-    return MethodSpec(title, build=builder, kind="memory", source=_SOURCES[source], remembers=True)
+    return MethodSpec(
+        title, build=builder, kind="memory", source=_SOURCES[source], remembers=True, **more
+    )
 
 
 def _loss(kind: Kind, name: str, title: str, source: str, loss: build.Loss, **more) -> MethodSpec:
@@ -68,9 +72,15 @@ def _loss(kind: Kind, name: str, title: str, source: str, loss: build.Loss, **mo
 
 
 def _two(title: str, source: str, builder: Builder, **more) -> MethodSpec:
-    """Two networks."""
+    """Two networks that choose a pseudo-clean set for each other."""
     return MethodSpec(
-        title, build=builder, kind="two networks", source=_SOURCES[source], networks=2, **more
+        title,
+        build=builder,
+        kind="two networks",
+        source=_SOURCES[source],
+        networks=2,
+        splits=True,
+        **more,
     )
 
 
@@ -125,6 +135,7 @@ METHODS: dict[str, MethodSpec] = {
         reads_features=True,
     ),
     "elr": _memory("ELR", "elr", build.elr),
+    "elr_plus": _memory("ELR+", "elr", build.elr_plus, batches="noisy+elr_plus", networks=2),
     "sop": _memory("SOP", "sop", build.sop),
     "gce": _loss("robust loss", "gce", "generalized cross-entropy", "gce", build.gce),
     "sce": _loss("robust loss", "sce", "symmetric cross-entropy", "sce", build.sce),
@@ -153,6 +164,13 @@ METHODS: dict[str, MethodSpec] = {
         kind="selection",
         source=_SOURCES["mentornet"],
     ),
+    "co_teaching": MethodSpec(
+        "Co-teaching",
+        build=build.co_teaching,
+        kind="selection",
+        source=_SOURCES["co-teaching"],
+        networks=2,
+    ),
     "mixup": _loss("mixing", "mixup", "mixup", "mixup", build.soft, batches="noisy+mixup"),
     "mentormix": MethodSpec(
         "MentorMix",
@@ -160,6 +178,13 @@ METHODS: dict[str, MethodSpec] = {
         build=build.mentormix,
         kind="mixing",
         source=_SOURCES["mentormix"],
+    ),
+    "m_correction": MethodSpec(
+        "M-correction (M-DYR-H)",
+        "noisy+m_correction",
+        build=build.m_correction,
+        kind="label correction",
+        source=_SOURCES["m-correction"],
     ),
     "focal": _loss("long tail", "focal", "focal loss", "focal", build.focal),
     "cb_focal": _loss(

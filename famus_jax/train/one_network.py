@@ -14,20 +14,20 @@ import numpy as np
 from famus_jax.core.estimator import all_layers
 from famus_jax.core.method import Method
 from famus_jax.core.problem import problem as problem_of
-from famus_jax.data import Stream
 from famus_jax.differentiate.linearize import Forward
+from famus_jax.forward import pair
 from famus_jax.train import loop, streams
+from famus_jax.train.advance import OneNetwork, numbered
 from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.checkpoint import Checkpoints
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
-from famus_jax.train.evaluation import Member, training_accuracy, with_losses
+from famus_jax.train.evaluation import Member, evaluated, training_accuracy, with_losses
 from famus_jax.train.evidence import arrays_of, tells_of_labels
-from famus_jax.train.mentored import MentorMixer
 from famus_jax.train.method_values import Facts
 from famus_jax.train.methods import METHODS
 from famus_jax.train.mixed_stream import MixedStream
-from famus_jax.train.placement import ONE_DEVICE, Placement
+from famus_jax.train.preparations import preparation_of, refit_of
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
 from famus_jax.train.small_loss import SmallLoss
 from famus_jax.train.suspect import suspect_of
@@ -35,51 +35,7 @@ from famus_jax.uses.train_state import TrainState
 from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
-_MIXED = ("noisy+mixup", "noisy+mentormix")
-
-
-class OneNetwork:
-    """`Advance` for one network: a training batch, a meta batch if there is one, a step.
-
-    A mixer, if there is one, makes the training batch of what the stream gives.
-    """
-
-    def __init__(
-        self,
-        step: TrainStep,
-        stream: Stream,
-        meta_stream: Stream | None,
-        placement: Placement = ONE_DEVICE,
-        mixer: MentorMixer | None = None,
-    ):
-        self._step, self._stream, self._meta_stream = step, stream, meta_stream
-        self._placement, self._mixer = placement, mixer
-
-    @property
-    def compilations(self) -> int:
-        """See `loop.Advance`."""
-        return len(self._step.compiled) + int(self._mixer is not None and self._mixer.called)
-
-    def __call__(self, state: TrainState, t: int) -> tuple[TrainState, tuple[loop.Taken]]:
-        """See `loop.Advance`. A batch says at which step it is used, for losses that change."""
-        batch = self._placement.batch(numbered(self._stream.batch(t), t))
-        meta_batch = None
-        if isinstance(self._meta_stream, SmallLoss):
-            state = self._meta_stream.renewed(state, t)
-        if self._meta_stream is not None:
-            meta_batch = self._placement.batch(numbered(self._meta_stream.batch(t), t))
-        if self._mixer is not None:
-            batch = self._mixer(state, batch)
-        state, info = self._step(state, batch, meta_batch)
-        if self._mixer is not None:
-            info = info._replace(cost=info.cost + self._mixer.passes)
-        index = self._placement.everywhere(batch["index"])
-        return state, (loop.Taken(index, info),)
-
-
-def numbered(batch: dict[str, Any], t: int) -> dict[str, Any]:
-    """The batch with its step, an int32 scalar, as `"step"`."""
-    return {**batch, "step": np.int32(t)}
+_MIXED = ("noisy+mixup", "noisy+mentormix", "noisy+elr_plus", "noisy+m_correction")
 
 
 class OneNetworkRuns:
@@ -141,12 +97,12 @@ class OneNetworkRuns:
                     streams.seed_of(seeded.seed, "mixup"),
                 )
             key_init, key_train = jax.random.split(jax.random.key(seeded.seed))
-            params, model_state = setting.init(key_init)
+            params, model_state = self._init(run, key_init)
             hosts = placement.hosts["host_count"]
             batch = _of_all(numbered(stream.batch(0), 0), hosts)
-            mixer = self._mixer(run, seeded)
-            if mixer is not None:
-                batch = mixer.first(params, model_state, batch)
+            preparation, refit = preparation_of(setting, seeded), refit_of(setting, seeded)
+            if preparation is not None:
+                batch = preparation.first(params, model_state, batch)
             counts = seeded.data.class_counts
             step = self.step(run, finetune, params, model_state, batch, counts)
             meta_batch = None
@@ -157,19 +113,33 @@ class OneNetworkRuns:
 
             def evaluate(state: TrainState) -> dict[str, float]:
                 return {
-                    f"{name}_accuracy": setting.evaluator.accuracy(_members(state), batches)
+                    f"{name}_accuracy": setting.evaluator.accuracy(
+                        self._members(run, state), batches
+                    )
                     for name, batches in seeded.evaluated.items()
                 }
 
             def per_example(state: TrainState) -> dict[str, np.ndarray]:
                 if not tells_of_labels(method):
                     return {}
-                return arrays_of([placement.everywhere(state.recorded)])
+                told = arrays_of([placement.everywhere(state.recorded)])
+                if refit is not None:
+                    told["clean_probability"] = refit.clean_probability(
+                        placement.everywhere(state.meta.memory)
+                    )
+                return told
+
+            chosen = trusted.renewed if isinstance(trusted, SmallLoss) else None
+            state = step.init(key_train, params, model_state, batch, meta_batch)
+            if refit is not None:
+                state = refit.begun(state)
 
             yield loop.Run(
                 name=f"{run.name} seed {seeded.seed}",
-                advance=OneNetwork(step, stream, trusted, placement, mixer),
-                state=placement.state(step.init(key_train, params, model_state, batch, meta_batch)),
+                advance=OneNetwork(
+                    step, stream, trusted, placement, preparation, method.networks, refit or chosen
+                ),
+                state=placement.state(state),
                 evaluate=evaluate,
                 wrong=seeded.data.wrong,
                 known=seeded.data.noise_rate is not None,
@@ -185,7 +155,7 @@ class OneNetworkRuns:
                 suspect=functools.partial(
                     suspect_of, seeded.data.images, setting.sources.train.ids
                 ),
-                members=_members,
+                members=functools.partial(self._members, run),
                 per_example=per_example,
             )
 
@@ -221,25 +191,28 @@ class OneNetworkRuns:
                 compile_with=self._setting.placement.compile_with,
                 # A mixture tells nothing of either label.
                 record=None if mixed else self._setting.record,
+                ema=config.average_decay(run.method),
             )
         return self._steps[key]
 
-    def _mixer(self, run: RunConfig, seeded: Seeded) -> MentorMixer | None:
-        """What mixes the batches by the present network, if the method does."""
-        if METHODS[run.method].batches != "noisy+mentormix":
-            return None
-        return MentorMixer(
-            self._forward(run),
-            seeded.data.num_classes,
-            self._setting.config.mentormix,
-            self._setting.config.mentor_burn_in,
-            streams.seed_of(seeded.seed, "mentormix"),
-        )
-
     def _forward(self, run: RunConfig) -> Forward:
-        setting = self._setting
-        features = METHODS[run.method].features(setting.config.meta)
-        return setting.featured if features else setting.forward
+        setting, method = self._setting, METHODS[run.method]
+        forward = setting.featured if method.features(setting.config.meta) else setting.forward
+        return pair(forward) if method.networks == 2 else forward
+
+    def _init(self, run: RunConfig, key: jax.Array) -> tuple[PyTree, PyTree]:
+        """Parameters and model state; of two networks, pairs."""
+        if METHODS[run.method].networks == 1:
+            return self._setting.init(key)
+        first, second = (self._setting.init(one) for one in jax.random.split(key))
+        return (first[0], second[0]), (first[1], second[1])
+
+    def _members(self, run: RunConfig, state: TrainState) -> list[Member]:
+        """The networks that are evaluated."""
+        params, model_state = evaluated(state, bool(self._setting.config.schedule.ema))
+        if METHODS[run.method].networks == 1:
+            return [(params, model_state)]
+        return list(zip(params, model_state, strict=True))
 
     def _method(
         self, run: RunConfig, params: PyTree, model_state: PyTree, counts: tuple[int, ...] = ()
@@ -250,6 +223,7 @@ class OneNetworkRuns:
             num_classes=classes,
             class_counts=counts or (1,) * classes,
             num_examples=len(setting.sources.train.labels),
+            noise_rate=setting.config.data.made_noise,
         )
         if METHODS[run.method].reads_features:
             batch = {"image": jax.ShapeDtypeStruct((2, *setting.image_shape), np.float32)}
@@ -276,11 +250,7 @@ class OneNetworkRuns:
                     f"{folder / 'result.json'}, and the same command trains the missing steps first"
                 )
             (state, _), _ = checkpoints.restore((like, np.zeros((2, size))))
-        return jax.device_get(setting.placement.everywhere((state.params, state.model_state)))
-
-
-def _members(state: TrainState) -> list[Member]:
-    return [(state.params, state.model_state)]
+        return jax.device_get(setting.placement.everywhere(self._members(parent, state)[0]))
 
 
 def _of_all(batch: dict[str, Any], hosts: int) -> dict[str, Any]:

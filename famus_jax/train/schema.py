@@ -38,6 +38,9 @@ class ScheduleConfig:
       decay: `"cosine"`, `"step"` (divided by 10 at each of `milestones`) or `"constant"`.
       milestones: steps.
       momentum, nesterov, weight_decay: of SGD.
+      ema: the decay of a moving average of every network, parameters and BatchNorm's statistics, which
+        is evaluated and kept as the predictor in the place of the last step's network; 0 for none. See
+        `famus_jax.uses.average`.
       finetune_steps, finetune_learning_rate: of the row that fine-tunes on the trusted set.
       eval_every: evaluate every so many steps (and at the end).
       checkpoint_every: save every so many steps, a multiple of `eval_every` (and at the end).
@@ -52,6 +55,7 @@ class ScheduleConfig:
     momentum: Momentum = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Bounds(0, 1e3)] = 5e-4
+    ema: Annotated[float, Bounds(0, 1, below=True)] = 0.0
     finetune_steps: Count = 100
     finetune_learning_rate: LearningRate = 0.01
     eval_every: Count = 100

@@ -21,6 +21,8 @@ class TrainState(NamedTuple):
       meta: the meta-model; see `MetaState`.
       key: the key of the forward passes; step t uses `fold_in(key, t)`.
       recorded: the sums of `train_step(record=...)`; () without one.
+      average: the moving average of `(params, model_state)` that `train_step(ema=...)` keeps, to be
+        evaluated in their place; () without one.
     """
 
     step: jax.Array
@@ -30,6 +32,7 @@ class TrainState(NamedTuple):
     meta: MetaState
     key: jax.Array
     recorded: PyTree = ()
+    average: PyTree = ()
 
 
 def unless_nonfinite(new: TrainState, old: TrainState) -> TrainState:

@@ -24,6 +24,7 @@ from famus_jax.core.state import StepInfo
 from famus_jax.core.update import MetaUpdate, meta_update
 from famus_jax.differentiate.collectives import gather
 from famus_jax.uses import dispatch
+from famus_jax.uses.average import check_decay, first_average, updated_average
 from famus_jax.uses.dispatch import HostDispatch
 from famus_jax.uses.optimizers import check_pair, gradient_for, virtual_update
 from famus_jax.uses.record import Record, recorded
@@ -56,8 +57,9 @@ class TrainStep:
         compile_with: Compile | None = None,
         skip_nonfinite: bool = False,
         record: Record | None = None,
+        ema: float = 0.0,
     ):
-        self._skip_nonfinite, self._record = skip_nonfinite, record
+        self._skip_nonfinite, self._record, self._ema = skip_nonfinite, record, ema
         self.problem, self.estimator = problem, estimator
         self._optimizer = optax.with_extra_args_support(optimizer)
         self._step_size, self._metrics = step_size, metrics
@@ -95,6 +97,7 @@ class TrainStep:
             meta=meta,
             key=key_steps,
             recorded=() if self._record is None else self._record.init(),
+            average=first_average((params, model_state), self._ema),
         )
         check_pair(state.opt_state, params)
         self._alpha(state)  # raises if there is none
@@ -193,14 +196,17 @@ class TrainStep:
             sums = recorded(self._record, sums, new.outputs, whole)
             if self._metrics:
                 info = info._replace(metrics=self._metrics(new.outputs, whole))
+        params, step = optax.apply_updates(state.params, updates), state.step + 1
+        trained = params, new.model_state
         after = TrainState(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            step=step,
+            params=params,
             model_state=new.model_state,
             opt_state=opt_state,
             meta=new.state,
             key=state.key,
             recorded=sums,
+            average=updated_average(state.average, trained, step, self._ema),
         )
         return unless_nonfinite(after, state) if self._skip_nonfinite else after, info
 
@@ -247,6 +253,7 @@ def train_step(
     compile_with: Compile | None = None,
     skip_nonfinite: bool = False,
     record: Record | None = None,
+    ema: float = 0.0,
 ) -> TrainStep:
     """The compiled training step: meta update and actual update in one program.
 
@@ -268,6 +275,8 @@ def train_step(
         what comes; θ and the model state never take what is not finite.
       record: sums to keep of every example in `state.recorded`, a `Record`: evidence on labels, say
         (`famus_jax.evidence.sums`). What is trained does not depend on it.
+      ema: the decay of a moving average of `(params, model_state)` in `state.average`, to be evaluated
+        in their place (`famus_jax.uses.average`); 0 for none. Nor does training depend on it.
 
     Returns:
       A `TrainStep`: `.init(key, params, model_state, batch, meta_batch)` makes the state, and the step
@@ -275,7 +284,7 @@ def train_step(
       compilation.
 
     Raises:
-      ValueError: for what is no problem or no estimator.
+      ValueError: for what is no problem or no estimator, and for a decay outside [0, 1).
 
     Example:
       >>> import famus_jax as famus
@@ -288,7 +297,8 @@ def train_step(
       >>> int(state.step), info.weights.tolist()
       (1, [1.0, 0.0])
     """
+    check_decay(ema)
     estimator = chosen_estimator(problem, estimator)
     return TrainStep(
-        problem, optimizer, estimator, step_size, metrics, compile_with, skip_nonfinite, record
+        problem, optimizer, estimator, step_size, metrics, compile_with, skip_nonfinite, record, ema
     )

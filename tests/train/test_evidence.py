@@ -212,4 +212,12 @@ def test_too_many_examples_and_classes():
 
 def test_methods_that_never_see_a_given_label_are_no_witnesses():
     silent = {name for name, method in METHODS.items() if not tells_of_labels(method)}
-    assert silent == {"clean", "trusted_only", "finetune", "mended", "mixup", "mentormix"}
+    assert silent == {
+        "clean",
+        "trusted_only",
+        "finetune",
+        "mended",
+        "mixup",
+        "mentormix",
+        "elr_plus",
+    }

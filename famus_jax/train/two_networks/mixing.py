@@ -55,12 +55,20 @@ def mixup(
     """
     if not concentration:
         return images, targets
+    drawn = draw_mixture(key, images.shape[0], concentration)
+    return mixed_as_drawn(images, *drawn), mixed_as_drawn(targets, *drawn)
+
+
+def draw_mixture(key: jax.Array, count: int, concentration: float) -> tuple[jax.Array, jax.Array]:
+    """max(λ, 1 − λ), a scalar, and every example's partner, int [n]: a permutation."""
     key_lambda, key_order = jax.random.split(key)
     mix = jax.random.beta(key_lambda, concentration, concentration)
-    mix = jnp.maximum(mix, 1 - mix)
-    order = jax.random.permutation(key_order, images.shape[0])
-    mixed = ((mix * x + (1 - mix) * x[order]).astype(x.dtype) for x in (images, targets))
-    return next(mixed), next(mixed)
+    return jnp.maximum(mix, 1 - mix), jax.random.permutation(key_order, count)
+
+
+def mixed_as_drawn(x: jax.Array, mix: jax.Array, order: jax.Array) -> jax.Array:
+    """λ x_i + (1 − λ) x_order(i), in its dtype."""
+    return (mix * x + (1 - mix) * x[order]).astype(x.dtype)
 
 
 def mix_training_batch(

@@ -17,18 +17,18 @@ from famus_jax.core.problem import problem as problem_of
 from famus_jax.losses import confidence_penalized
 from famus_jax.methods import cross_entropy
 from famus_jax.train import loop, streams
+from famus_jax.train.advance import numbered
 from famus_jax.train.build import build_optimizer, build_schedule
 from famus_jax.train.config import RunConfig
 from famus_jax.train.estimator_spec import build_estimator
-from famus_jax.train.evaluation import training_accuracy, with_losses
+from famus_jax.train.evaluation import Member, evaluated, training_accuracy, with_losses
 from famus_jax.train.evidence import arrays_of
 from famus_jax.train.method_values import Facts
 from famus_jax.train.methods import METHODS
-from famus_jax.train.one_network import numbered
 from famus_jax.train.setting import Seeded, Setting, batch_shapes, check_fits, shapes_of
 from famus_jax.train.suspect import suspect_of
 from famus_jax.train.two_networks.advance import BothSteps, Parts, TwoNetworks
-from famus_jax.train.two_networks.state import PairState, first_state, members
+from famus_jax.train.two_networks.state import PairState, first_state
 from famus_jax.train.two_networks.targets import TargetMaker
 from famus_jax.uses.train_step import TrainStep, train_step
 
@@ -157,12 +157,12 @@ class TwoNetworkRuns:
                     "clean_probability": np.mean(state.probability, 0),
                     **arrays_of([network.recorded for network in state.networks]),
                 },
-                members=members,
+                members=self._evaluated,
             )
 
     def _evaluate(self, state: PairState, seeded: Seeded) -> dict[str, float]:
         """Accuracies of the ensemble, and how good the splits are (never trained on)."""
-        accuracy, pairs = self._setting.evaluator.accuracy, members(state)
+        accuracy, pairs = self._setting.evaluator.accuracy, self._evaluated(state)
         measured = {
             f"{name}_accuracy": accuracy(pairs, batches)
             for name, batches in seeded.evaluated.items()
@@ -179,6 +179,10 @@ class TwoNetworkRuns:
         if seeded.data.noise_rate is not None:  # else it is not known which are right
             measured["split_right"] = float(right[where][None].repeat(2, 0)[clean].mean())
         return measured
+
+    def _evaluated(self, state: PairState) -> list[Member]:
+        averaged = bool(self._setting.config.schedule.ema)
+        return [evaluated(network, averaged) for network in state.networks]
 
     def _method(self, run: RunConfig) -> Method:
         facts = Facts(self._setting.sources.train.num_classes)
@@ -210,6 +214,7 @@ class TwoNetworkRuns:
                 step_size=learning_rate,
                 metrics=_target_accuracy if mixed else accuracy,
                 record=None if mixed else self._setting.record,
+                ema=config.schedule.ema,
             )
         return self._steps[name]
 

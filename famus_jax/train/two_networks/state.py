@@ -53,5 +53,5 @@ def first_state(
 
 
 def members(state: PairState) -> list[Member]:
-    """The two networks, to be evaluated alone or together."""
+    """The two networks as they train: what splits and targets are made with."""
     return [(network.params, network.model_state) for network in state.networks]
