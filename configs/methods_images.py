@@ -99,7 +99,7 @@ def get_config(variant: str = "main") -> ConfigDict:
                 "eval_every": 120,
                 "checkpoint_every": 240,
             },
-            "meta": {"start": "random", "monotone": False},
+            "meta": {"optimizer": "adam", "start": "random", "monotone": False},
             "pseudo_clean": {"warm_up_steps": 360, "ramp_steps": 360, "mixup": 1.0},
             "seeds": (0, 1, 2),
         }

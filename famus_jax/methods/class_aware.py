@@ -71,7 +71,7 @@ def class_aware_mwnet(
       (10, 2)
       >>> theta["bias_2"] = jnp.array([2.0, -2.0])  # the rare class counts more
       >>> batch = {"label": jnp.array([0, 2])}
-      >>> method.loss(theta, jnp.zeros((2, 3)), batch)[1].round(4).tolist()
+      >>> [round(float(w), 4) for w in method.loss(theta, jnp.zeros((2, 3)), batch)[1]]
       [0.1192, 0.8808]
     """
     of_class = np.asarray(class_groups(class_counts, groups), np.int32)

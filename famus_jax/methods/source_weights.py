@@ -57,7 +57,8 @@ def source_weights(
       >>> method = source_weights(2)
       >>> batch = {"label": jnp.array([0, 1, 1]), "source": jnp.array([0, 1, 1])}
       >>> theta = jnp.log(jnp.array([1.0, 3.0]))  # the second counts three times as much
-      >>> method.loss(theta, jnp.zeros((3, 2)), batch)[1].round(4).tolist()
+      >>> weights = method.loss(theta, jnp.zeros((3, 2)), batch)[1]
+      >>> [round(float(w), 4) for w in weights]
       [0.1429, 0.4286, 0.4286]
     """
     if num_sources < 1:

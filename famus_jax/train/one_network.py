@@ -128,6 +128,7 @@ class OneNetworkRuns:
                     )
                 return told
 
+            chosen = trusted.renewed if isinstance(trusted, SmallLoss) else None
             state = step.init(key_train, params, model_state, batch, meta_batch)
             if refit is not None:
                 state = refit.begun(state)
@@ -135,7 +136,7 @@ class OneNetworkRuns:
             yield loop.Run(
                 name=f"{run.name} seed {seeded.seed}",
                 advance=OneNetwork(
-                    step, stream, trusted, placement, preparation, method.networks, refit
+                    step, stream, trusted, placement, preparation, method.networks, refit or chosen
                 ),
                 state=placement.state(state),
                 evaluate=evaluate,

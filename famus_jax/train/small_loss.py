@@ -33,7 +33,7 @@ def memory(num_examples: int, decay: float) -> Memory:
     >>> rows = kept.init(jax.random.key(0))
     >>> batch, logits = {"label": jnp.array([0, 0])}, jnp.log(jnp.array([[1.0, 3.0], [1.0, 1.0]]))
     >>> rows = kept.update(rows, logits, batch)  # log 4, log 2
-    >>> kept.update(rows, jnp.zeros((2, 2)), batch)["loss"].round(4).tolist()
+    >>> [round(float(m), 4) for m in kept.update(rows, jnp.zeros((2, 2)), batch)["loss"]]
     [1.0397, 0.6931]
     """
 
