@@ -29,7 +29,7 @@ from famus_jax.benchmark.measure import compile_step, interleaved_seconds, row_o
 from famus_jax.benchmark.text import cell
 from famus_jax.benchmark.workload import LEARNING_RATE, Lowered, Workload, lower_plain, optimizer
 from famus_jax.benchmark.workload import lower_ours as lower_apart
-from famus_jax.core.estimator import last_layers
+from famus_jax.core.estimators import last_layers
 from famus_jax.core.meta_gradient import outputs_to_theta, training_cotangent
 from famus_jax.core.virtual_step import scale
 from famus_jax.differentiate.linearize import Linearized, linearize

@@ -30,13 +30,8 @@ from famus_jax.benchmark.workload import (
     optimizer,
     plain_phases,
 )
-from famus_jax.core.estimator import (
-    Estimator,
-    all_layers,
-    last_layers,
-    named_layers,
-    second_order,
-)
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import all_layers, last_layers, named_layers, second_order
 from famus_jax.core.meta_gradient import linearize_training, meta_loss_gradient, training_cotangent
 from famus_jax.core.problem import Inputs
 from famus_jax.core.programs import Program

@@ -22,7 +22,8 @@ from experiments.pictures import draw_scaling
 from famus_jax.benchmark.measure import Compiled, compile_step, interleaved_seconds
 from famus_jax.benchmark.workload import Workload, lower_ours, lower_plain, make_workload
 from famus_jax.core.cost import program_costs
-from famus_jax.core.estimator import Estimator, all_layers, last_layers
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import all_layers, last_layers
 from famus_jax.files import write_json
 from famus_jax.layers.partition import Layers, layers_by
 from famus_jax.models.simple import SmallCNN

@@ -24,7 +24,8 @@ from famus_jax.benchmark.measure import Compiled, interleaved_seconds
 from famus_jax.benchmark.text import cell
 from famus_jax.benchmark.workload import Workload, lower_ours, lower_plain
 from famus_jax.core.cost import program_costs
-from famus_jax.core.estimator import Estimator, all_layers, last_layers, random_depth
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import all_layers, last_layers, random_depth
 from famus_jax.gates import learned_gates
 
 PyTree = Any

@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 from famus_jax import parallel, problem
-from famus_jax.core import estimator as est
+from famus_jax.core import estimators as est
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.method import Method
 from famus_jax.core.programs import Program

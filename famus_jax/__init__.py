@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from famus_jax import losses, methods
 from famus_jax.core.active_layers import ActiveLayers
-from famus_jax.core.estimator import (
-    Estimator,
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import (
     all_layers,
     default_estimator,
     last_layers,

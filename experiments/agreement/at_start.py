@@ -30,7 +30,8 @@ from famus_jax.benchmark.text import cell
 from famus_jax.benchmark.workload import LEARNING_RATE, Workload, optimizer
 from famus_jax.core.active_layers import Draw, Seen
 from famus_jax.core.cost import program_costs
-from famus_jax.core.estimator import Estimator, all_layers
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import all_layers
 from famus_jax.core.problem import Inputs
 from famus_jax.core.random_layers import RandomDepth
 from famus_jax.gates import LearnedGates

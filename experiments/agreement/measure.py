@@ -25,7 +25,8 @@ from experiments.agreement.gradients import (
 from famus_jax.core.active_layers import Draw, Seen
 from famus_jax.core.checks import examples_heard, leading_size
 from famus_jax.core.cost import program_costs
-from famus_jax.core.estimator import Estimator, all_layers
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import all_layers
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.gates import LearnedGates
 

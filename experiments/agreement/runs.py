@@ -18,7 +18,7 @@ from experiments.agreement.gates import gate_record
 from experiments.agreement.lines import Lines
 from experiments.agreement.measure import Scene, draws_of, summarized, weights_record
 from experiments.agreement.shared import Study
-from famus_jax.core.estimator import all_layers
+from famus_jax.core.estimators import all_layers
 from famus_jax.progress import Progress
 from famus_jax.train import streams
 from famus_jax.train.checkpoint import Checkpoints

@@ -14,7 +14,8 @@ from experiments.agreement.config import Plan, gates_of
 from experiments.agreement.gates import gate_probe
 from experiments.agreement.measure import Comparer, Scene, draws_of
 from famus_jax.benchmark.workload import Workload
-from famus_jax.core.estimator import Estimator, all_layers
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import all_layers
 from famus_jax.core.problem import Problem
 from famus_jax.core.problem import problem as problem_of
 from famus_jax.gates import LearnedGates

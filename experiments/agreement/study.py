@@ -15,7 +15,7 @@ from experiments.agreement.gates import gate_price
 from experiments.agreement.lines import Lines
 from experiments.agreement.runs import measure_run
 from experiments.agreement.shared import Study
-from famus_jax.core.estimator import all_layers
+from famus_jax.core.estimators import all_layers
 from famus_jax.files import remove_parts, write_json
 from famus_jax.lock import alone_in
 from famus_jax.progress import Progress

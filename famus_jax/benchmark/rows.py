@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from famus_jax.benchmark.workload import Lowered, Workload, lower_ours, lower_plain
-from famus_jax.core import estimator as est
+from famus_jax.core import estimators as est
 from famus_jax.core.active_layers import Seen
 from famus_jax.core.checks import check_estimator
 from famus_jax.core.cost import program_costs
@@ -101,7 +101,7 @@ def mix_of(
     every, base = estimator.update_every, estimator.replace(update_every=1)
     programs = [(share, Program(index=i)) for i, share in enumerate(shares) if share > 0]
     if k := estimator.control_variate_every:
-        programs = [(1 / k, Program(control_variate=True)), (1 - 1 / k, Program())]
+        programs = [(1 / k, Program(renews=True)), (1 - 1 / k, Program())]
     mix = [(share / every, StepProgram(base, one, method, by)) for share, one in programs]
     if every > 1:  # between meta updates all estimators' steps are the same
         skipped = StepProgram(est.all_layers(), Program(meta=False), method, by)

@@ -26,7 +26,8 @@ def step_cost(
     """Forward and backward passes of one meta step over those of a plain step.
 
     Args:
-      virtual_step: `"all"`, `"active"` or `"actual"`.
+      virtual_step: `"all"`, `"active"` or `"actual"`; `"carried"` for a step that does not ask the
+        meta batch.
       share: s, in [0, 1].
       rho: ρ.
       zero_virtual_step: the virtual step does not move (L2R), so that no virtual backward pass is run.
@@ -38,9 +39,10 @@ def step_cost(
       1.098
     """
     actual, forward_of_part = 3.0, part if part < 1 else 0.0
-    meta = rho + 2 * share * rho
+    meta = 0.0 if virtual_step == "carried" else rho + 2 * share * rho
     jvp = 2 * (share if products is None else products) * part
-    virtual_backward = {"all": 2.0, "active": 2 * share, "actual": 0.0}[virtual_step] * part
+    backward = {"all": 2.0, "active": 2 * share, "actual": 0.0, "carried": 0.0}
+    virtual_backward = backward[virtual_step] * part
     if zero_virtual_step:
         virtual_backward = 0.0
     return (actual + forward_of_part + virtual_backward + meta + jvp) / 3
@@ -74,8 +76,13 @@ def program_costs(problem: Problem, estimator: Estimator, n: int, m: int) -> tup
     return tuple(cost(program) for program in estimator.active.programs(layers))
 
 
-def control_variate_cost(problem: Problem, estimator: Estimator, n: int, m: int) -> float:
-    """What the exact gradient costs besides the cheap one, in plain steps."""
+def renewal_cost(problem: Problem, estimator: Estimator, n: int, m: int) -> float:
+    """What it costs besides to renew what is renewed now and then, in plain steps: the exact gradient
+    of a control variate, or the carried direction."""
+    if estimator.carries:
+        layers = _layers(problem)
+        share = layers.share_above(min(estimator.active.programs(layers)[0]))
+        return (1 + 2 * share) * m / n / 3
     part, zero = _part(estimator, n), problem.method.zero_virtual_step
     whole = step_cost("all", 1.0, m / n, zero_virtual_step=zero, part=part)
     return whole - 1 - (part / 3 if part < 1 else 0)  # the part's forward pass is run already
@@ -109,8 +116,8 @@ def mean_cost(
         known = estimator.active.program_probabilities(_layers(problem))
         program_probabilities = known or (1.0,)
     meta = sum(p * c for p, c in zip(program_probabilities, costs))
-    if every := estimator.control_variate_every:
-        meta += control_variate_cost(problem, estimator, n, m) / every
+    if every := estimator.renews_every or int(estimator.carries):
+        meta += renewal_cost(problem, estimator, n, m) / every
     return 1 + (meta - 1) / estimator.update_every
 
 

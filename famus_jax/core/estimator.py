@@ -8,33 +8,28 @@ state.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal
 
-from famus_jax.core.active_layers import (
-    ActiveLayers,
-    AllLayers,
-    LastLayers,
-    NamedLayers,
-    is_number,
-    is_whole,
-)
-from famus_jax.core.method import Method
-from famus_jax.core.random_layers import RandomDepth, RandomLayers
+from famus_jax.core.active_layers import ActiveLayers, is_number, is_whole
 
-VirtualStep = Literal["all", "active", "actual"]
+VirtualStep = Literal["all", "active", "actual", "carried"]
 Route = Literal["jvp", "vjp", "finite_difference", "darts", "second_order"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimator:
-    """How the meta gradient is estimated. Use the functions below to make one.
+    """How the meta gradient is estimated. The functions of `estimators` make one.
 
     Attributes:
       active: the layers whose share of the meta gradient is kept.
       virtual_step: `"all"`: the virtual step moves every layer (the paper). `"active"`: it moves the
         active layers alone, which spares the virtual backward pass below them. `"actual"`: the step
         with today's θ serves as virtual and actual step, and θ' counts from the next batch.
+        `"carried"`: no virtual step; the meta batch's gradient at w is asked every `renew_every`-th
+        meta update, and a moving average of its answers is carried along, which takes a copy of the
+        parameters (see `core.carried`). With `examples=4, renew_every=8, decay=0.5`, batches of 64
+        and 16, a step costs 1.09 plain ones. A method with a weight per example (L2R) needs all
+        examples: 1.7.
       through_optimizer: the virtual step is the real optimizer's update, through which the direction
         is then pulled back, instead of w − α g (Eq. 3).
       route: `"jvp"` (one fused J v), `"vjp"` (one `jax.vjp` per layer, the paper's form),
@@ -49,6 +44,9 @@ class Estimator:
       control_variate_every: every so many meta updates the exact gradient is computed as well, and
         its difference to the cheap one is added until the next time; 0 for never.
       epsilon: the length of the finite differences' step, relative to the norm of the parameters.
+      renew_every: with `"carried"`, ask the meta batch at every such meta update.
+      decay: of the moving average that is carried; 0 for the last answer alone.
+      carried_dtype: what it is kept in, `"float32"` or `"bfloat16"`; None for that of the parameters.
 
     Raises:
       ValueError: for a value that is none, or two choices that exclude each other.
@@ -62,6 +60,9 @@ class Estimator:
     examples: int | None = None
     control_variate_every: int = 0
     epsilon: float = 1e-2
+    renew_every: int = 1
+    decay: float = 0.0
+    carried_dtype: str | None = None
 
     def __post_init__(self):
         for field, kind in (("virtual_step", VirtualStep), ("route", Route)):
@@ -86,6 +87,7 @@ class Estimator:
                 f"examples={self.examples} takes the virtual step on a part of the batch, but with "
                 'virtual_step="actual" it is the actual step: use virtual_step="all" or "active"'
             )
+        self._check_carried()
         if not is_number(self.epsilon) or self.epsilon <= 0:
             raise ValueError(f"epsilon, a step length, must be positive; got {self.epsilon!r}")
         active = self.active
@@ -105,13 +107,53 @@ class Estimator:
                 "control_variate_every must be 0 (never) or an int of at least 2 (1 would be the exact "
                 f"gradient itself); got {self.control_variate_every!r}"
             )
-        if self.control_variate_every and (active.drawn or self.virtual_step == "actual"):
+        if self.control_variate_every and (
+            active.drawn or self.virtual_step in ("actual", "carried")
+        ):
             raise ValueError(
                 f"control_variate_every={self.control_variate_every} corrects a cheap gradient of a "
                 "fixed set of layers, last_layers(...) or named_layers(...), with "
                 'virtual_step="all" or "active"; got '
                 f"{active.label} and virtual_step={self.virtual_step!r}"
             )
+
+    def _check_carried(self) -> None:
+        if not is_whole(self.renew_every, 1):
+            raise ValueError(f"renew_every must be an int of at least 1; got {self.renew_every!r}")
+        if not is_number(self.decay) or not 0 <= self.decay < 1:
+            raise ValueError(f"decay, of what is carried, must lie in [0, 1); got {self.decay!r}")
+        if self.carried_dtype not in (None, "float32", "bfloat16"):
+            raise ValueError(
+                "carried_dtype must be 'float32', 'bfloat16', or None for that of the parameters; got "
+                f"{self.carried_dtype!r}"
+            )
+        if not self.carries:
+            if (self.renew_every, self.decay, self.carried_dtype) != (1, 0, None):
+                raise ValueError(
+                    "renew_every, decay and carried_dtype are of a carried direction: set "
+                    f'virtual_step="carried", or leave them out; got virtual_step={self.virtual_step!r}'
+                )
+            return
+        if self.active.drawn or self.through_optimizer or self.route == "second_order":
+            raise ValueError(
+                'virtual_step="carried" takes no virtual step that could choose layers, go through an '
+                "optimizer or be differentiated: use all_layers, last_layers or named_layers without "
+                f"through_optimizer and second_order; got {self.active.label}, "
+                f"through_optimizer={self.through_optimizer}, route={self.route!r}"
+            )
+
+    @property
+    def carries(self) -> bool:
+        """Whether a direction is carried from step to step."""
+        return self.virtual_step == "carried"
+
+    @property
+    def renews_every(self) -> int:
+        """At every such meta update something is renewed that a step between has no program for: the
+        exact gradient of a control variate, or the direction that is carried; 0 for nothing."""
+        if self.carries:
+            return self.renew_every if self.renew_every > 1 else 0
+        return self.control_variate_every
 
     def replace(self, **changes: Any) -> Estimator:
         """The same estimator but for some fields."""
@@ -128,132 +170,7 @@ class Estimator:
         parts += [f"variate{self.control_variate_every}"] if self.control_variate_every else []
         parts += [f"every{self.update_every}"] if self.update_every != 1 else []
         parts += [f"epsilon{self.epsilon!r}"] if self.epsilon != 1e-2 else []
+        parts += [f"renewed{self.renew_every}"] if self.renew_every != 1 else []
+        parts += [f"decay{self.decay!r}"] if self.decay else []
+        parts += [self.carried_dtype] if self.carried_dtype else []
         return "_".join(parts)
-
-
-class How(TypedDict, total=False):
-    """The keyword arguments that every function below takes: the fields of `Estimator`."""
-
-    virtual_step: VirtualStep
-    through_optimizer: bool
-    route: Route
-    update_every: int
-    examples: int | None
-    control_variate_every: int
-    epsilon: float
-
-
-def all_layers(**how: Unpack[How]) -> Estimator:
-    """The exact meta gradient of the virtual step: every layer is heard.
-
-    Args:
-      **how: fields of `Estimator`: examples, virtual_step, update_every, ...
-
-    Example:
-      >>> all_layers(examples=8).label
-      'all_layers_examples8'
-    """
-    return Estimator(AllLayers(), **how)
-
-
-def second_order(**how: Unpack[How]) -> Estimator:
-    """The exact meta gradient by differentiating through the virtual step: the usual baseline.
-
-    Raises:
-      ValueError: for a `route`; this is one.
-
-    Example:
-      >>> second_order().route
-      'second_order'
-    """
-    if "route" in how:
-        raise ValueError(
-            f"second_order(route={how['route']!r}): second order is a route; use "
-            f"all_layers(route={how['route']!r})"
-        )
-    return Estimator(AllLayers(), **{**how, "route": "second_order"})  # type: ignore[arg-type]
-
-
-def last_layers(k: int, **how: Unpack[How]) -> Estimator:
-    """FaMUS on the k layers nearest the outputs; `last_layers(1)` is the head alone.
-
-    Example:
-      >>> last_layers(1, virtual_step="active").label
-      'last_layers_1_active_step'
-    """
-    return Estimator(LastLayers(k), **how)
-
-
-def named_layers(*names: str, **how: Unpack[How]) -> Estimator:
-    """FaMUS on a fixed set: layers by name, or all layers of a module by its path (paper, Table 4).
-
-    Example:
-      >>> named_layers("block_3", "head").label
-      'named_layers_block_3+head'
-    """
-    if odd := [name for name in names if not isinstance(name, str)]:
-        raise ValueError(
-            f'named_layers takes names, named_layers("block_3", "head"); got {odd[0]!r}'
-        )
-    return Estimator(NamedLayers(tuple(names)), **how)
-
-
-def random_layers(
-    s: int, *, unbiased: bool = False, max_programs: int = 6, **how: Unpack[How]
-) -> Estimator:
-    """s layers drawn anew for every meta update; see `RandomLayers`.
-
-    Example:
-      >>> random_layers(2, unbiased=True).label
-      'random_layers_2_unbiased'
-    """
-    return Estimator(RandomLayers(s, unbiased, max_programs), **how)
-
-
-def random_depth(
-    probabilities: Sequence[float] | float = 0.2,
-    *,
-    lowest: Sequence[str] | None = None,
-    **how: Unpack[How],
-) -> Estimator:
-    """An unbiased estimate of the exact meta gradient at a fraction of its price; see `RandomDepth`.
-
-    Args:
-      probabilities: one per depth, deepest first, summing to 1; or a number p: all layers with
-        probability p, else the head alone.
-      lowest: the lowest layer of every depth, by name, bottom to top; by default evenly spaced.
-      **how: fields of `Estimator`. With `virtual_step="active"` the deepest draw still moves every
-        layer.
-
-    Example:
-      >>> random_depth(0.25).active.probabilities
-      (0.25, 0.75)
-    """
-    if is_number(probabilities):
-        probabilities = (probabilities, 1 - probabilities)  # type: ignore[operator]
-    given = tuple(probabilities) if isinstance(probabilities, Sequence) else (probabilities,)
-    names = None if lowest is None else tuple(lowest)
-    return Estimator(RandomDepth(given, names), **how)  # type: ignore[arg-type]
-
-
-def default_estimator(method: Method) -> Estimator:
-    """The estimator that did best for its price in the comparison of `docs/meta_gradient.md`.
-
-    For a method that carries θ from batch to batch (MW-Net): the exact gradient on eight examples. It
-    wants a small meta batch as well: with batches of 64 and 8 a step costs 1.33 plain steps. For one
-    that reweights each batch anew (L2R), which needs every example's share: the head alone, 1.04
-    plain steps; its virtual step does not move, so that moving the head alone is no approximation.
-    For one that starts θ anew for every batch but has no weight per example (MLC), of which that
-    comparison says nothing: the exact gradient on sixteen examples. θ never averages over batches
-    there, so that it wants more than eight.
-
-    Example:
-      >>> import famus_jax as famus
-      >>> default_estimator(famus.mwnet()).label
-      'all_layers_examples8'
-    """
-    if not method.reset_each_batch:
-        return all_layers(examples=8)
-    if method.per_example:
-        return last_layers(1, virtual_step="active")
-    return all_layers(examples=16)

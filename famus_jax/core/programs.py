@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from famus_jax.core.cost import control_variate_cost, program_costs
+from famus_jax.core.cost import program_costs, renewal_cost
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Problem
 from famus_jax.core.state import MetaState
@@ -28,19 +28,18 @@ class Program(NamedTuple):
     Attributes:
       meta: whether θ is updated at all; without it a step costs what a plain one does.
       index: which of the active layers' programs.
-      control_variate: whether the exact gradient is computed too.
+      renews: whether what is renewed now and then is renewed in this step: the exact gradient of a
+        control variate, or the direction that is carried.
     """
 
     meta: bool = True
     index: int = 0  # type: ignore[assignment]
-    control_variate: bool = False
+    renews: bool = False
 
 
 def has_programs(estimator: Estimator) -> bool:
     """Whether there is more than one program."""
-    return bool(
-        estimator.active.drawn or estimator.update_every > 1 or estimator.control_variate_every
-    )
+    return bool(estimator.active.drawn or estimator.update_every > 1 or estimator.renews_every)
 
 
 def program_cost(problem: Problem, estimator: Estimator, n: int, m: int, program: Program) -> float:
@@ -48,8 +47,8 @@ def program_cost(problem: Problem, estimator: Estimator, n: int, m: int, program
     if not program.meta:
         return 1.0
     cost = program_costs(problem, estimator, n, m)[program.index]
-    if program.control_variate:
-        cost += control_variate_cost(problem, estimator, n, m)
+    if program.renews or (estimator.carries and not estimator.renews_every):
+        cost += renewal_cost(problem, estimator, n, m)
     return cost
 
 
@@ -59,10 +58,10 @@ def upcoming(estimator: Estimator, state: MetaState) -> jax.Array:
     steps = min(2, estimator.active.ahead) if estimator.active.drawn else 2
     for _ in range(steps):
         index = state.draws.program[waiting] if estimator.active.drawn else 0
-        every = estimator.control_variate_every
-        variate = (updates % every == 0).astype(jnp.int32) if every else 0
+        every = estimator.renews_every
+        renews = (updates % every == 0).astype(jnp.int32) if every else 0
         meta = step % estimator.update_every == 0
-        codes.append(jnp.where(meta, 2 * index + variate, -1).astype(jnp.int32))
+        codes.append(jnp.where(meta, 2 * index + renews, -1).astype(jnp.int32))
         step, updates, waiting = step + 1, updates + meta, waiting + meta.astype(jnp.int32)
     return jnp.stack(codes)
 
@@ -71,4 +70,4 @@ def decode(code: int) -> Program:
     """The program that `upcoming` means by a number."""
     if code < 0:
         return Program(meta=False)
-    return Program(index=code // 2, control_variate=bool(code % 2))
+    return Program(index=code // 2, renews=bool(code % 2))

@@ -18,8 +18,9 @@ from famus_jax.core.active_gradient import (
     layer_slopes,
 )
 from famus_jax.core.active_layers import ActiveLayers, AllLayers, Draw, Seen
+from famus_jax.core.carried import Carried, carried_gradient, renewed
 from famus_jax.core.checks import examples_heard
-from famus_jax.core.cost import control_variate_cost, program_costs
+from famus_jax.core.cost import program_costs, renewal_cost
 from famus_jax.core.dependence import check_uncoupled
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.examples import heard_rows, take_rows
@@ -73,7 +74,7 @@ def virtual_train(
         training = linearize_training(problem, theta, inputs, estimator)
     cotangent, (loss, weights) = training_cotangent(problem, theta, training)
     gradient = None
-    if estimator.virtual_step != "active" and not problem.method.zero_virtual_step:
+    if estimator.virtual_step in ("all", "actual") and not problem.method.zero_virtual_step:
         gradient = training.vjp(cotangent)
     return VirtualTrain(
         inputs=inputs,
@@ -103,9 +104,12 @@ def meta_train(
     virtual: VirtualTrain,
     draw: Draw | None,
     program: Program | None,
+    carried: Carried | tuple[()],
     seen: Seen,
 ) -> ActiveGradient:
     """The active layers' meta gradient, by the program that covers them."""
+    if isinstance(carried, Carried):
+        return carried_gradient(problem, estimator, theta, virtual, carried)
 
     def run(active: tuple[int, ...]):
         return lambda factors: active_gradient(
@@ -118,6 +122,26 @@ def meta_train(
     if program is not None:
         return programs[program.index](draw.factors)
     return jax.lax.switch(draw.program, programs, draw.factors)
+
+
+def carry(
+    problem: Problem,
+    estimator: Estimator,
+    inputs: Inputs,
+    program: Program | None,
+    state: MetaState,
+) -> Carried | tuple[()]:
+    """The direction that is carried, renewed when it is due."""
+    kept = state.carried
+    if not estimator.carries:
+        return ()
+    every = estimator.renews_every
+    if not every or (program is not None and program.renews):
+        return renewed(problem, estimator, inputs, kept)
+    if program is not None:
+        return kept
+    due = state.updates % every == 0
+    return jax.lax.cond(due, lambda: renewed(problem, estimator, inputs, kept), lambda: kept)
 
 
 def controlled(
@@ -134,7 +158,7 @@ def controlled(
     if not estimator.control_variate_every:
         return meta.theta, ()
 
-    def renewed() -> PyTree:
+    def exact_one() -> PyTree:
         whole = Estimator(
             AllLayers(),
             through_optimizer=estimator.through_optimizer,
@@ -148,10 +172,10 @@ def controlled(
         return jax.tree.map(jnp.subtract, exact.theta, meta.theta)
 
     if program is not None:
-        variate = renewed() if program.control_variate else state.control_variate
+        variate = exact_one() if program.renews else state.control_variate
     else:
         due = state.updates % estimator.control_variate_every == 0
-        variate = jax.lax.cond(due, renewed, lambda: state.control_variate)
+        variate = jax.lax.cond(due, exact_one, lambda: state.control_variate)
     return jax.tree.map(jnp.add, meta.theta, variate), variate
 
 
@@ -223,7 +247,7 @@ def step_cost(
 ) -> jax.Array:
     """What this step costs in plain steps, by the layers' shares."""
     cost = jnp.asarray(seen.costs, jnp.float32)[0 if draw is None else draw.program]
-    if every := estimator.control_variate_every:
-        variate = control_variate_cost(problem, estimator, n, m)
-        cost += jnp.where(state.updates % every == 0, variate, 0)
+    if every := estimator.renews_every or int(estimator.carries):
+        renewal = renewal_cost(problem, estimator, n, m)
+        cost += jnp.where(state.updates % every == 0, renewal, 0)
     return cost

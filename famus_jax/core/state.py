@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from famus_jax.core.active_layers import Draw, Seen
+from famus_jax.core.carried import first_carried
 from famus_jax.core.checks import check_estimator, check_params
 from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator
@@ -66,6 +67,7 @@ class MetaState(NamedTuple):
         and the model state was left as it was; int32 scalar.
       memory: what the method keeps: of every training example arrays [N, ...]; `()` for nothing. See
         `Memory`.
+      carried: the direction of an estimator that carries one, a `core.carried.Carried`; else `()`.
     """
 
     step: jax.Array
@@ -79,6 +81,7 @@ class MetaState(NamedTuple):
     info: StepInfo
     skipped: jax.Array
     memory: PyTree = ()
+    carried: PyTree = ()
 
 
 class StepKeys(NamedTuple):
@@ -151,6 +154,14 @@ def init_state(
             for i in range(kind.ahead)
         ]
         draws = jax.tree.map(lambda *x: jnp.stack(x), *first)
+    carried = ()
+    if problem.layers is not None:
+        carried = first_carried(estimator, problem.layers, params, loss_dtype(params))
+    elif estimator.carries:
+        raise ValueError(
+            f"the state of {estimator.label} holds a direction in the network's layers: pass "
+            "layers=..., from famus_jax.find_layers(forward, params, model_state, key, batch)"
+        )
     variate = jax.tree.map(jnp.zeros_like, theta) if estimator.control_variate_every else ()
     return MetaState(
         step=jnp.zeros((), jnp.int32),
@@ -164,6 +175,7 @@ def init_state(
         info=empty_info(estimator, loss_dtype(params)),
         skipped=jnp.zeros((), jnp.int32),
         memory=memory,
+        carried=carried,
     )
 
 

@@ -138,7 +138,7 @@ def _guarded(
     are. `remembers`: whether those are that the memory would keep. The gradient is left as it is: what
     becomes of the parameters is the optimizer's to say (`apply_if_finite`)."""
     info = new.info
-    learned = ("theta", "opt_state", "active", "draws", "control_variate")
+    learned = ("theta", "opt_state", "active", "draws", "control_variate", "carried")
     after, before = ([getattr(s, name) for name in learned] for s in (new.state, state))
     fine = (
         jnp.isfinite(info.loss) & jnp.isfinite(info.meta_loss) & guard.stays_finite(after, before)
@@ -180,7 +180,10 @@ def _algorithm_1(
         )
     virtual = stages.virtual_train(problem, estimator, state, theta, inputs, training, n)  # Eq. 3
     draw = stages.draw_layers(estimator, state, seen._replace(gradient=virtual.gradient))  # §4.2
-    meta = stages.meta_train(problem, estimator, theta, virtual, draw, program, seen)  # Eq. 4, 9
+    carried = stages.carry(problem, estimator, inputs, program, state)
+    meta = stages.meta_train(  # Eq. 4, 9
+        problem, estimator, theta, virtual, draw, program, carried, seen
+    )
     gradient, variate = stages.controlled(
         problem, estimator, theta, virtual, meta, program, state, seen
     )
@@ -214,6 +217,7 @@ def _algorithm_1(
         control_variate=variate,
         info=info._replace(weights=()),
         skipped=state.skipped,
+        carried=carried,
     )
     return MetaUpdate(actual, new_state, training.model_state, training.outputs, info)
 

@@ -20,7 +20,8 @@ import optax
 
 from famus_jax.bounds import typed_values
 from famus_jax.core.active_layers import Draw, Seen
-from famus_jax.core.estimator import Estimator, How
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import How
 from famus_jax.gates.budget import CostOf, budget_shift, check_budget, open_probability
 from famus_jax.gates.pooling import gradient_matching, layer_widths, pool_layers
 from famus_jax.gates.samplers import GateSample, init_samplers, sample_gates

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from famus_jax.core import estimator as core
+from famus_jax.core import estimators as core
 from famus_jax.core.estimator import Estimator
 from famus_jax.gates import learned_gates
 from famus_jax.one_of import one_of

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.core.estimator import all_layers
+from famus_jax.core.estimators import all_layers
 from famus_jax.core.method import Method
 from famus_jax.core.problem import problem as problem_of
 from famus_jax.differentiate.linearize import Forward

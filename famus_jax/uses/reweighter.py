@@ -13,7 +13,8 @@ import numpy as np
 from famus_jax.bounds import Bounds, real
 from famus_jax.core.batches import compared_with, leading_size
 from famus_jax.core.checks import check_is_estimator, check_params, is_known
-from famus_jax.core.estimator import Estimator, default_estimator
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import default_estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import has_programs
 from famus_jax.core.state import MetaState, init_state, step_keys

@@ -19,7 +19,7 @@ from famus_jax.benchmark.run import run_benchmark
 from famus_jax.benchmark.text import table
 from famus_jax.benchmark.workload import make_workload
 from famus_jax.cli import main
-from famus_jax.core.estimator import random_depth
+from famus_jax.core.estimators import random_depth
 from famus_jax.core.programs import Program
 from famus_jax.forward import linen_forward
 from famus_jax.gates import learned_gates

@@ -240,7 +240,7 @@ def test_correction(case, how):
     for t in range(4):
         batch = ref.classification_batch(20 + t, N)
         due = t % estimator.control_variate_every == 0
-        variant = Program(control_variate=due) if how == "by variants" else None
+        variant = Program(renews=due) if how == "by variants" else None
         update = step(state, batch, variant)
         rows = heard_rows(state.key, t, N, size)
         cheap = oracle(theta, batch, rows, flags(active), kind)

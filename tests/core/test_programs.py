@@ -20,7 +20,7 @@ from famus_jax import (
     second_order,
     train_step,
 )
-from famus_jax.core.cost import control_variate_cost, mean_cost, program_costs
+from famus_jax.core.cost import mean_cost, program_costs, renewal_cost
 from famus_jax.core.programs import Program, decode, has_programs, program_cost, upcoming
 from famus_jax.core.state import init_state
 
@@ -172,9 +172,9 @@ def test_control_variate():
     """
     estimator = last_layers(1, virtual_step="active", control_variate_every=4, update_every=2)
     cheap, extra = ref.step_cost("active", 0.075, RHO), 4.75 / 3
-    assert control_variate_cost(MWNET, estimator, N, M) == pytest.approx(extra)
+    assert renewal_cost(MWNET, estimator, N, M) == pytest.approx(extra)
     assert program_cost(MWNET, estimator, N, M, Program()) == pytest.approx(cheap)
-    got = program_cost(MWNET, estimator, N, M, Program(control_variate=True))
+    got = program_cost(MWNET, estimator, N, M, Program(renews=True))
     assert got == pytest.approx(cheap + extra)
     assert mean_cost(MWNET, estimator, N, M) == pytest.approx(1 + (cheap + extra / 4 - 1) / 2)
 
@@ -183,7 +183,7 @@ def test_control_variate_on_a_part():
     """Half the batch: 1 virtual backward, .75 meta, 1 J v: 2.75 F. The part's forward pass is there
     already. Fails if it is paid a second time."""
     estimator = last_layers(1, virtual_step="active", control_variate_every=4, examples=4)
-    assert control_variate_cost(MWNET, estimator, N, M) * 3 == pytest.approx(2.75)
+    assert renewal_cost(MWNET, estimator, N, M) * 3 == pytest.approx(2.75)
 
 
 BATCH = ref.classification_batch(2, N, dtype=jnp.float32)
@@ -267,6 +267,6 @@ def test_upcoming_control_variate():
     """Every second meta update. Fails if steps are counted instead."""
     estimator = last_layers(1, update_every=2, control_variate_every=2)
     plain = Program(meta=False)
-    expected = [Program(control_variate=True), plain, Program(), plain] * 2
+    expected = [Program(renews=True), plain, Program(), plain] * 2
     for t in range(7):
         assert coming(estimator, t, (t + 1) // 2) == expected[t : t + 2]

@@ -157,7 +157,7 @@ def test_routes(route, rtol, count):
         ),
         (random_depth(0.5), Program(index=0)),
         (last_layers(1, update_every=2), Program(meta=False)),
-        (last_layers(1, control_variate_every=2), Program(control_variate=True)),
+        (last_layers(1, control_variate_every=2), Program(renews=True)),
     ],
     ids=lambda x: getattr(x, "label", ""),
 )

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.strategies import by_host, by_switch, main, walk
 from famus_jax.benchmark.workload import make_workload
-from famus_jax.core.estimator import random_depth
+from famus_jax.core.estimators import random_depth
 from famus_jax.gates import learned_gates
 
 pytestmark = pytest.mark.usefixtures("as_shipped")

@@ -39,6 +39,7 @@ ESTIMATORS = {
     "default": None,
     "drawn": famus.random_depth(0.5),
     "learned": famus.learned_gates("paper", target=2, lag=1, hidden=6),
+    "carried": famus.all_layers(virtual_step="carried", renew_every=2, decay=0.5),
     "variate": famus.last_layers(1, control_variate_every=2),
 }
 

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from famus_jax.core.estimator import Estimator, all_layers
+from famus_jax.core.estimator import Estimator
+from famus_jax.core.estimators import all_layers
 from famus_jax.core.method import Method
 from famus_jax.core.problem import problem as problem_of
 from famus_jax.losses import confidence_penalized
