@@ -10,7 +10,6 @@ import numpy as np
 from famus_jax.data import Stream
 from famus_jax.train import loop
 from famus_jax.train.placement import ONE_DEVICE, Placement
-from famus_jax.train.small_loss import SmallLoss
 from famus_jax.uses.train_state import TrainState
 from famus_jax.uses.train_step import TrainStep
 
@@ -79,8 +78,6 @@ class OneNetwork:
             state = self._refit(state, t)
         batch = self._placement.batch(numbered(self._stream.batch(t), t))
         meta_batch = None
-        if isinstance(self._meta_stream, SmallLoss):
-            state = self._meta_stream.renewed(state, t)
         if self._meta_stream is not None:
             meta_batch = self._placement.batch(numbered(self._meta_stream.batch(t), t))
         if self._preparation is not None:

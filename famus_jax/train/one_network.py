@@ -29,6 +29,7 @@ from famus_jax.train.methods import METHODS
 from famus_jax.train.mixed_stream import MixedStream
 from famus_jax.train.preparations import preparation_of, refit_of
 from famus_jax.train.setting import Seeded, Setting, check_fits, shapes_of
+from famus_jax.train.small_loss import SmallLoss
 from famus_jax.train.suspect import suspect_of
 from famus_jax.uses.train_state import TrainState
 from famus_jax.uses.train_step import TrainStep, train_step
