@@ -123,12 +123,10 @@ def rows_of(folder: Path, setting: str, group: str, level: str) -> list[dict[str
             "last": row["acc_last"],
             "best": row["acc_best"],
             "selected": row["acc_selected"],
-            "auroc": row["weight_auroc"] or row["probability_auroc"],
+            "auroc": row.get("weight_auroc") or row.get("probability_auroc"),
             "cost": row["step_cost"],
             "seconds": row["seconds"],
-            "noise_rate_realized": row["noise_rate_realized"],
-            "noise_digest": row["noise_digest"],
-            "commit": row["commit"],
+            **{key: row.get(key) for key in ("noise_rate_realized", "noise_digest", "commit")},
             "jax": made["versions"]["jax"],
         }
         metrics = run / "metrics.jsonl"

@@ -55,7 +55,6 @@ ESTIMATORS: dict[str, Estimator] = {
     "last layer": last_layers(1),
     "last 2 layers, active step": last_layers(2, virtual_step="active"),
     "last layer, actual step": last_layers(1, virtual_step="actual"),
-    "carried direction": all_layers(examples=4, virtual_step="carried", renew_every=2, decay=0.5),
     "last layer, control variate": last_layers(1, control_variate_every=2),
     "random depth": random_depth(0.5),
     "random layers": random_layers(1),

@@ -102,8 +102,9 @@ def run_experiment(
     picture = workdir / "summary.png"
     trouble = experiment.trouble + drawn(picture, functools.partial(plots.draw, curves))
     written = [workdir / "summary.json", *([picture] if picture.exists() else [])]
-    written += sorted(experiment.lists)
-    show("\nwritten: " + ", ".join(map(str, written)))
+    lists = sorted(experiment.lists)
+    many = [f"{len(lists)} lists of label issues below {workdir / 'runs'}"]
+    show("\nwritten: " + ", ".join(map(str, [*written, *(many if len(lists) > 5 else lists)])))
     for message in trouble:
         show(f"note: {message}; all other results are there")
     return result

@@ -1,8 +1,8 @@
 """Use (c): the whole training step, compiled, buffers donated.
 
 With a fixed set of active layers: one executable, nothing read back by the host. An estimator that
-chooses from step to step has one executable per program (see `programs`), and the host must know which
-one is due before it dispatches: the state says so, some steps ahead.
+chooses from step to step has one per program (see `programs`), and the host must know which is due
+before it dispatches: the state says so, some steps ahead.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import reference as ref
 
@@ -21,7 +22,9 @@ from famus_jax.core.state import init_state
 from famus_jax.core.update import meta_update
 
 N, M, ALPHA = 8, 6, 0.3
-METHOD = famus_jax.mwnet(hidden=30)
+METHOD = famus_jax.mwnet(
+    hidden=30, start="random", monotone=False, meta_optimizer=optax.sgd(1e-3, momentum=0.9)
+)
 HOW = {"virtual_step": "carried"}
 
 
