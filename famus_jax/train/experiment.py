@@ -253,12 +253,14 @@ class Experiment:
     ) -> tuple[dict[str, Any], dict[str, np.ndarray], Predictor]:
         """The run's result, what it tells of every example, and what predicts."""
         run, data, steps = seeded.run, seeded.data, self._length(seeded.run)
+        said: set[str] = set()  # once here; how often, the table says
 
         def on_progress(taken: int, newest: dict) -> None:
             if "test_accuracy" in newest:
                 progress.note(f"test {newest['test_accuracy']:.1%}")
             progress.update(taken)
-            for text in newest.get("warnings", ()):
+            for text in (told for told in newest.get("warnings", ()) if told not in said):
+                said.add(text)
                 progress.say(
                     f"warning: {run.name} seed {seeded.seed}, step {newest['step']}: {text}"
                 )

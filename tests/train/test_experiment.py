@@ -290,3 +290,15 @@ def test_warnings_are_said_recorded_and_shown_below_the_table(data_dir, tmp_path
     assert "warning: ce none seed 0: loss reached" in "\n".join(shown)
     lines = (tmp_path / "runs" / "ce" / "seed_0" / "metrics.jsonl").read_text().splitlines()
     assert "loss reached" in json.loads(lines[0])["warnings"][0]
+
+
+def test_a_warning_that_stays_is_said_once(data_dir, tmp_path, capsys):
+    """V that hardly moves, at all four evaluations. Fails if progress is a wall of one sentence; how
+    often it was so is for the table."""
+    estimator = {"kind": "last_layers", "k": 1}
+    config = tiny(data_dir, {"method": "mwnet", "estimator": estimator})
+    config["meta"], config["seeds"], shown = {"learning_rate": 1e-9}, [0], []
+    run_experiment(config, tmp_path, show=shown.append)
+    said = "all examples got the same weight in every step"
+    assert capsys.readouterr().err.count(said) == 1
+    assert "(4 of 4 evaluations)" in "\n".join(shown)
