@@ -194,7 +194,8 @@ use them. What the settings are, how each method was tuned and the commands:
 [configs/methods.py](../configs/methods.py). Test accuracy in %, mean ± standard deviation over three
 seeds, of the [record](../results/methods.json); "selected": at the best accuracy on held-out *noisy*
 labels; AUROC: how well learned weights (of two networks, the mixture's probabilities) tell right labels
-from wrong ones; passes: of a step over a plain one's. What it says: [Methods](methods.md#measured).
+from wrong ones; passes: of a step over a plain one's. What learns weights or corrections ran with the
+middle one of its three values, not tuned. What it says: [Methods](methods.md#measured).
 """
 
 
