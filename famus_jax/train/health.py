@@ -22,6 +22,7 @@ PyTree = Any
 _WORSE = 10  # times the loss of guessing: a warning
 _HOPELESS = 1e4  # an error
 _NOTHING_MOVED = 100  # steps, or the whole run
+_FALLEN = 0.15  # less may be chance in a small held-out set
 _UPSIDE_DOWN = 0.5  # of 1, the rank correlation of weights and losses
 _LOWER = "Lower schedule.learning_rate (or the meta-model's meta.learning_rate)"
 
@@ -162,6 +163,27 @@ def warnings_of(
     if reweights and not long_tail:
         said += _upside_down(window)
     return said
+
+
+def broken_down(history: Sequence[Mapping[str, Any]], measured: Mapping[str, float]) -> list[str]:
+    """Whether the network has lost most of what it knew of held-out labels, in one sentence.
+
+    A loss need not tell: weights that gather on a few examples keep it small while the network falls to
+    chance. Learning the noise by heart costs far less than half of the accuracy on noisy labels.
+
+    Args:
+      history: the records of the evaluations before.
+      measured: of this one; without `"validation_accuracy"` nothing is said.
+    """
+    name = "validation_accuracy"
+    before = max((record[name] for record in history if record.get(name) is not None), default=0)
+    now = measured.get(name)
+    if now is None or now >= before / 2 or before - now < _FALLEN:
+        return []
+    return [
+        f"the accuracy on held-out labels fell to {now:.1%}, from {before:.1%} at its best: the "
+        "training broke down; lower schedule.learning_rate"
+    ]
 
 
 def _upside_down(window: Window) -> list[str]:

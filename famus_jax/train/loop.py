@@ -170,6 +170,7 @@ def train(
                 said = health.warnings_of(
                     window, records.history, run.guessing, run.weighs, long_tail=run.long_tail
                 )
+                said += health.broken_down(records.history, measured)
                 records.append({"step": last, **measured, **({"warnings": said} if said else {})})
                 window = []
                 stop, asked = clock.is_up() and last < run.steps, clock.interrupted()

@@ -219,3 +219,21 @@ def test_a_run_that_goes_on_does_not_repeat_its_warnings(tmp_path, monkeypatch):
     train(tmp_path, steps=10, on_progress=lambda taken, newest: told.append(newest))
     assert [newest["step"] for newest in told] == [5, 5, 10]
     assert [newest.get("warnings") for newest in told] == [["odd"], None, ["odd"]]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ([0.2, 0.45, 0.3], 0.1, "fell to 10.0%, from 45.0% at its best"),
+        ([0.45], 0.23, ""),  # learned by heart, say
+        ([0.2], 0.08, ""),  # chance
+        ([], 0.1, ""),
+        ([0.45, None], None, ""),
+    ],
+)
+def test_a_training_that_breaks_down_is_said(before, now, said):
+    """Fails if a network may fall to chance without a word, or learning noise by heart is called so."""
+    history = [{"validation_accuracy": value} for value in before]
+    found = health.broken_down(history, {} if now is None else {"validation_accuracy": now})
+    assert len(found) == bool(said)
+    assert said in " ".join(found)
