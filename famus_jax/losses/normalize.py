@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 
 Normalization = Literal["sum", "n"]
+_TINY = 2.0**-40
 
 
 def normalize_by_sum(values: jax.Array) -> jax.Array:
     """values / Σ values for values ≥ 0; all zero where they are, with a gradient free of NaN.
 
-    A NaN among the values is not hidden: it makes every weight NaN.
+    Tiny values have a gradient too: (Σ values)², by which it is divided, would be 0 in float32 from
+    1e-19 on, so they are first made larger, by a power of two, which rounds nothing. A NaN among the
+    values is not hidden: it makes every weight NaN.
 
     Args:
       values: an array, 0 or more everywhere.
@@ -23,6 +26,8 @@ def normalize_by_sum(values: jax.Array) -> jax.Array:
       >>> normalize_by_sum(jnp.array([1.0, 3.0])).tolist(), normalize_by_sum(jnp.zeros(2)).tolist()
       ([0.25, 0.75], [0.0, 0.0])
     """
+    tiny = jax.lax.stop_gradient(values.max()) < _TINY
+    values = values * jnp.where(tiny, jnp.asarray(_TINY**-2, values.dtype), 1)
     total = values.sum()
     return jnp.where(total != 0, values / jnp.where(total != 0, total, 1), 0)
 

@@ -95,6 +95,29 @@ def test_normalize_by_sum():
     assert bool(jnp.isfinite(jax.jacobian(normalize_by_sum)(jnp.zeros(3))).all())
 
 
+@pytest.mark.parametrize("size", [1e-8, 1e-20, 1e-30, 1e-36])
+def test_normalize_tiny_values(size):
+    """Weights that have all but vanished, in float32, against the formula in float64. Fails if Σ² is 0
+    where Σ is not: one NaN in θ would end the training."""
+    x = np.asarray([1.0, 3.0]) * size
+    given = jnp.asarray(x, jnp.float32)
+    np.testing.assert_allclose(normalize_by_sum(given), [0.25, 0.75], rtol=1e-6)
+    slope = np.asarray(jax.jacobian(normalize_by_sum)(given), np.float64)
+    expected = np.eye(2) / x.sum() - np.outer(x, np.ones(2)) / x.sum() ** 2
+    np.testing.assert_allclose(slope, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ["sum", "n"])
+def test_mwnet_when_all_weights_vanish(normalize):
+    """V of e^-60 to e^-80 for every example that is heard: θ still has a gradient, and it is finite."""
+    method = mwnet(hidden=4, normalize=normalize)
+    theta = method.init(jax.random.key(0), 2)
+    theta = {**theta, "bias_2": jnp.full_like(theta["bias_2"], -60.0)}
+    logits, batch = jnp.asarray([[0.0, 3.0], [0.0, 9.0]]), {"label": jnp.asarray([0, 0])}
+    slope = jax.grad(lambda theta: method.loss(theta, logits, batch)[0])(theta)
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(slope))
+
+
 def test_unknown_normalization():
     with pytest.raises(ValueError, match='normalize must be "sum" or "n"; got .mean.'):
         mwnet(normalize="mean")
