@@ -154,7 +154,8 @@ def test_kept_in_bfloat16():
     estimator = all_layers(decay=0.5, carried_dtype="bfloat16", **HOW)
     state = init_state(problem, estimator, key, params, N, M)
     assert {x.dtype for x in state.carried.average} == {jnp.dtype(jnp.bfloat16)}
-    carried = meta_update(problem, estimator, state, inputs).state.carried
+    step = jax.jit(lambda state, inputs: meta_update(problem, estimator, state, inputs))
+    carried = step(state, inputs).state.carried
     expected = jax.grad(meta_loss)(params, model_state, trusted)
     for got, want in zip(carried.average, jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(2 * np.asarray(got, np.float64), want, rtol=1e-2, atol=1e-3)
