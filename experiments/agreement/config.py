@@ -136,6 +136,11 @@ def _compared(agreement: AgreementConfig) -> dict[str, Estimator]:
                 f"agreement.estimators: learned gates ({estimator.label}) know nothing before they are "
                 'trained: give them a run of their own, {"method": "mwnet", "estimator": {...}} in runs'
             )
+        if estimator.carries:
+            raise ValueError(
+                f"agreement.estimators: {estimator.label} carries a direction from step to step, and "
+                "here each gradient is taken by itself: leave it out"
+            )
         if estimator.update_every != 1 or estimator.control_variate_every:
             raise ValueError(
                 f"agreement.estimators: {estimator.label}: `update_every` and `control_variate_every` "

@@ -100,7 +100,7 @@ def mix_of(
         )
     every, base = estimator.update_every, estimator.replace(update_every=1)
     programs = [(share, Program(index=i)) for i, share in enumerate(shares) if share > 0]
-    if k := estimator.control_variate_every:
+    if k := estimator.renews_every:
         programs = [(1 / k, Program(renews=True)), (1 - 1 / k, Program())]
     mix = [(share / every, StepProgram(base, one, method, by)) for share, one in programs]
     if every > 1:  # between meta updates all estimators' steps are the same

@@ -61,11 +61,13 @@ def first_carried(
     return Carried(zeros, jnp.zeros((), jnp.int32), jnp.zeros((), dtype))
 
 
-def renewed(problem: Problem, estimator: Estimator, inputs: Inputs, carried: Carried) -> Carried:
+def renewed(
+    problem: Problem, estimator: Estimator, theta: PyTree, inputs: Inputs, carried: Carried
+) -> Carried:
     """With this step's meta batch in it."""
     assert problem.layers is not None
     active = _heard(estimator, problem.layers)
-    value, v = meta_loss_gradient(problem, (), inputs, inputs.params, active)
+    value, v = meta_loss_gradient(problem, theta, inputs, inputs.params, active)
     decay = estimator.decay
 
     def mix(a: jax.Array, new: jax.Array) -> jax.Array:

@@ -127,6 +127,7 @@ def meta_train(
 def carry(
     problem: Problem,
     estimator: Estimator,
+    theta: PyTree,
     inputs: Inputs,
     program: Program | None,
     state: MetaState,
@@ -137,11 +138,11 @@ def carry(
         return ()
     every = estimator.renews_every
     if not every or (program is not None and program.renews):
-        return renewed(problem, estimator, inputs, kept)
+        return renewed(problem, estimator, theta, inputs, kept)
     if program is not None:
         return kept
     due = state.updates % every == 0
-    return jax.lax.cond(due, lambda: renewed(problem, estimator, inputs, kept), lambda: kept)
+    return jax.lax.cond(due, lambda: renewed(problem, estimator, theta, inputs, kept), lambda: kept)
 
 
 def controlled(

@@ -25,7 +25,7 @@ class StepInfo(NamedTuple):
       weights: the weights of the training examples, float [n]; `()` in a state, which holds nothing
         of a batch's size.
       loss: T at those weights.
-      meta_loss: L_val at the virtual step.
+      meta_loss: L_val at the virtual step; with a carried direction, when it was renewed last.
       theta_norm: the norm of the θ-gradient.
       open_layers: how many layers were heard.
       program: which of the active layers' programs was in use, int32; -1 for fixed sets.

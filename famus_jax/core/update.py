@@ -180,7 +180,7 @@ def _algorithm_1(
         )
     virtual = stages.virtual_train(problem, estimator, state, theta, inputs, training, n)  # Eq. 3
     draw = stages.draw_layers(estimator, state, seen._replace(gradient=virtual.gradient))  # §4.2
-    carried = stages.carry(problem, estimator, inputs, program, state)
+    carried = stages.carry(problem, estimator, theta, inputs, program, state)
     meta = stages.meta_train(  # Eq. 4, 9
         problem, estimator, theta, virtual, draw, program, carried, seen
     )

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 Normalization = Literal["sum", "n"]
-_TINY = 2.0**-40
 
 
 def normalize_by_sum(values: jax.Array) -> jax.Array:
@@ -26,8 +25,9 @@ def normalize_by_sum(values: jax.Array) -> jax.Array:
       >>> normalize_by_sum(jnp.array([1.0, 3.0])).tolist(), normalize_by_sum(jnp.zeros(2)).tolist()
       ([0.25, 0.75], [0.0, 0.0])
     """
-    tiny = jax.lax.stop_gradient(values.max()) < _TINY
-    values = values * jnp.where(tiny, jnp.asarray(_TINY**-2, values.dtype), 1)
+    half = 2.0 ** (jnp.finfo(values.dtype).minexp // 2)  # its square is no underflow
+    tiny = jax.lax.stop_gradient(values.max()) < half
+    values = values * jnp.where(tiny, jnp.asarray(1 / half, values.dtype), 1)
     total = values.sum()
     return jnp.where(total != 0, values / jnp.where(total != 0, total, 1), 0)
 

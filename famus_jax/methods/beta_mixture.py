@@ -140,6 +140,5 @@ def wrong_probability(mixture: BetaMixture, losses: jax.Array) -> jax.Array:
     losses = jax.lax.stop_gradient(losses)
     x = jnp.minimum(normalized(losses, mixture.low, mixture.high), mixture.peak)[None]
     a, b, weight = (jnp.asarray(part)[:, None] for part in mixture[:3])
-    norm = jax.scipy.special.betaln(a, b)
-    logarithm = (a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x) + jnp.log(weight) - norm
+    logarithm = jax.scipy.stats.beta.logpdf(x, a, b) + jnp.log(weight)
     return jnp.clip(jax.nn.softmax(logarithm, 0)[1], _LEAST, 1 - _LEAST)

@@ -21,9 +21,12 @@ import optax
 from famus_jax.core.method import ExampleLoss, Method
 from famus_jax.losses import logits_of_classes, softmax_cross_entropy
 from famus_jax.memory import Memory, rows_of
-from famus_jax.methods.per_example import check_sizes, mean_weights, memory_dtype
-
-_LEAST = 1e-4
+from famus_jax.methods.per_example import (
+    bounded_probabilities,
+    check_sizes,
+    mean_weights,
+    memory_dtype,
+)
 
 
 def elr(
@@ -79,8 +82,7 @@ def elr(
 
     def probabilities(outputs):
         logits = logits_of_classes(outputs, num_classes, f"elr({num_examples}, {num_classes})")
-        wide = jnp.promote_types(logits.dtype, jnp.float32)  # in bfloat16 1 - 1e-4 is 1
-        return jnp.clip(jax.nn.softmax(logits.astype(wide)), _LEAST, 1 - _LEAST)
+        return bounded_probabilities(logits)
 
     def update(targets, outputs, batch):
         del batch

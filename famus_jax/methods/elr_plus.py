@@ -27,10 +27,14 @@ from famus_jax.core.method import Method
 from famus_jax.losses import soft_cross_entropy
 from famus_jax.memory import Memory, rows_of
 from famus_jax.methods.co_teaching import pair_of
-from famus_jax.methods.per_example import check_sizes, mean_weights, memory_dtype
+from famus_jax.methods.per_example import (
+    bounded_probabilities,
+    check_sizes,
+    mean_weights,
+    memory_dtype,
+)
 
 PyTree = Any
-_LEAST = 1e-4
 _NEEDED = ("target", "peer", "partner", "share")
 
 
@@ -102,9 +106,7 @@ def elr_plus(
         for k, own in enumerate(_each(batch)):
             t, share = targets[:, k], own["share"]
             mixed = share * t + (1 - share) * t[own["partner"]]
-            logits = pair_of(outputs, "elr_plus")[:, k]
-            wide = jnp.promote_types(logits.dtype, jnp.float32)  # in bfloat16 1 - 1e-4 is 1
-            p = jnp.clip(jax.nn.softmax(logits.astype(wide)), _LEAST, 1 - _LEAST)
+            p = bounded_probabilities(pair_of(outputs, "elr_plus")[:, k])
             losses += (weight * jnp.log1p(-(p * mixed).sum(1))).astype(losses.dtype)
         return losses.mean(), mean_weights(losses)
 

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+_LEAST = 1e-4
+
 
 def check_sizes(name: str, num_examples: int, num_classes: int) -> None:
     """Raises `ValueError` for a training set without examples, or fewer than two classes."""
@@ -30,6 +32,19 @@ def memory_dtype(name: str, dtype: Any) -> Any:
             + (" (its smallest number is 6e-8: 1e-8 would be 0 for ever)" * (dtype == jnp.float16))
         )
     return dtype
+
+
+def bounded_probabilities(logits: jax.Array) -> jax.Array:
+    """softmax within [1e-4, 1 − 1e-4], in float32 or wider: in bfloat16 1 − 1e-4 is 1.
+
+    Source: the released code of ELR, https://arxiv.org/abs/2007.00151.
+
+    Example:
+      >>> bounded_probabilities(jnp.array([[0.0, 50.0]])).round(4).tolist()
+      [[9.999999747378752e-05, 0.9998999834060669]]
+    """
+    wide = jnp.promote_types(logits.dtype, jnp.float32)
+    return jnp.clip(jax.nn.softmax(logits.astype(wide)), _LEAST, 1 - _LEAST)
 
 
 def mean_weights(losses: jax.Array) -> jax.Array:

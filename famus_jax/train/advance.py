@@ -22,8 +22,8 @@ class Preparation(Protocol):
     A pure function of the state and of the batch's `"step"`, so that a run can be resumed.
     """
 
-    called: bool
-    """Whether it has been compiled."""
+    compiled: set[bool]
+    """Which of its programs have been compiled."""
 
     def passes(self, t: int) -> float:
         """What it costs at step t, in plain steps of one network."""
@@ -69,8 +69,8 @@ class OneNetwork:
     @property
     def compilations(self) -> int:
         """See `loop.Advance`."""
-        prepares = self._preparation is not None and self._preparation.called
-        return len(self._step.compiled) + int(prepares)
+        prepares = () if self._preparation is None else self._preparation.compiled
+        return len(self._step.compiled) + len(prepares)
 
     def __call__(self, state: TrainState, t: int) -> tuple[TrainState, tuple[loop.Taken]]:
         """See `loop.Advance`. A batch says at which step it is used, for losses that change."""

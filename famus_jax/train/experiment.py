@@ -259,8 +259,10 @@ class Experiment:
             if "test_accuracy" in newest:
                 progress.note(f"test {newest['test_accuracy']:.1%}")
             progress.update(taken)
-            for text in (told for told in newest.get("warnings", ()) if told not in said):
-                said.add(text)
+            for text in newest.get("warnings", ()):
+                if (what := results.without_numbers(text)) in said:
+                    continue
+                said.add(what)
                 progress.say(
                     f"warning: {run.name} seed {seeded.seed}, step {newest['step']}: {text}"
                 )

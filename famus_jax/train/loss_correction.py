@@ -2,7 +2,8 @@
 
 Before the step's own there is a small compiled program: the network predicts the batch as it is, in
 training mode for the classes and in evaluation mode for the losses, as in the released code (nothing of
-it is kept); then targets, mixed as the images are. In the warm-up it only mixes.
+it is kept); then targets, mixed as the images are. In the warm-up it only mixes. The host knows which
+it is, so these are two programs: convolutions inside a `lax.cond` are slow on a CPU.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class LossCorrection:
         warm_up: int,
         seed: int,
     ):
-        self.called = False
+        self.compiled: set[bool] = set()
         self._key, self._warm_up = jax.random.key(seed), warm_up
         self._make = functools.partial(
             _made,
@@ -60,7 +61,6 @@ class LossCorrection:
             predict=predict,
             num_classes=num_classes,
             concentration=concentration,
-            warm_up=warm_up,
         )
 
     def passes(self, t: int) -> float:
@@ -69,17 +69,20 @@ class LossCorrection:
 
     def __call__(self, state: TrainState, batch: dict[str, Any]) -> dict[str, Any]:
         """See `advance.Preparation`."""
-        self.called = True
+        corrects = int(batch["step"]) >= self._warm_up  # a number that the host made itself
+        self.compiled.add(corrects)
         mixture = state.meta.memory.mixture
-        return self._make(self._key, state.params, state.model_state, mixture, batch)
+        network = state.params, state.model_state
+        return self._make(self._key, *network, mixture, batch, corrects=corrects)
 
     def first(self, params: PyTree, model_state: PyTree, batch: dict[str, Any]) -> dict[str, Any]:
         """See `advance.Preparation`."""
-        return jax.eval_shape(self._make, self._key, params, model_state, first_mixture(), batch)
+        make = functools.partial(self._make, corrects=False)
+        return jax.eval_shape(make, self._key, params, model_state, first_mixture(), batch)
 
 
 @functools.partial(
-    jax.jit, static_argnames=("forward", "predict", "num_classes", "concentration", "warm_up")
+    jax.jit, static_argnames=("forward", "predict", "num_classes", "concentration", "corrects")
 )
 def _made(
     key,
@@ -92,21 +95,17 @@ def _made(
     predict,
     num_classes,
     concentration,
-    warm_up,
+    corrects,
 ):
     key_forward, key_mix = jax.random.split(jax.random.fold_in(key, batch["step"]))
-    labels = jax.nn.one_hot(batch["label"], num_classes, dtype=jnp.float32)
-    corrects = batch["step"] >= warm_up
-
-    def corrected():
+    targets = labels = jax.nn.one_hot(batch["label"], num_classes, dtype=jnp.float32)
+    if corrects:
         logits = logits_of(forward(params, model_state, key_forward, batch)[0])
         losses = softmax_cross_entropy(predict(params, model_state, None, batch)[0], batch)
-        return bootstrapped_targets(labels, logits, wrong_probability(mixture, losses))
-
-    targets = jax.lax.cond(corrects, corrected, lambda: labels)
+        targets = bootstrapped_targets(labels, logits, wrong_probability(mixture, losses))
     drawn = draw_mixture(key_mix, len(labels), concentration)
     image, target = (mixed_as_drawn(x, *drawn) for x in (batch["image"], targets))
-    return {**batch, "image": image, "target": target, "corrects": corrects.astype(jnp.float32)}
+    return {**batch, "image": image, "target": target, "corrects": jnp.float32(corrects)}
 
 
 class LossModelFit:

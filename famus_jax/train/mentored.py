@@ -47,7 +47,7 @@ class MentorMixer:
     def __init__(
         self, forward: Forward, num_classes: int, config: MentorMixConfig, burn_in: int, seed: int
     ):
-        self.called = False
+        self.compiled: set[bool] = set()
         self._key = jax.random.key(seed)
         self._mix = functools.partial(
             _mixed, forward=forward, num_classes=num_classes, config=config, burn_in=burn_in
@@ -59,7 +59,7 @@ class MentorMixer:
 
     def __call__(self, state: TrainState, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch that the step trains on."""
-        self.called = True
+        self.compiled.add(True)
         return self._mix(self._key, state.params, state.model_state, state.meta.memory.given, batch)
 
     def first(self, params: PyTree, model_state: PyTree, batch: dict[str, Any]) -> dict[str, Any]:

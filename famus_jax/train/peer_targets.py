@@ -38,7 +38,7 @@ class PeerTargets:
     """
 
     def __init__(self, forward: Forward, num_classes: int, concentration: float, seed: int):
-        self.called = False
+        self.compiled: set[bool] = set()
         self._key = jax.random.key(seed)
         self._make = functools.partial(
             _made, forward=forward, num_classes=num_classes, concentration=concentration
@@ -50,7 +50,7 @@ class PeerTargets:
 
     def __call__(self, state: TrainState, batch: dict[str, Any]) -> dict[str, Any]:
         """See `advance.Preparation`. The state's average is that of `train_step(ema=...)`."""
-        self.called = True
+        self.compiled.add(True)
         return self._make(self._key, state.average[0], state.model_state, batch)
 
     def first(self, params: PyTree, model_state: PyTree, batch: dict[str, Any]) -> dict[str, Any]:

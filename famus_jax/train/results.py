@@ -77,8 +77,17 @@ def repeated(history: Sequence[Mapping[str, Any]]) -> list[str]:
     said: dict[str, list[str]] = {}
     for record in history:
         for text in record.get("warnings", ()):
-            said.setdefault(re.sub(r"[\d.]+(e[+-]?\d+)?", "", text), []).append(text)
+            said.setdefault(without_numbers(text), []).append(text)
     return [f"{texts[-1]} ({len(texts)} of {len(history)} evaluations)" for texts in said.values()]
+
+
+def without_numbers(text: str) -> str:
+    """What a warning says, whatever its numbers.
+
+    >>> without_numbers("loss reached 27.4, and guessing has 2.3")
+    'loss reached , and guessing has '
+    """
+    return re.sub(r"[\d.]+(e[+-]?\d+)?", "", text)
 
 
 def auroc(values: np.ndarray | None, wrong: np.ndarray) -> float | None:

@@ -107,6 +107,15 @@ def test_normalize_tiny_values(size):
     np.testing.assert_allclose(slope, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_normalize_zeros_of_any_width(dtype):
+    """Fails if what makes tiny values larger is infinite in a narrow dtype: 0 times that is NaN."""
+    assert normalize_by_sum(jnp.zeros(3, dtype)).tolist() == [0, 0, 0]
+    np.testing.assert_allclose(
+        normalize_by_sum(jnp.asarray([1e-3, 3e-3], dtype)), [0.25, 0.75], rtol=1e-2
+    )
+
+
 @pytest.mark.parametrize("normalize", ["sum", "n"])
 def test_mwnet_when_all_weights_vanish(normalize):
     """V of e^-60 to e^-80 for every example that is heard: θ still has a gradient, and it is finite."""
