@@ -26,8 +26,7 @@ rate 0.02 divided by 10 after 100 of 150 epochs; β = 1e-3; gates with K = 4, λ
 values that the paper searched), δ = 0.1. Not in the paper: the warm-up (one epoch here), MixUp's a and
 λ_u (4 and 0). Ours: the warm-up is a part of the 150 epochs; ten images per class with web labels are
 held out for model selection; images are fitted to 299 pixels, and cropped and flipped after padding by
-4. Top-5 accuracy is not measured. MW-Net's and MentorMix's settings for this set are not known to us:
-the rows with trusted labels are left out.
+4. MW-Net's and MentorMix's settings for this set are not known to us: their rows are left out.
 """
 
 from typing import Any

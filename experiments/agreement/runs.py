@@ -86,9 +86,9 @@ def measure_run(
                 scenes = _scenes(study, state, training, meta, first)
                 _measure(study, run, seed, point, scenes, seeded.wrong, lines, progress)
             accuracy = {
-                name: study.setting.evaluator.accuracy(
+                name: study.setting.evaluator.accuracies(
                     [(state.params, state.model_state)], examples
-                )
+                )["accuracy"]
                 for name, examples in sets.items()
             }
             lines.append({"kind": "accuracy", **names, "step": point, **accuracy})

@@ -20,7 +20,7 @@ class Listed(NamedTuple):
       data, metric, system: in the page's words.
       printed: the number on the page.
       config: of our runs.
-      measured: what of a run's row it is; "" for what is not measured here.
+      measured: what of a run's row it is.
       paper: what the paper prints, where the page errs.
     """
 
@@ -71,9 +71,9 @@ SEED_PAGE = (
     _red(60, 45.10),
     _red(80, 35.50),
     _webvision("top-1", 79.40, "acc_best"),
-    _webvision("top-5", 92.80, ""),
+    _webvision("top-5", 92.80, "top5_best"),
     _webvision("ImageNet top-1", 77.00, "acc_best_second"),
-    _webvision("ImageNet top-5", 92.76, ""),
+    _webvision("ImageNet top-5", 92.76, "top5_best_second"),
 )
 _ERROR = (
     "* The page's data error: the paper's Table 5 has 94.97 ± 0.11. 26.42 is 100 - 73.58, FaMUS's "
@@ -86,6 +86,6 @@ def seed_page(ours: Callable[[Listed], str]) -> str:
     lines = ["| data | metric | system | published | ours |", "| --- | --- | --- | --- | --- |"]
     for one in SEED_PAGE:
         published = f"{one.printed:.2f}" + "*" * (one.paper is not None)
-        found = (ours(one) or "not run") if one.measured else "not run (top-5 is not measured)"
+        found = ours(one) or "not run"
         lines.append(f"| {one.data} | {one.metric} | {one.system} | {published} | {found} |")
     return "\n".join(["## The seed page's fifteen rows\n", *lines, "", _ERROR])

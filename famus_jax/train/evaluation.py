@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +19,8 @@ from famus_jax.uses.train_step import Metrics
 PyTree = Any
 Member = tuple[PyTree, PyTree]
 """A network's parameters and model state."""
+TOP, MANY_CLASSES = 5, 20
+"""Among how many first choices the label is looked for too, and with how many classes."""
 
 
 def evaluated(state: TrainState, averaged: bool) -> Member:
@@ -37,9 +39,12 @@ class Evaluator:
             return forward(*member, None, batch)[0]  # type: ignore[arg-type]
 
         def correct(members: Sequence[Member], batch: PyTree) -> jax.Array:
-            total = sum(logits(member, batch) for member in members)
-            hit = (jnp.asarray(total).argmax(-1) == batch["label"]).astype(jnp.float32)
-            return jnp.stack([(hit * batch["mask"]).sum(), batch["mask"].sum()])
+            total = jnp.asarray(sum(logits(member, batch) for member in members))
+            hits = [total.argmax(-1) == batch["label"]]
+            if total.shape[-1] >= MANY_CLASSES:
+                hits.append(among_first(total, batch["label"], TOP))
+            mask = batch["mask"]
+            return jnp.stack([mask.sum(), *((hit * mask).sum() for hit in hits)])
 
         def losses(member: Member, batch: PyTree) -> jax.Array:
             return softmax_cross_entropy(logits(member, batch), batch)
@@ -52,11 +57,22 @@ class Evaluator:
         self._correct, self._losses = jax.jit(correct), jax.jit(losses)
         self._recorded = jax.jit(recorded, static_argnames="record")
 
-    def accuracy(self, members: Sequence[Member], batches: Iterable[PyTree]) -> float:
-        """The share of examples whose label is the first choice of the mean of all logits."""
+    def accuracies(self, members: Sequence[Member], batches: Iterable[PyTree]) -> dict[str, float]:
+        """By the mean of all logits, the share of examples whose label is the first choice,
+        `"accuracy"`, and, with at least 20 classes, one of the first five, `"top5"`."""
         sums = [self._correct(tuple(members), batch) for batch in batches]
-        hits, count = jax.device_get(sum(sums[1:], start=sums[0]))
-        return float(hits) / float(count)
+        count, *hits = jax.device_get(sum(sums[1:], start=sums[0])).tolist()
+        return {name: hit / count for name, hit in zip(("accuracy", "top5"), hits)}
+
+    def on_sets(
+        self, members: Sequence[Member], sets: Mapping[str, Iterable[PyTree]]
+    ) -> dict[str, float]:
+        """`accuracies` on several sets, named like `"test_accuracy"`."""
+        return {
+            f"{name}_{metric}": value
+            for name, batches in sets.items()
+            for metric, value in self.accuracies(members, batches).items()
+        }
 
     def losses(self, member: Member, batches: Iterable[PyTree]) -> tuple[np.ndarray, np.ndarray]:
         """Cross-entropies float32 [M] and indices int32 [M] of all examples, as the batches come."""
@@ -71,6 +87,20 @@ class Evaluator:
             values, sums = self._recorded(sums, member, batch, record=record)
             seen.append((values, batch["index"], batch["mask"]))
         return _gathered(seen), sums
+
+
+def among_first(logits: jax.Array, label: jax.Array, k: int) -> jax.Array:
+    """Whether the label is one of the k first choices: bool [n].
+
+    Equal logits count against the label, and a NaN is no choice: in doubt it is a miss.
+
+    >>> logits = jnp.array([[3.0, 1.0, 2.0], [0.0, 0.0, 0.0], [jnp.nan, 1.0, 2.0]])
+    >>> among_first(logits, jnp.array([2, 0, 0]), k=2).tolist()
+    [True, False, False]
+    """
+    own = jnp.take_along_axis(logits, label[:, None], axis=-1)
+    place = (logits >= own).sum(-1)
+    return (place >= 1) & (place <= k)
 
 
 def _gathered(seen: Sequence[tuple[Any, Any, Any]]) -> tuple[np.ndarray, np.ndarray]:

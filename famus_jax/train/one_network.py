@@ -112,12 +112,7 @@ class OneNetworkRuns:
                 params, model_state = self._parent(method.needs, seeded, batch, params, model_state)
 
             def evaluate(state: TrainState) -> dict[str, float]:
-                return {
-                    f"{name}_accuracy": setting.evaluator.accuracy(
-                        self._members(run, state), batches
-                    )
-                    for name, batches in seeded.evaluated.items()
-                }
+                return setting.evaluator.on_sets(self._members(run, state), seeded.evaluated)
 
             def per_example(state: TrainState) -> dict[str, np.ndarray]:
                 if not tells_of_labels(method):

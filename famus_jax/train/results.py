@@ -20,26 +20,26 @@ def make_row(
 
     `acc_selected` is the test accuracy where the *noisy validation* accuracy was best (the first
     such evaluation); `acc_best` is the best of all, as most papers print it. Where there is a second
-    test set, the same of it: `acc_best_second` and so on.
+    test set, the same of it: `acc_best_second` and so on; with many classes `top5_best` and so on,
+    the share of examples whose label is one of the first five choices.
     """
-    test = [record["test_accuracy"] for record in history]
-    validation = [record["validation_accuracy"] for record in history]
-    selected = int(np.argmax(validation))
-    second = [
-        record["second_test_accuracy"] for record in history if "second_test_accuracy" in record
-    ]
-    if second:
-        names = ("acc_best_second", "acc_last_second", "acc_selected_second")
-        more |= dict(zip(names, (max(second), second[-1], second[selected]), strict=True))
-    return {
-        "method": method,
-        "estimator": estimator,
-        "seed": seed,
-        "acc_best": max(test),
-        "acc_last": test[-1],
-        "acc_selected": test[selected],
-        **more,
-    }
+    selected = int(np.argmax([record["validation_accuracy"] for record in history]))
+    measured: dict[str, float] = {}
+    for metric, name, suffix in _MEASURED:
+        values = [record[metric] for record in history if metric in record]
+        if values:
+            kept = {"best": max(values), "last": values[-1], "selected": values[selected]}
+            measured |= {f"{name}_{which}{suffix}": value for which, value in kept.items()}
+    return {"method": method, "estimator": estimator, "seed": seed, **measured, **more}
+
+
+# What is measured at every evaluation, and what a row calls it.
+_MEASURED = (
+    ("test_accuracy", "acc", ""),
+    ("second_test_accuracy", "acc", "_second"),
+    ("test_top5", "top5", ""),
+    ("second_test_top5", "top5", "_second"),
+)
 
 
 def stopped_early(method: str, seed: int, parent: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +109,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     columns = {"best": "acc_best", "last": "acc_last", "selected": "acc_selected"}
     if any("acc_best_second" in row for row in rows):
         columns |= {"2nd: best": "acc_best_second", "2nd: last": "acc_last_second"}
+    if any("top5_best" in row for row in rows):
+        columns["top-5: best"] = "top5_best"
     columns["AUROC"] = "weight_auroc"
     if any(row.get("probability_auroc") is not None for row in rows):
         columns["mixture"] = "probability_auroc"
@@ -144,6 +146,8 @@ def _legend(rows: Sequence[dict[str, Any]], columns: Mapping[str, str]) -> list[
     ]
     if "2nd: best" in columns:
         said.append("2nd: on data.second_test.")
+    if "top-5: best" in columns:
+        said.append("top-5: the label is one of the five first choices.")
     if any(row.get("weight_auroc") is not None for row in rows):
         said.append(
             "AUROC: how well the learned weights tell right from wrong labels (50: not at all, less: "

@@ -213,13 +213,13 @@ def test_equal_metrics_also_when_resumed(data_dir, tmp_path, monkeypatch):
 def test_worker_processes_end_with_the_run_and_with_an_error(data_dir, tmp_path, monkeypatch):
     """Fails if the streams are left to the garbage collector."""
     during = []
-    accuracy = evaluation.Evaluator.accuracy
+    accuracies = evaluation.Evaluator.accuracies
 
     def watched(self, *args):
         during.append(len(multiprocessing.active_children()))
-        return accuracy(self, *args)
+        return accuracies(self, *args)
 
-    monkeypatch.setattr(evaluation.Evaluator, "accuracy", watched)
+    monkeypatch.setattr(evaluation.Evaluator, "accuracies", watched)
     config = tiny(data_dir, "stream", {"method": "ce"}, workers=1)
     interrupt_after(monkeypatch, 2)
     with pytest.raises(Interrupted) as caught:

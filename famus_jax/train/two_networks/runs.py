@@ -163,11 +163,7 @@ class TwoNetworkRuns:
 
     def _evaluate(self, state: PairState, seeded: Seeded) -> dict[str, float]:
         """Accuracies of the ensemble, and how good the splits are (never trained on)."""
-        accuracy, pairs = self._setting.evaluator.accuracy, self._evaluated(state)
-        measured = {
-            f"{name}_accuracy": accuracy(pairs, batches)
-            for name, batches in seeded.evaluated.items()
-        }
+        measured = self._setting.evaluator.on_sets(self._evaluated(state), seeded.evaluated)
         if int(state.split_at) < 0:
             return measured
         where, right = seeded.data.splits.train, ~seeded.data.wrong
