@@ -9,12 +9,10 @@ optimizer, T on the whole batch's outputs, samplers); b = 2 F(2) − F(1).
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +20,7 @@ import numpy as np
 import optax
 
 from famus_jax import parallel, problem
+from famus_jax.benchmark.tpu.collectives import collectives
 from famus_jax.core import estimators as est
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.method import Method
@@ -44,28 +43,6 @@ ESTIMATORS: dict[str, Estimator | None] = {
     "head, one-pass": est.last_layers(1, virtual_step="actual"),
     "learned gates, lowest cut": learned_gates("budget", **BUDGET),
 }
-_DTYPES = r"(?:f|bf|s|u|pred|c)\d*"
-_COLLECTIVE = re.compile(
-    r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
-)
-
-
-class Collective(NamedTuple):
-    """One collective of a compiled program: its kind, and how many numbers each device gets."""
-
-    kind: str
-    size: int
-
-
-def collectives(text: str) -> list[Collective]:
-    """The collectives in the text of a compiled program, in its order."""
-    found = []
-    for line in text.splitlines():
-        if match := _COLLECTIVE.search(line):
-            shapes = re.findall(rf"\b{_DTYPES}\[([\d,]*)\]", match[1])
-            sizes = [math.prod(int(d) for d in shape.split(",") if d) for shape in shapes]
-            found.append(Collective(match[2], sum(sizes)))
-    return found
 
 
 def forward(params: PyTree, state: PyTree, rng: Any, batch: PyTree) -> tuple[jax.Array, PyTree]:
@@ -135,7 +112,7 @@ def row(name: str, way: str, counts: tuple[int, ...] = (1, 2, 4, 8)) -> dict[str
         "flops_per_device": [flops[count] for count in counts],
         "spread": flops[1] - alone,
         "every_device": alone,
-        "collectives": [list(one) for one in found],
+        "collectives": [[one.kind, one.size] for one in found],
     }
 
 

@@ -6,10 +6,17 @@ the row is their mean, weighted by how often they come up. Symbols: see `famus_j
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-from famus_jax.benchmark.workload import Lowered, Workload, lower_ours, lower_plain
+from famus_jax.benchmark.workload import (
+    Lowered,
+    Place,
+    Workload,
+    here,
+    lower_ours,
+    lower_plain,
+)
 from famus_jax.core import estimators as est
 from famus_jax.core.active_layers import Seen
 from famus_jax.core.checks import check_estimator
@@ -46,11 +53,21 @@ class StepProgram(NamedTuple):
         name = f"{self.method} {self.estimator.label}"
         return f"{name} program {self.program.index}" if self.program.index else name
 
-    def lower(self, work: Workload) -> Lowered:
+    def lower(
+        self, work: Workload, place: Place = here, compile_with: Callable[..., Any] | None = None
+    ) -> Lowered:
         """The lowered program; see `lower_plain`."""
         if self.estimator is None:
-            return lower_plain(work)
-        return lower_ours(work, self.estimator, self.program, method=self.method, by=self.by)
+            return lower_plain(work, place, compile_with)
+        return lower_ours(
+            work,
+            self.estimator,
+            self.program,
+            method=self.method,
+            by=self.by,
+            place=place,
+            compile_with=compile_with,
+        )
 
     def passes(self, work: Workload) -> float:
         """Forward and backward passes over a plain step's, by analysis of the layers."""
@@ -150,6 +167,8 @@ def more_estimators(layers: Layers) -> dict[str, Estimator]:
     return {
         "finite_difference": est.all_layers(route="finite_difference"),
         "darts": est.all_layers(route="darts"),
+        "all_layers_8": est.all_layers(examples=8),
+        "carried": est.all_layers(virtual_step="carried", examples=4, renew_every=8, decay=0.5),
         "last_stage": est.named_layers(*last_stage(layers)),
         "random_layers_4": est.random_layers(min(4, len(layers))),
         "last_layer_active_control_variate_8": head.replace(control_variate_every=8),

@@ -55,7 +55,7 @@ def run_benchmark(
     settings = {"image_size": image_size, "remat": remat, "micro_batches": micro_batches}
     with jax.default_matmul_precision(number_format.matmul):
         work = make_workload(model, n, m, dtype=number_format.dtype, **settings)
-        chosen, left_out = _chosen(work, only, which)
+        chosen, left_out = chosen_rows(work, only, which)
         steps = _compile(work, chosen)
         if trace is not None:
             _trace(steps, trace)
@@ -81,7 +81,9 @@ def run_benchmark(
         }
 
 
-def _chosen(work: Workload, only: Sequence[str], which: str) -> tuple[list[Row], dict[str, str]]:
+def chosen_rows(
+    work: Workload, only: Sequence[str], which: str
+) -> tuple[list[Row], dict[str, str]]:
     """The rows asked for, `plain` always first, and why others can't be had."""
     known, left_out = rows(work)
     for name in only:

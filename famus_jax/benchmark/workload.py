@@ -25,6 +25,8 @@ from famus_jax.uses.train_step import TrainStep, train_step
 
 PyTree = Any
 Lowered = tuple[Any, PyTree, tuple[PyTree, ...]]
+Place = Callable[[PyTree, tuple[PyTree, ...]], tuple[PyTree, tuple[PyTree, ...]]]
+"""Puts a state and batches where a program is compiled for; shapes without values will do."""
 LEARNING_RATE = 0.1
 METHODS: dict[str, Callable[[], Method]] = {"mwnet": mwnet, "l2r": l2r}
 
@@ -72,10 +74,20 @@ class Workload(NamedTuple):
         return problem(self.forward, learned, layers=layers, micro_batches=count)
 
     def train_step(
-        self, estimator: Estimator, method: str = "mwnet", by: str = "module"
+        self,
+        estimator: Estimator,
+        method: str = "mwnet",
+        by: str = "module",
+        compile_with: Callable[..., Any] | None = None,
     ) -> tuple[TrainStep, PyTree, tuple[PyTree, PyTree]]:
         """The library's training step, its first state, and its batches."""
-        step = train_step(self.problem(method, by), optimizer(), estimator, step_size=LEARNING_RATE)
+        step = train_step(
+            self.problem(method, by),
+            optimizer(),
+            estimator,
+            step_size=LEARNING_RATE,
+            compile_with=compile_with,
+        )
         batches = (self.batch, self.meta_batch)
         state = step.init(jax.random.key(0), self.params, self.model_state, *batches)
         return step, state, batches
@@ -187,12 +199,24 @@ def plain_phases(work: Workload) -> dict[str, Callable[..., PyTree]]:
     return {"forward": forward, "backward": backward, "step": step}
 
 
-def lower_plain(work: Workload) -> Lowered:
+def here(state: PyTree, batches: tuple[PyTree, ...]) -> tuple[PyTree, tuple[PyTree, ...]]:
+    """Where they are: a `Place`."""
+    return state, batches
+
+
+def lower_plain(
+    work: Workload, place: Place = here, compile_with: Callable[..., Any] | None = None
+) -> Lowered:
     """The plain step, lowered; its first state; its further arguments."""
     params, model_state = jax.tree.map(jnp.copy, (work.params, work.model_state))
-    state = (params, model_state, optimizer().init(params))
-    step = jax.jit(plain_phases(work)["step"], donate_argnums=0)
-    return step.lower(state, work.batch), state, (work.batch,)
+    state, batches = (params, model_state, optimizer().init(params)), (work.batch,)
+    if compile_with is None:
+        step = jax.jit(plain_phases(work)["step"], donate_argnums=0)
+    else:  # it expects three results, as our steps have them
+        plain = plain_phases(work)["step"]
+        step = compile_with(lambda state, batch: (*plain(state, batch), ()))
+    placed, rest = place(state, batches)
+    return step.lower(placed, *rest), state, batches
 
 
 def lower_ours(
@@ -202,10 +226,13 @@ def lower_ours(
     *,
     method: str = "mwnet",
     by: str = "module",
+    place: Place = here,
+    compile_with: Callable[..., Any] | None = None,
 ) -> Lowered:
     """One program of the library's own training step; returns as `lower_plain`.
 
     `program` says which; None: the only one, or all of them in a `lax.switch`.
     """
-    step, state, batches = work.train_step(estimator, method, by)
-    return step.lower(state, *batches, program=program), state, batches
+    step, state, batches = work.train_step(estimator, method, by, compile_with)
+    placed, rest = place(state, batches)
+    return step.lower(placed, *rest, program=program), state, batches

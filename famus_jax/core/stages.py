@@ -1,6 +1,7 @@
 """The stages of Algorithm 1 (FaMUS, https://arxiv.org/abs/2104.15092), in its order.
 
 `famus_jax.core.update` calls them one after the other; each is a function of what came before it.
+Those that run the network are named scopes, which profilers and compiled programs show.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def begin(problem: Problem, state: MetaState, n: int) -> tuple[PyTree, PyTree]:
     return theta, method.meta_optimizer.init(theta)
 
 
+@jax.named_scope("virtual_step")
 def virtual_train(
     problem: Problem,
     estimator: Estimator,
@@ -97,6 +99,7 @@ def draw_layers(estimator: Estimator, state: MetaState, seen: Seen) -> Draw | No
     return kind.draw(state.active, key, state.updates, seen)
 
 
+@jax.named_scope("meta_gradient")
 def meta_train(
     problem: Problem,
     estimator: Estimator,
@@ -124,6 +127,7 @@ def meta_train(
     return jax.lax.switch(draw.program, programs, draw.factors)
 
 
+@jax.named_scope("meta_gradient")
 def carry(
     problem: Problem,
     estimator: Estimator,
@@ -145,6 +149,7 @@ def carry(
     return jax.lax.cond(due, lambda: renewed(problem, estimator, theta, inputs, kept), lambda: kept)
 
 
+@jax.named_scope("meta_gradient")
 def controlled(
     problem: Problem,
     estimator: Estimator,
@@ -190,6 +195,7 @@ def descend(
     return optax.apply_updates(theta, updates), opt_state
 
 
+@jax.named_scope("actual_step")
 def actual_train(
     problem: Problem,
     estimator: Estimator,

@@ -19,6 +19,7 @@ from famus_jax.models.wide_resnet import WideResNet
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
     "cnn": SmallCNN,
+    "wrn_10_2": partial(WideResNet, depth=10, width=2),
     "wrn_28_2": partial(WideResNet, depth=28, width=2),
     "wrn_28_10": partial(WideResNet, depth=28, width=10),
     "wrn_40_2": partial(WideResNet, depth=40, width=2),
