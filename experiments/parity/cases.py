@@ -63,6 +63,9 @@ ESTIMATORS: dict[str, Estimator] = {
         "budget", target=1.9, virtual_step="active", lag=2, hidden=6, max_programs=2
     ),
     "all layers, every 2": all_layers(update_every=2),
+    "carried direction, 8 examples": all_layers(
+        virtual_step="carried", examples=8, renew_every=2, decay=0.5
+    ),
     "finite difference": all_layers(route="finite_difference"),
     "darts": all_layers(route="darts"),
 }
@@ -122,7 +125,7 @@ def fits(method: str, estimator: str) -> bool:
     """Whether the pair has a meaning; a method without θ has one step, whatever the estimator."""
     if method in ("cross_entropy", "elr", "sop"):
         return estimator == "all layers"
-    if method == "l2r" and estimator == "all layers, 8 examples":
+    if method == "l2r" and estimator.endswith(", 8 examples"):
         return False
     carried = ("last layer, actual step", "last layer, control variate")
     return method not in ("l2r", "mlc") or estimator not in carried

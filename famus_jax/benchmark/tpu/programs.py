@@ -6,11 +6,13 @@ Reads its settings as JSON from standard input (see `describe`), writes a result
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,8 @@ def describe(
     """
     from jax.experimental import topologies
 
-    found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+    with _silent():
+        found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
     if not 1 <= chips <= len(found.devices):
         raise ValueError(f"chips must lie in [1, {len(found.devices)}] for {topology}; got {chips}")
     if fsdp and chips == 1:
@@ -112,6 +115,20 @@ def describe(
         ],
         "provenance": {**provenance(command), "compiler": _compiler()},
     }
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without standard error: libtpu complains there that it finds no TPU, whatever it is told."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _placed(devices: Sequence[Any], fsdp: bool) -> tuple[Place, Callable[..., Any] | None]:
