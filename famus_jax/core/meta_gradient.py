@@ -34,6 +34,7 @@ from famus_jax.core.batches import compared_with, leading_size
 from famus_jax.core.checks import check_identity
 from famus_jax.core.dependence import check_closure, check_meta_loss, check_reached
 from famus_jax.core.estimator import Estimator
+from famus_jax.core.frozen import trained_inputs
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.virtual_step import pull_back, virtual_step
 from famus_jax.differentiate import collectives
@@ -129,6 +130,7 @@ def fused_meta_gradient(
 
 def _direction(problem, theta, inputs, estimator, active):
     """The training batch's derivative, and d at the virtual step."""
+    problem, inputs = trained_inputs(problem, inputs)
     problem, layers = with_layers(problem, inputs)
     active = layers.all if active is None else tuple(active)
     check_identity(problem, estimator)

@@ -9,6 +9,7 @@ import jax
 
 from famus_jax.core.batches import leading_size
 from famus_jax.core.method import MetaLoss, Method
+from famus_jax.core.trainable import Filter, as_filter, split_of, taking_frozen
 from famus_jax.differentiate.collectives import unbound
 from famus_jax.differentiate.linearize import Forward
 from famus_jax.layers.find import find_layers
@@ -35,6 +36,7 @@ class Problem(NamedTuple):
       axis: for programs that run once per device (`jax.shard_map`, `jax.pmap`): the name of the mesh
         axis along which both batches are divided; see `collectives`. None for one device, and for
         `jax.jit` on sharded arrays.
+      trainable: which of the parameters are trained, see `problem`; None for all.
     """
 
     forward: Forward
@@ -44,6 +46,13 @@ class Problem(NamedTuple):
     meta_forward: Forward | None = None
     micro_batches: int = 1
     axis: str | None = None
+    trainable: Filter = None
+
+    def mask(self, params: PyTree) -> PyTree:
+        """A tree of bools like `params`: which are trained. `optax.masked(optimizer, problem.mask)` is
+        an optimizer that has a state for those alone."""
+        split = split_of(self.trainable, params)
+        return jax.tree.unflatten(split.treedef, split.flags)
 
     def forward_under(self, theta: PyTree) -> Forward:
         """The forward with θ put in where the method says that it takes one."""
@@ -66,6 +75,8 @@ class Problem(NamedTuple):
     ) -> Problem:
         """The same problem with its layers known: those given, or found by tracing the network.
 
+        Of the parameters that are trained, where some are frozen.
+
         Args:
           params, model_state, rng, batch: arrays or shape structs.
           by: see `find_layers`.
@@ -81,6 +92,10 @@ class Problem(NamedTuple):
             if self.method.in_forward:
                 theta = self.method.init(jax.random.key(0), leading_size(batch, "training batch"))
             forward = self.forward_under(theta)
+        if self.trainable is not None:  # the frozen ones may be shapes, so they come as an argument
+            split = split_of(self.trainable, params)
+            forward = taking_frozen(forward, split)
+            params, model_state = split.trained(params), (split.frozen(params), model_state)
         loss = self.method.example_loss
         layers = find_layers(forward, params, model_state, rng, batch, by=by, axis=axis, loss=loss)
         return self._replace(layers=layers)
@@ -127,6 +142,7 @@ def problem(
     meta_forward: Forward | None = None,
     micro_batches: int = 1,
     axis: str | None = None,
+    trainable: Filter = None,
 ) -> Problem:
     """Says what is learned, once, for `reweighter`, `reweight` and `train_step`.
 
@@ -141,9 +157,16 @@ def problem(
       micro_batches: run the training batch's passes on so many parts, one after the other.
       axis: if the step runs inside `jax.shard_map` or `jax.pmap`: the name of the axis along which
         the batches are divided. Under `jax.jit` on sharded arrays leave it out.
+      trainable: which of the parameters are trained, where it is not all of them (LoRA, a new head on
+        a trunk that stays): a function of a parameter's path, `lambda path: "lora" in path`; a pytree
+        of bools like the parameters; or a filter of NNX: a class of variables (`nnx.LoRAParam`), or a
+        combination of them (`nnx.Not(...)`). The others are neither differentiated nor moved in the
+        virtual step, and no estimator keeps anything of them; layers are those of the trained ones.
+        In `train_step` the optimizer has no state for them; behind `reweight`, use
+        `optax.masked(optimizer, problem.mask)`.
 
     Raises:
-      ValueError: if `method` is no method, or `micro_batches` is below 1.
+      ValueError: if `method` is no method, `micro_batches` is below 1, or `trainable` no filter.
 
     Example:
       >>> import jax.numpy as jnp
@@ -163,6 +186,7 @@ def problem(
         )
     if micro_batches < 1 or micro_batches != int(micro_batches):
         raise ValueError(f"micro_batches must be a whole number of at least 1; got {micro_batches}")
+    trainable = as_filter(trainable)
     return Problem(
         forward=forward,
         method=method,
@@ -171,4 +195,5 @@ def problem(
         meta_forward=meta_forward,
         micro_batches=int(micro_batches),
         axis=axis,
+        trainable=trainable,
     )

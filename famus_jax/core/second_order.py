@@ -13,6 +13,7 @@ import jax
 from famus_jax.core.active_layers import AllLayers
 from famus_jax.core.checks import check_identity
 from famus_jax.core.estimator import Estimator
+from famus_jax.core.frozen import trained_inputs
 from famus_jax.core.meta_gradient import with_layers
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.virtual_step import virtual_step
@@ -53,6 +54,7 @@ def second_order_meta_gradient(
       [-0.25, -0.25]
     """
     estimator = Estimator(AllLayers(), route="second_order", **how)
+    problem, inputs = trained_inputs(problem, inputs)
     problem, layers = with_layers(problem, inputs)
     active = layers.all if active is None else tuple(active)
     check_identity(problem, estimator)

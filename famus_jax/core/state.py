@@ -12,6 +12,7 @@ from famus_jax.core.carried import first_carried
 from famus_jax.core.checks import check_estimator, check_params
 from famus_jax.core.cost import program_costs
 from famus_jax.core.estimator import Estimator
+from famus_jax.core.frozen import trained
 from famus_jax.core.problem import Problem
 from famus_jax.memory import first_memory
 
@@ -120,6 +121,7 @@ def init_state(
       ValueError: for parameters, an estimator or sizes that can't work, and for a size or layers that
         are missing.
     """
+    problem, params, _ = trained(problem, params)
     check_params(params)
     method, kind = problem.method, estimator.active
     if method.per_example and not method.reset_each_batch and n is None:

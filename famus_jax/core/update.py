@@ -19,6 +19,7 @@ from famus_jax.core import guard, stages
 from famus_jax.core.checks import check_batches
 from famus_jax.core.dependence import check_reached
 from famus_jax.core.estimator import Estimator
+from famus_jax.core.frozen import trained_inputs
 from famus_jax.core.meta_gradient import linearize_training, training_cotangent
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program
@@ -35,7 +36,8 @@ class MetaUpdate(NamedTuple):
     """The result of `meta_update`.
 
     Attributes:
-      gradient: ∇_w T at w under the weights in `info`: the actual step's gradient.
+      gradient: ∇_w T at w under the weights in `info`: the actual step's gradient; None for every
+        frozen parameter.
       state: the new `MetaState`.
       model_state: the model state after the training batch's forward pass.
       outputs: the network's outputs on the training batch, that of all devices.
@@ -90,6 +92,7 @@ def meta_update(
       >>> meta_update(problem, famus.all_layers(), state, inputs).info.weights.tolist()
       [1.0, 0.0]
     """
+    problem, inputs = trained_inputs(problem, inputs)
     check_batches(problem, inputs)
     collectives.check_axis(problem.axis, inputs.params, inputs.batch)
     if problem.method.memory is None:

@@ -96,6 +96,27 @@ class Layers:
             found.update(inside)
         return tuple(sorted(found))
 
+    def only(self, kept: Sequence[bool]) -> Layers:
+        """The layers of a tree that has None in place of the leaves that are not kept.
+
+        A layer of which nothing is left is none any more; its share of the FLOPs goes to the one below
+        it, at the bottom to the one above.
+
+        Args:
+          kept: for every leaf, in tree order.
+        """
+        left = sorted({layer for layer, keep in zip(self.index, kept, strict=True) if keep})
+        costs = [0.0] * len(left)
+        for layer, cost in enumerate(self.costs):
+            costs[max(sum(other <= layer for other in left) - 1, 0)] += cost
+        leaves = [i if keep else None for i, keep in enumerate(kept)]
+        return Layers(
+            names=tuple(self.names[layer] for layer in left),
+            index=tuple(left.index(layer) for layer, keep in zip(self.index, kept) if keep),
+            treedef=jax.tree.structure(jax.tree.unflatten(self.treedef, leaves)),
+            costs=tuple(costs),
+        )
+
     def part(self, tree: PyTree, active: Sequence[int]) -> Part:
         """The leaves of `tree` that lie in the layers `active`."""
         leaves = self.leaves(tree)

@@ -6,7 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+
+from famus_jax.core.problem import Inputs, Problem
+from famus_jax.core.update import MetaUpdate
 
 PyTree = Any
 
@@ -55,6 +59,24 @@ def virtual_update(
             ) from error
 
     return update
+
+
+def loss_for_optimizer(
+    problem: Problem, inputs: Inputs, new: MetaUpdate, opt_state: PyTree
+) -> dict[str, Any]:
+    """What optimizers that read the loss ask for: `polyak_sgd`, `reduce_on_plateau`, `lbfgs`."""
+    given = {"value": new.info.loss, "grad": gradient_for(opt_state, new.gradient)}
+    method = problem.method
+    if not method.reweights or method.in_forward or problem.axis is not None:
+        return given
+
+    def value_fn(params: PyTree) -> jax.Array:
+        """T under the weights of this step."""
+        outputs, _ = problem.forward(params, *inputs[1:4])
+        losses = method.example_loss(outputs, inputs.batch)
+        return jnp.vdot(new.info.weights.astype(losses.dtype), losses)
+
+    return {**given, "value_fn": value_fn}
 
 
 def _looks_ahead(opt_state: PyTree) -> bool:

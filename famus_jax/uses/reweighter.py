@@ -15,6 +15,7 @@ from famus_jax.core.batches import compared_with, leading_size
 from famus_jax.core.checks import check_is_estimator, check_params, is_known
 from famus_jax.core.estimator import Estimator
 from famus_jax.core.estimators import default_estimator
+from famus_jax.core.frozen import trained
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import has_programs
 from famus_jax.core.state import MetaState, init_state, step_keys
@@ -70,6 +71,7 @@ def first_state(
     Raises:
       ValueError: for parameters, batches or an estimator that can't work.
     """
+    problem, params, _ = trained(problem, params)
     check_params(params)
     n = leading_size(batch, "training batch")
     m = n if meta_batch is None else leading_size(meta_batch, "meta batch")

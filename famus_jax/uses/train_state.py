@@ -22,7 +22,7 @@ class TrainState(NamedTuple):
       key: the key of the forward passes; step t uses `fold_in(key, t)`.
       recorded: the sums of `train_step(record=...)`; () without one.
       average: the moving average of `(params, model_state)` that `train_step(ema=...)` keeps, to be
-        evaluated in their place; () without one.
+        evaluated in their place (`TrainStep.averaged`); () without one. None for a frozen parameter.
     """
 
     step: jax.Array

@@ -18,15 +18,22 @@ import optax
 
 from famus_jax.core.batches import check_given
 from famus_jax.core.estimator import Estimator
+from famus_jax.core.frozen import trained
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program, has_programs, upcoming
 from famus_jax.core.state import StepInfo
-from famus_jax.core.update import MetaUpdate, meta_update
+from famus_jax.core.trainable import split_of
+from famus_jax.core.update import meta_update
 from famus_jax.differentiate.collectives import gather
 from famus_jax.uses import dispatch
 from famus_jax.uses.average import check_decay, first_average, updated_average
 from famus_jax.uses.dispatch import HostDispatch
-from famus_jax.uses.optimizers import check_pair, gradient_for, virtual_update
+from famus_jax.uses.optimizers import (
+    check_pair,
+    gradient_for,
+    loss_for_optimizer,
+    virtual_update,
+)
 from famus_jax.uses.record import Record, recorded
 from famus_jax.uses.reweighter import StepSize, at_step, chosen_estimator, first_state
 from famus_jax.uses.train_state import TrainState, unless_nonfinite
@@ -86,6 +93,7 @@ class TrainStep:
           ValueError: for parameters, batches or an estimator that can't work.
         """
         key_meta, key_steps = jax.random.split(key)
+        moving = split_of(self.problem.trainable, params).trained(params)
         meta = first_state(
             self.problem, self.estimator, key_meta, params, model_state, batch, meta_batch
         )
@@ -93,13 +101,13 @@ class TrainStep:
             step=jnp.zeros((), jnp.int32),
             params=params,
             model_state=model_state,
-            opt_state=self._optimizer.init(params),
+            opt_state=self._optimizer.init(moving),
             meta=meta,
             key=key_steps,
             recorded=() if self._record is None else self._record.init(),
-            average=first_average((params, model_state), self._ema),
+            average=first_average((moving, model_state), self._ema),
         )
-        check_pair(state.opt_state, params)
+        check_pair(state.opt_state, moving)
         self._alpha(state)  # raises if there is none
         return jax.tree.map(jnp.copy, state)  # nothing in it may be the caller's, or twice
 
@@ -125,6 +133,14 @@ class TrainStep:
         return state, info
 
     update = __call__
+
+    def averaged(self, state: TrainState) -> tuple[PyTree, PyTree]:
+        """`(params, model_state)` to evaluate: of the moving average, where one is kept. A frozen
+        parameter, of which no average is kept, is there as it is."""
+        if not self._ema:
+            return state.params, state.model_state
+        split, (params, model_state) = split_of(self.problem.trainable, state.params), state.average
+        return split.whole(params, split.frozen(state.params)), model_state
 
     def twin(self) -> TrainStep:
         """The same compiled step for a second run beside this one.
@@ -173,22 +189,24 @@ class TrainStep:
         program: Program | None = None,
     ) -> tuple[TrainState, StepInfo]:
         """The step as a pure function, not compiled. Without a program, it holds all of them."""
+        problem, params, split = trained(self.problem, state.params)
+        frozen, state = split.frozen(state.params), state._replace(params=params)
         rng = jax.random.fold_in(state.key, state.step)
         inputs = Inputs(
-            params=state.params,
+            params=params,
             model_state=state.model_state,
             rng=rng,
             batch=batch,
             meta_batch=meta_batch,
             step_size=self._alpha(state),
-            optimizer_update=virtual_update(self._optimizer, state.opt_state, state.params),
+            optimizer_update=virtual_update(self._optimizer, state.opt_state, params),
         )
-        new = meta_update(self.problem, self.estimator, state.meta, inputs, program=program)
+        new = meta_update(problem, self.estimator, state.meta, inputs, program=program)
         updates, opt_state = self._optimizer.update(
             gradient_for(state.opt_state, new.gradient),
             state.opt_state,
-            state.params,
-            **self._loss_for_optimizer(inputs, new, state.opt_state),
+            params,
+            **loss_for_optimizer(problem, inputs, new, state.opt_state),
         )
         info, sums = new.info, state.recorded
         if self._metrics or self._record:
@@ -196,7 +214,7 @@ class TrainStep:
             sums = recorded(self._record, sums, new.outputs, whole)
             if self._metrics:
                 info = info._replace(metrics=self._metrics(new.outputs, whole))
-        params, step = optax.apply_updates(state.params, updates), state.step + 1
+        params, step = optax.apply_updates(params, updates), state.step + 1
         after = TrainState(
             step=step,
             params=params,
@@ -207,25 +225,8 @@ class TrainStep:
             recorded=sums,
             average=updated_average(state.average, (params, new.model_state), step, self._ema),
         )
-        return unless_nonfinite(after, state) if self._skip_nonfinite else after, info
-
-    def _loss_for_optimizer(
-        self, inputs: Inputs, new: MetaUpdate, opt_state: PyTree
-    ) -> dict[str, Any]:
-        """What optimizers that read the loss ask for: `polyak_sgd`, `reduce_on_plateau`, `lbfgs`."""
-        gradient = gradient_for(opt_state, new.gradient)
-        given = {"value": new.info.loss, "grad": gradient}
-        method = self.problem.method
-        if not method.reweights or method.in_forward or self.problem.axis is not None:
-            return given
-
-        def value_fn(params: PyTree) -> jax.Array:
-            """T under the weights of this step."""
-            outputs, _ = self.problem.forward(params, *inputs[1:4])
-            losses = method.example_loss(outputs, inputs.batch)
-            return jnp.vdot(new.info.weights.astype(losses.dtype), losses)
-
-        return {**given, "value_fn": value_fn}
+        after = unless_nonfinite(after, state) if self._skip_nonfinite else after
+        return after._replace(params=split.whole(after.params, frozen)), info
 
     def _alpha(self, state: TrainState) -> jax.Array | float:
         """α: what was given, or the learning rate that the optimizer's state holds."""

@@ -17,6 +17,7 @@ from famus_jax.core.estimator import Estimator
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import has_programs
 from famus_jax.core.state import MetaState, StepInfo, init_state, step_keys
+from famus_jax.core.trainable import split_of
 from famus_jax.core.update import meta_update
 from famus_jax.layers.partition import Layers
 from famus_jax.uses.dispatch import warn_if_switching_on_cpu
@@ -66,6 +67,10 @@ def reweight(
 
     `optax.masked`, `multi_transform` and `MultiSteps` belong *behind* it in the chain: around it they
     would hide parameters from the forward pass, or all micro-batches but the last.
+
+    With `problem(..., trainable=)` the gradient of a frozen parameter is 0. What follows would still
+    keep moments for it, and move it by weight decay: `optax.masked(optimizer, problem.mask)` does
+    neither.
 
     `optax.apply_if_finite` belongs there too: after a batch that gives NaN it leaves the parameters
     alone, and this transformation θ and the model state; `optax.tree.get(opt_state, "skipped")`
@@ -144,7 +149,8 @@ def reweight(
         alpha = at_step(step_size, state.meta.step)
         inputs = Inputs(params, model_state, rng, batch, meta_batch, alpha, optimizer_update)
         new = meta_update(problem, estimator, state.meta, inputs)
-        return new.gradient, ReweightState(new.state, new.model_state)
+        gradient = split_of(problem.trainable, params).whole_gradient(new.gradient, params)
+        return gradient, ReweightState(new.state, new.model_state)
 
     return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type]
 

@@ -32,3 +32,36 @@ def test_python_blocks_run(name):
     assert np.isfinite(info.loss)
     if name == "flax NNX":
         assert np.any(names["model"].norm.mean[...])
+
+
+def test_part_of_the_parameters():
+    """Both LoRA examples run as written. Fails if a frozen parameter or a frozen statistic moves, or an
+    adapter does not, or the optimizer has a state for more than the adapters."""
+    names = {"__name__": "networks"}
+    for section in ("flax Linen", "flax NNX", "Part of the parameters"):
+        blocks = re.findall(r"```python\n(.*?)```", SECTIONS[section], re.DOTALL)
+        if section == "flax NNX":
+            blocks = blocks[:1]  # the imports
+        for i, block in enumerate(blocks):
+            before = names.get("lora_params")
+            exec(compile(block, "docs/networks.md", "exec"), names)
+            if section != "Part of the parameters":
+                continue
+            after = names["lora_params"] if i == 1 else names["state"].params
+            if i != 1:
+                before = names["params"] if i == 2 else names["lora_params"]
+                moments = jax.tree.leaves(names["state"].opt_state)
+                assert len(moments) == 1 + 2 * {0: 4, 2: 2}[i]  # a count and two moments
+            adapters = 0
+            for (path, x), y in zip(
+                jax.tree_util.tree_leaves_with_path(after), jax.tree.leaves(before), strict=True
+            ):
+                adapter = "lora_b" in jax.tree_util.keystr(path)  # lora_a's gradient is 0 at first
+                if "lora_a" not in jax.tree_util.keystr(path):
+                    assert (x != y).any() == adapter, path
+                adapters += adapter
+            assert adapters == {0: 2, 1: 2, 2: 1}[i]
+    for a, b in zip(
+        *(jax.tree.leaves(s) for s in (names["model_state"], names["state"].model_state))
+    ):
+        np.testing.assert_array_equal(a, b)
