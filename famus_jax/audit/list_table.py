@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from famus_jax.audit.listing import Rows, distinct, numbered
 from famus_jax.data.sources.classes import is_missing, spelled, written
 from famus_jax.data.sources.file_lists import on_disk
 from famus_jax.data.sources.tables import Table, read_columns
+from famus_jax.data.sources.texts import text_of_cell
 
 PATH, TEXT, LABEL, ID = "path", "text", "label", "id"
 
@@ -92,7 +91,7 @@ def _texts(
     for row, value in enumerate(values):
         why = "" if ids[row] else f"there is no {name}"
         try:
-            texts.append(_text(value))
+            texts.append(text_of_cell(value))
         except ValueError as error:
             texts.append("")
             why = str(error)
@@ -115,14 +114,3 @@ def _texts(
         bad=bad,
         repeated=found.repeated,
     )
-
-
-def _text(value: Any) -> str:
-    """A cell as text; no value is an empty one."""
-    if isinstance(value, str):
-        return value
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, list | tuple | dict | set):
-        raise ValueError(f"{type(value).__name__} {str(value)[:60]!r} is no text")
-    return written(value)

@@ -1,7 +1,7 @@
 """A classifier of texts that is one matrix: what an audit of texts leaves for `famus predict`.
 
 The audit's own features know all texts at once and can't be made of a new one. This is a logistic
-regression on hashed counts, which can (`predictor.hashed_texts`): logits = counts K + k.
+regression on hashed counts, which can (`data.hashed_texts`): logits = counts K + k.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from famus_jax.audit.items import UNLABELED
-from famus_jax.predictor.hashed_texts import BUCKETS, hashed_texts
+from famus_jax.data.hashed_texts import BUCKETS, hashed_texts
 
 # scikit-learn's own. Rows have length 1, so this holds the weights small: right where labels are noisy.
 _STRENGTH = 1.0

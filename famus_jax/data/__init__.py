@@ -5,6 +5,7 @@ Importing this package imports jax and numpy; tfds, scikit-learn, Pillow and gra
 the functions that need them, TensorFlow by none.
 
     types, hashing      examples as arrays; randomness that belongs to an example
+    hashed_texts        texts as numbers, without anything to keep
     noise               which labels are wrong
     splits, long_tail   parts of a set
     balance             equally many of every class

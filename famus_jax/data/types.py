@@ -19,6 +19,7 @@ class Examples(NamedTuple):
       num_classes: number of classes.
       name: what was loaded, for messages and tables.
       class_names: one for each class, or () where the source has none.
+      buckets: of `hashed_texts`, if the images are texts; 0 for all else.
     """
 
     images: np.ndarray
@@ -27,6 +28,7 @@ class Examples(NamedTuple):
     num_classes: int
     name: str
     class_names: tuple[str, ...] = ()
+    buckets: int = 0
 
 
 def take(examples: Examples, positions: np.ndarray) -> Examples:

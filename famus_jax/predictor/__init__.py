@@ -5,7 +5,6 @@
     probabilities    from images, features or texts to probabilities
     inputs           image files, folders, tables and arrays, as batches of what the network takes
     text_inputs      tables of texts
-    hashed_texts     texts as numbers, without anything to keep
     table            predictions as a table
 
 >>> from famus_jax.predictor import load_predictor, predict

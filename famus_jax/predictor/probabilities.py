@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from famus_jax.data.batches.pixels import Normalizer, make_normalizer, normalized, to_float
+from famus_jax.data.hashed_texts import hashed_texts
 from famus_jax.differentiate.linearize import Forward
 from famus_jax.forward import compute_in, linen_forward
 from famus_jax.models import build_model
 from famus_jax.models.image_features import image_features
-from famus_jax.predictor.hashed_texts import hashed_texts
 from famus_jax.predictor.types import Images, Network, Predictor, PretrainedImages, Texts
 
 BATCH = 256

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from famus_jax.data.sources.classes import is_missing, spelled, written
 from famus_jax.data.sources.tables import SUFFIXES as TABLES
 from famus_jax.data.sources.tables import read_columns
+from famus_jax.data.sources.texts import text_of_cell
 
 COLUMN, ID = "text", "id"
 LINES = ".txt"
@@ -51,13 +51,10 @@ def texts_of(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _text(value: Any, where: str) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, list | tuple | dict | set):
-        raise ValueError(f"{where}: {type(value).__name__} {str(value)[:60]!r} is no text")
-    return written(value)
+    try:
+        return text_of_cell(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _numbered(count: int) -> list[str]:

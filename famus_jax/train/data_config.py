@@ -17,7 +17,11 @@ class DataConfig:
 
     Attributes:
       source: a name that `famus_jax.data.load_source` knows, or the path of your own data: a folder
-        with a folder of images per class, a table of paths and labels, or an `.npz`.
+        with a folder of images per class, a table of paths or texts and labels, a folder with tables
+        called like splits (train.tsv, test.tsv), or an `.npz`.
+      label_column: the column of a table, or the feature of a prepared set, that is the label. Where it
+        holds what is right, and another file what was said, give that one as `noise_table`.
+      text_buckets: B of texts: the network takes 2 B counts of hashed words and parts of words.
       data_dir: where prepared data lies; empty for tfds's default.
       train_split, test_split: the names of the source's splits (ImageNet calls its test "validation").
       second_test, second_split: another source and its split to evaluate on as well ("" for none), as
@@ -54,6 +58,8 @@ class DataConfig:
     """
 
     source: str = "famus_digits"
+    label_column: str = "label"
+    text_buckets: Annotated[int, Bounds(2, 2**15)] = 2**11
     data_dir: str = ""
     train_split: str = "train"
     test_split: str = "test"

@@ -93,7 +93,13 @@ def load_sources(config: DataConfig) -> Sources:
 
     def load(source: str, split: str, class_names: Sequence[str]) -> data.Examples:
         size, folder = config.image_size or None, config.data_dir or None
-        own = {"tolerance": config.tolerance, "class_names": class_names}
+        own = {
+            "tolerance": config.tolerance,
+            "class_names": class_names,
+            "label_key": config.label_column,
+        }
+        if config.path == "memory":
+            own["buckets"] = config.text_buckets
         return read(source, split, folder, size=size, **own)
 
     train = _first(load(config.source, config.train_split, config.class_names), config.max_train)

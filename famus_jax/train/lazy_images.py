@@ -18,6 +18,7 @@ from famus_jax import data
 from famus_jax.data.sources.load import is_path, refuse_class_names
 from famus_jax.data.sources.own_data import refuse_lost_classes
 from famus_jax.data.sources.random_access import ImageSource
+from famus_jax.data.sources.texts import is_text_table
 
 
 class FiledImages(ImageSource, Protocol):
@@ -107,6 +108,7 @@ def load_lazily(
     size: int | None = None,
     tolerance: float = 0.0,
     class_names: Sequence[str] = (),
+    label_key: str = "label",
 ) -> data.Examples:
     """As `famus_jax.data.load_source`, but its `images` are `LazyImages`.
 
@@ -114,10 +116,14 @@ def load_lazily(
     `tolerance` is above 0: then every file is read once here.
 
     Raises:
-      FileNotFoundError, ValueError: what `load_source` raises.
+      FileNotFoundError, ValueError: what `load_source` raises; for texts.
     """
     if is_path(source):
-        files = data.list_path(source, split, class_names)
+        if is_text_table(source):
+            raise ValueError(
+                f"{source} holds texts, which are read as a whole: set data.path = 'memory'"
+            )
+        files = data.list_path(source, split, class_names, label_key)
         find = data.readable if tolerance else data.present
         left = find(files, tolerance=tolerance)
         refuse_lost_classes(files, left)
@@ -126,9 +132,9 @@ def load_lazily(
             images, left.labels, left.ids, len(left.class_names), left.name, left.class_names
         )
     refuse_class_names(source, class_names)
-    column = data.load_column(source, split, "label", data_dir)
+    column = data.load_column(source, split, label_key, data_dir)
     images = data.TfdsSource(source, split, data_dir, size)
-    name = column.name.removesuffix("/label")
+    name = column.name.removesuffix(f"/{label_key}")
     return _examples(
         images, column.values, column.ids, column.num_classes, name, column.class_names
     )

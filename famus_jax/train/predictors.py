@@ -10,7 +10,8 @@ import jax
 from famus_jax.data.sources.classes import names_of
 from famus_jax.files import expanded
 from famus_jax.one_of import nearest
-from famus_jax.predictor import Features, Images, Network, Predictor, is_predictor
+from famus_jax.predictor import Features, Images, Network, Predictor, Texts, is_predictor
+from famus_jax.predictor.types import Inputs
 from famus_jax.sealed import Damaged, read_sealed
 from famus_jax.train.evaluation import Member
 from famus_jax.train.kept import PREDICTOR, RESULT
@@ -24,10 +25,14 @@ def predictor_of(setting: Setting, seeded: Seeded, members: Sequence[Member]) ->
     Every process must call it where there are several.
     """
     model, classes = setting.config.model, setting.sources.train
-    inputs = Features(*setting.image_shape) if seeded.data.normalize is None else None
-    if inputs is None:
+    inputs: Inputs
+    if classes.buckets:
+        inputs = Texts(classes.buckets)
+    elif seeded.data.normalize is None:
+        inputs = Features(*setting.image_shape)
+    else:
         height, width, channels = setting.image_shape
-        mean, std = (tuple(map(float, part)) for part in seeded.data.normalize or ())
+        mean, std = (tuple(map(float, part)) for part in seeded.data.normalize)
         inputs = Images((height, width), channels, mean, std)
     scaled = METHODS[seeded.run.method].scales_logits
     return Predictor(

@@ -8,8 +8,8 @@ import pytest
 
 from famus_jax.audit.text_classifier import train_text_classifier
 from famus_jax.cli import main
+from famus_jax.data.hashed_texts import hashed_texts
 from famus_jax.predictor import Features, Network, Predictor, Texts, logits, predict, save_predictor
-from famus_jax.predictor.hashed_texts import hashed_texts
 from famus_jax.predictor.text_inputs import texts_of
 
 FOOD = [

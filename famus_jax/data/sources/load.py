@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from famus_jax.data.sources.own_data import list_path, load_path
+from famus_jax.data.sources.own_data import held_out, list_path, load_path
 from famus_jax.data.sources.tables import SUFFIXES
+from famus_jax.data.sources.texts import BUCKETS, is_text_table, list_texts
 from famus_jax.data.sources.tfds import load_column, load_tfds
 from famus_jax.data.types import Examples
 
@@ -59,9 +60,14 @@ def load_labels(
         title = found.name.removesuffix(f"/{label_key}")
         return Labels(found.values, found.ids, found.num_classes, title, found.class_names)
     if Path(name).suffix.lower() == ".npz":
-        e = load_path(name, split, class_names=class_names)
+        e = load_path(name, split, class_names=class_names, label_column=label_key)
         return Labels(e.labels, e.ids, e.num_classes, e.name, e.class_names)
-    files = list_path(name, split, class_names)
+    if is_text_table(name):
+        table = list_texts(name, label_column=label_key, class_names=class_names)
+        rows = held_out(table.labels, table.ids, split)
+        labels, names = table.labels[rows], table.class_names
+        return Labels(labels, table.ids[rows], len(names), table.name, names)
+    files = list_path(name, split, class_names, label_key)
     ids = np.asarray(files.ids, dtype=np.str_)
     return Labels(files.labels, ids, len(files.class_names), files.name, files.class_names)
 
@@ -81,6 +87,7 @@ def load_source(
     tolerance: float = 0.0,
     label_key: str = "label",
     class_names: Sequence[str] = (),
+    buckets: int = BUCKETS,
 ) -> Examples:
     """Load one split of an image-classification set into memory, without TensorFlow.
 
@@ -96,9 +103,11 @@ def load_source(
       size: fit every image to this height and width (see `images.fit`), e.g. 32 for the 84-pixel
         Mini-ImageNet; None keeps the images' own, which then must be one.
       tolerance: share of the user's own image files that may be unreadable.
-      label_key: the feature that is the label, e.g. "worse_label" of cifar10_n.
+      label_key: the feature that is the label, e.g. "worse_label" of cifar10_n, or the column of the
+        user's own table.
       class_names: the classes of the user's own data, in their order, of which not all need examples;
         () takes them from the data.
+      buckets: of the user's own texts, see `hashed_texts`.
 
     Returns:
       `Examples`, in the order of the files (which for tfds is *not* torchvision's: align by id).
@@ -107,6 +116,14 @@ def load_source(
       FileNotFoundError, ValueError: see `open_builder`; an unknown split; images of several sizes.
     """
     if is_path(name):
-        return load_path(name, split, size=size, tolerance=tolerance, class_names=class_names)
+        return load_path(
+            name,
+            split,
+            size=size,
+            tolerance=tolerance,
+            class_names=class_names,
+            label_column=label_key,
+            buckets=buckets,
+        )
     refuse_class_names(name, class_names)
     return load_tfds(name, split, data_dir, size=size, label_key=label_key)

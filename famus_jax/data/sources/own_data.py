@@ -1,4 +1,4 @@
-"""The user's own data at a path, as `Examples`: image folders, tables of images, an `.npz`."""
+"""The user's own data at a path, as `Examples`: image folders, tables of images or texts, an `.npz`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from famus_jax.data import hashing
 from famus_jax.data.sources.arrays import load_npz
+from famus_jax.data.sources.classes import number_classes
 from famus_jax.data.sources.file_lists import (
     FileList,
     classes_of_folder,
@@ -18,7 +19,15 @@ from famus_jax.data.sources.file_lists import (
 )
 from famus_jax.data.sources.folders import visible_folders
 from famus_jax.data.sources.images import checked_size, read_images, resize
-from famus_jax.data.sources.tables import SUFFIXES
+from famus_jax.data.sources.tables import SUFFIXES, read_columns
+from famus_jax.data.sources.texts import (
+    BUCKETS,
+    LABEL,
+    as_examples,
+    is_text_table,
+    list_texts,
+    table_of_split,
+)
 from famus_jax.data.types import Examples, take
 from famus_jax.files import expanded
 
@@ -92,7 +101,10 @@ def held_out(labels: np.ndarray, ids: np.ndarray, part: str) -> np.ndarray:
 
 
 def list_path(
-    path: str | os.PathLike, split: str = "all", class_names: Sequence[str] = ()
+    path: str | os.PathLike,
+    split: str = "all",
+    class_names: Sequence[str] = (),
+    label_column: str = LABEL,
 ) -> FileList:
     """The image files that a path of the user's means, with their labels; nothing is read yet.
 
@@ -103,6 +115,7 @@ def list_path(
         `held_out`. A small class may then have nothing in "test".
       class_names: the classes there are, in their order; () takes them from the folders or the table
         (of split data, from "train").
+      label_column: of a table.
 
     Raises:
       FileNotFoundError, ValueError: see `list_folder`, `list_table`; a class in another split that
@@ -115,7 +128,7 @@ def list_path(
             return _list_splits(source, split, splits, class_names)
         files = list_folder(source, class_names)
     elif source.suffix.lower() in SUFFIXES:
-        files = list_table(source, class_names=class_names)
+        files = list_table(source, label_column=label_column, class_names=class_names)
     elif not source.exists():
         raise FileNotFoundError(f"no data at {source.absolute()}")
     else:
@@ -124,6 +137,12 @@ def list_path(
             ".npy: load_features)"
         )
     return files.take(held_out(files.labels, np.asarray(files.ids), split))
+
+
+def list_classes(table: Path, label_column: str = LABEL) -> tuple[str, ...]:
+    """The classes of a table of images or texts, by its labels alone."""
+    cells = read_columns(table, [label_column])
+    return number_classes(cells.columns[label_column], str(table), at=cells.at)[1]
 
 
 def split_folders(source: Path) -> list[str]:
@@ -208,22 +227,37 @@ def load_path(
     channels: int = 3,
     tolerance: float = 0.0,
     class_names: Sequence[str] = (),
+    label_column: str = LABEL,
+    buckets: int = BUCKETS,
 ) -> Examples:
     """Load the user's data from one path, whatever they are.
 
     Args:
-      path: as in `list_path`, or an `.npz` with "images" and "labels".
+      path: as in `list_path`; an `.npz` with "images" and "labels"; a table with the columns "text" and
+        "label"; or a folder with tables called like splits, `train.tsv` and `test.tsv`.
       split: "train", "test" or "all". Data in one piece are split by `held_out`.
       size: height and width to fit images to; None keeps theirs.
       channels, tolerance: for image files, see `images.read_images`.
       class_names: the classes there are, in their order; () takes them from the data.
+      label_column: of a table; of an `.npz` the array, where it is not "labels".
+      buckets: of texts, see `hashed_texts`.
 
     Raises:
-      FileNotFoundError, ValueError: see `list_path`, `load_files`, `load_npz`.
+      FileNotFoundError, ValueError: see `list_path`, `load_files`, `load_npz`, `list_texts`.
     """
     source = expanded(path)
+    if source.is_dir() and (table := table_of_split(source, split)):
+        train = table_of_split(source, "train")
+        if split != "train" and train and not class_names:  # "train" says which classes there are
+            class_names = list_classes(train, label_column)
+        source, split = table, "all"
+    if is_text_table(source):
+        texts = list_texts(source, label_column=label_column, class_names=class_names)
+        examples = as_examples(texts, buckets)
+        return take(examples, held_out(examples.labels, examples.ids, split))
     if source.suffix.lower() == ".npz" and not source.is_dir():
-        examples = load_npz(source, class_names=class_names)
+        key = "labels" if label_column == LABEL else label_column
+        examples = load_npz(source, labels=key, class_names=class_names)
         return _fitted(take(examples, held_out(examples.labels, examples.ids, split)), size)
-    files = list_path(source, split, class_names)
+    files = list_path(source, split, class_names, label_column)
     return load_files(files, size=size, channels=channels, tolerance=tolerance)

@@ -101,20 +101,8 @@ def read_columns(path: Path, wanted: Iterable[str], optional: Iterable[str] = ()
       ValueError: a missing column (the present ones are listed), no rows, another suffix or
         encoding, a row of another length than the header.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no table at {path.absolute()}")
     wanted, optional = list(wanted), list(optional)
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        table = _read_cells(path)
-    elif suffix == ".jsonl":
-        objects, lines = objects_of_jsonl(read_text(path), path)
-        columns = columns_of(objects)
-        table = Table(path, columns, lines, list(columns))
-    elif suffix == ".parquet":
-        table = _read_parquet(path, [*wanted, *optional])
-    else:
-        raise ValueError(f"{path.name!r}: tables are {', '.join(SUFFIXES)}")
+    table = _read(path, [*wanted, *optional])
     for name in wanted:
         if name not in table.present:
             raise ValueError(f"{path} has no column {name!r}; {_what_it_has(table.present, name)}")
@@ -123,6 +111,27 @@ def read_columns(path: Path, wanted: Iterable[str], optional: Iterable[str] = ()
     if not columns[wanted[0]]:
         raise ValueError(f"{path} has no rows")
     return table._replace(columns=columns)
+
+
+def column_names(path: Path) -> list[str]:
+    """The names of a table's columns; raises as `read_columns` does."""
+    return _read(path, []).present
+
+
+def _read(path: Path, named: list[str]) -> Table:
+    """A table with all of its columns, of a `.parquet` with those that are named."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no table at {path.absolute()}")
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return _read_cells(path)
+    if suffix == ".jsonl":
+        objects, lines = objects_of_jsonl(read_text(path), path)
+        columns = columns_of(objects)
+        return Table(path, columns, lines, list(columns))
+    if suffix == ".parquet":
+        return _read_parquet(path, named)
+    raise ValueError(f"{path.name!r}: tables are {', '.join(SUFFIXES)}")
 
 
 def _what_it_has(present: list[str], name: str) -> str:
