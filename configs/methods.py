@@ -43,6 +43,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "aggregate": {"noise_table": "runs/cifar10/aggregate.csv"},
     "worst": {"noise_table": "runs/cifar10/worst.csv"},
 }
+TITLES = {
+    "symmetric_40": "symmetric, 40 %",
+    "symmetric_60": "symmetric, 60 %",
+    "asymmetric_40": "asymmetric, 40 %",
+    "aggregate": "CIFAR-10N aggregate",
+    "worst": "CIFAR-10N worst",
+}
 LEVELS = ("low", "mid", "high")
 TUNED_ON = {"symmetric_40": "symmetric_60", "aggregate": "worst"}  # the others on themselves
 EXACT, PART = {"kind": "all_layers"}, {"kind": "all_layers", "examples": 8}
@@ -79,7 +86,8 @@ GROUPS: dict[str, tuple[dict[str, Any], ...]] = {
         {"method": "m_correction"},
     ),
 }
-# (section, setting): its three values. A method reads one of them at most, and the learning rate.
+# (section, setting): its three values, and below the method that chooses one of them; others that read
+# the setting take the choice over. None reads two, but for the learning rate.
 VALUES: dict[tuple[str, str], tuple[Any, Any, Any]] = {
     ("schedule", "finetune_learning_rate"): (0.001, 0.003, 0.01),
     ("robust", "q"): (0.5, 0.7, 0.9),
@@ -99,10 +107,29 @@ VALUES: dict[tuple[str, str], tuple[Any, Any, Any]] = {
     ("co_teaching", "noise_rate"): (0.2, 0.4, 0.6),
     ("m_correction", "mixup"): (1.0, 8.0, 32.0),
 }
+CHOOSES: dict[tuple[str, str], str] = {
+    ("schedule", "finetune_learning_rate"): "finetune",
+    ("robust", "q"): "gce",
+    ("robust", "sce_alpha"): "sce",
+    ("robust", "nce_alpha"): "nce_rce",
+    ("robust", "smoothing"): "label_smoothing",
+    ("robust", "bootstrap_soft"): "bootstrap_soft",
+    ("robust", "bootstrap_hard"): "bootstrap_hard",
+    ("elr", "weight"): "elr",
+    ("sop", "u_step"): "sop",
+    ("mixup", "concentration"): "mixup",
+    ("mentormix", "percentile"): "mentormix",
+    ("meta", "learning_rate"): "mwnet",
+    ("transition", "step"): "mlc",
+    ("label_correction", "learning_rate"): "meta_label_correction",
+    ("pseudo_clean", "lambda_u"): "dividemix",
+    ("co_teaching", "noise_rate"): "co_teaching",
+    ("m_correction", "mixup"): "m_correction",
+}
 CHOSEN: dict[str, tuple[int, ...]] = {  # positions in VALUES
-    "symmetric_60": (2, 2, 1, 0, 2, 0, 2, 2, 2, 2, 0, 1, 1, 1, 1, 1, 1),
-    "asymmetric_40": (0, 0, 1, 2, 2, 1, 2, 2, 0, 1, 1, 1, 1, 1, 1, 1, 1),
-    "worst": (1, 2, 1, 1, 2, 1, 1, 2, 0, 2, 0, 1, 1, 1, 1, 1, 1),
+    "symmetric_60": (2, 2, 1, 0, 2, 0, 2, 2, 2, 2, 0, 0, 2, 2, 2, 2, 2),
+    "asymmetric_40": (0, 0, 1, 2, 2, 1, 2, 2, 0, 1, 1, 2, 1, 2, 1, 0, 1),
+    "worst": (1, 2, 1, 1, 2, 1, 1, 2, 0, 2, 0, 1, 2, 2, 1, 2, 2),
 }
 
 _MAIN = tuple(f"{name}_{group}" for name in SETTINGS for group in GROUPS)
@@ -157,17 +184,11 @@ def get_config(variant: str = "symmetric_60_one") -> ConfigDict:
 
 
 def _tuned(run: Any) -> bool:
-    """Whether a row has a setting in `VALUES`; and plain training, which others build on."""
-    untuned = (
-        "ce_early_stop",
-        "trusted_only",
-        "noisy_plus_trusted",
-        "clean",
-        "mended",
-        "mae",
-        "l2r",
-    )
-    return run["method"] not in untuned
+    """Whether a setting in `VALUES` is chosen by this row's accuracy; plain training is for comparing.
+
+    A row that reads a setting which another row chooses takes it over, so it needs no tuning run.
+    """
+    return run["method"] in ("ce", *CHOOSES.values())
 
 
 def _shrink(config: Any) -> None:

@@ -8,12 +8,13 @@ import pytest
 from experiments import methods_table
 
 ROOT = pathlib.Path(__file__).parents[2]
+STUDY = methods_table.study_of("methods")
 RECORD = json.loads((ROOT / "results" / "methods.json").read_text())
 
 
 def test_the_page_shows_the_record():
     """Fails if docs/methods_measured.md was edited, or the record changed without it."""
-    assert (ROOT / "docs" / "methods_measured.md").read_text() == methods_table.page(RECORD)
+    assert (ROOT / "docs" / "methods_measured.md").read_text() == methods_table.page(RECORD, STUDY)
 
 
 def test_the_short_table_is_of_the_page():
@@ -27,8 +28,8 @@ def test_the_short_table_is_of_the_page():
 
 def test_settings_are_those_that_the_tuning_runs_chose():
     """Fails if the config's settings were chosen by anything but the recorded tuning runs."""
-    chosen = methods_table.chosen(RECORD["tuning"])
-    assert {name: list(value) for name, value in methods_table.CONFIG["CHOSEN"].items()} == chosen
+    chosen = methods_table.chosen(RECORD["tuning"], STUDY)
+    assert {name: list(value) for name, value in STUDY.config["CHOSEN"].items()} == chosen
 
 
 def test_chosen_by_hand():
@@ -52,7 +53,9 @@ def test_chosen_by_hand():
         row("mwnet", "high", 0.1, "a"),
         row("mwnet", "high", 0.1, "b"),
     ]
-    found = dict(zip(methods_table.VALUES, methods_table.chosen(tuning)["worst"], strict=True))
+    found = dict(
+        zip(STUDY.config["VALUES"], methods_table.chosen(tuning, STUDY)["worst"], strict=True)
+    )
     assert found["robust", "q"] == 2
     assert found["elr", "weight"] == 1
     assert found["meta", "learning_rate"] == 0  # 0.5 on average
@@ -61,7 +64,7 @@ def test_chosen_by_hand():
 
 def test_names_of_folders():
     """A setting may have underscores; what is no setting is named."""
-    assert methods_table.parts("symmetric_60_two_high") == ("symmetric_60", "two", "high")
-    assert methods_table.parts("worst_weights") == ("worst", "weights", "")
+    assert methods_table.parts("symmetric_60_two_high", STUDY) == ("symmetric_60", "two", "high")
+    assert methods_table.parts("worst_weights", STUDY) == ("worst", "weights", "")
     with pytest.raises(ValueError, match="other_one: a folder must be named"):
-        methods_table.parts("other_one")
+        methods_table.parts("other_one", STUDY)
