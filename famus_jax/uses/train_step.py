@@ -75,8 +75,13 @@ class TrainStep:
         self._compile = compile_with or _jit
         self._programs: dict[Program | None, Any] = {}
         self._dispatch = None
-        if problem.method.has_theta and has_programs(estimator):
+        if self.has_programs:
             self._dispatch = HostDispatch(estimator)
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether the host chooses among compiled programs."""
+        return self.problem.method.has_theta and has_programs(self.estimator)
 
     def init(
         self,
