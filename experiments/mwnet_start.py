@@ -137,7 +137,8 @@ class Trainer:
     def __init__(self, config: ExperimentConfig):
         self.setting: Setting = make_setting(config, Path())
         self._seeded = [seed_data(self.setting.sources, config.data, seed) for seed in SEEDS]
-        self._arrays = [self._arrays_of(i) for i in range(len(SEEDS))]
+        seeded = zip(self._seeded, SEEDS, strict=True)
+        self._arrays = [arrays_of(self.setting, data, seed) for data, seed in seeded]
         self._compiled = {}
 
     def cell(self, cell: dict[str, Any]) -> dict[str, Any]:
@@ -154,32 +155,6 @@ class Trainer:
             rank = auroc(np.asarray(weights, np.float64)[train], self._seeded[i].wrong[train])
             ranks.append(None if rank is None else round(100 * rank, 2))
         return {"last": last, "auroc": ranks}
-
-    def _arrays_of(self, i: int) -> Arrays:
-        data, schedule = self._seeded[i], self.setting.config.schedule
-        cached = functools.lru_cache(maxsize=64)(epoch_indices)
-
-        def order(where: np.ndarray, n: int, seed: int) -> jax.Array:
-            drawn = [
-                batch_indices(len(where), n, seed, t, epoch_fn=cached)
-                for t in range(schedule.steps)
-            ]
-            return jnp.asarray(where[np.stack(drawn)], jnp.int32)
-
-        assert data.normalize is not None
-        mean, deviation = data.normalize
-
-        def pixels(images: Any) -> jax.Array:
-            return (jnp.asarray(images, jnp.float32) / 255 - mean) / deviation
-
-        return Arrays(
-            images=pixels(data.images),
-            test=pixels(self.setting.sources.test.images),
-            labels=jnp.asarray(data.clean, jnp.int32),
-            given=jnp.asarray(data.noisy, jnp.int32),
-            rows=order(data.splits.train, schedule.batch_size, SEEDS[i]),
-            meta_rows=order(data.splits.trusted, schedule.meta_batch_size, 10_000 + SEEDS[i]),
-        )
 
     def _program(self, estimator: str, rule: str, name: str, cell: dict[str, Any]) -> Any:
         monotone = VARIANTS.get(cell["variant"], {}).get("monotone")
@@ -230,6 +205,33 @@ class Trainer:
         )
         right = logits_of(outputs).argmax(-1) == jnp.asarray(setting.sources.test.labels)
         return right.mean(), sums[0] / sums[1]
+
+
+def arrays_of(setting: Setting, data: Any, seed: int) -> Arrays:
+    """A seed's data (`seed_data`) on the device, and the rows of every batch."""
+    schedule = setting.config.schedule
+    cached = functools.lru_cache(maxsize=64)(epoch_indices)
+
+    def order(where: np.ndarray, n: int, seed: int) -> jax.Array:
+        drawn = [
+            batch_indices(len(where), n, seed, t, epoch_fn=cached) for t in range(schedule.steps)
+        ]
+        return jnp.asarray(where[np.stack(drawn)], jnp.int32)
+
+    assert data.normalize is not None
+    mean, deviation = data.normalize
+
+    def pixels(images: Any) -> jax.Array:
+        return (jnp.asarray(images, jnp.float32) / 255 - mean) / deviation
+
+    return Arrays(
+        images=pixels(data.images),
+        test=pixels(setting.sources.test.images),
+        labels=jnp.asarray(data.clean, jnp.int32),
+        given=jnp.asarray(data.noisy, jnp.int32),
+        rows=order(data.splits.train, schedule.batch_size, seed),
+        meta_rows=order(data.splits.trusted, schedule.meta_batch_size, 10_000 + seed),
+    )
 
 
 def method_of(cell: dict[str, Any], rate: Any) -> famus_jax.Method:

@@ -19,6 +19,7 @@ from famus_jax.core.estimators import (
     all_layers,
     default_estimator,
     last_layers,
+    look_ahead,
     named_layers,
     random_depth,
     random_layers,
@@ -42,6 +43,7 @@ from famus_jax.layers.find import find_layers
 from famus_jax.layers.partition import Layers, layers_by
 from famus_jax.methods import l2r, mwnet
 from famus_jax.uses.reweighter import reweighter
+from famus_jax.uses.seeds import seeds_together
 from famus_jax.uses.train_state import TrainState
 from famus_jax.uses.train_step import train_step
 from famus_jax.uses.transformation import reweight
@@ -77,6 +79,7 @@ __all__ = [
     "learned_gates",
     "linen_forward",
     "linen_init",
+    "look_ahead",
     "losses",
     "mean_of",
     "methods",
@@ -91,6 +94,7 @@ __all__ = [
     "reweighter",
     "second_order",
     "second_order_meta_gradient",
+    "seeds_together",
     "stateless_forward",
     "train_step",
 ]

@@ -144,6 +144,18 @@ def check_estimator(
             f"{method.name} learns one weight per example, so examples={estimator.examples} would "
             "leave the others without: use examples=None"
         )
+    if estimator.unrolls and (method.reset_each_batch or method.memory is not None):
+        why = "starts θ anew for every batch" if method.reset_each_batch else "keeps a memory"
+        raise ValueError(
+            f"{method.name} {why}, so it can't be judged after {estimator.steps} batches "
+            f'({estimator.label}): use virtual_step="all"'
+        )
+    if estimator.unrolls and (problem.micro_batches > 1 or problem.axis is not None):
+        raise ValueError(
+            f"{estimator.label} runs whole batches in one program: use micro_batches=1 and axis=None "
+            "(under jax.jit the batches may be sharded along their second axis); got "
+            f"micro_batches={problem.micro_batches}, axis={problem.axis!r}"
+        )
     if method.reset_each_batch and estimator.control_variate_every:
         raise ValueError(
             f"{method.name} starts θ anew for every batch, so a correction from an earlier batch "

@@ -22,22 +22,27 @@ def step_cost(
     zero_virtual_step: bool = False,
     part: float = 1.0,
     products: float | None = None,
+    steps: int = 1,
 ) -> float:
     """Forward and backward passes of one meta step over those of a plain step.
 
     Args:
       virtual_step: `"all"`, `"active"` or `"actual"`; `"carried"` for a step that does not ask the
-        meta batch.
+        meta batch; `"unrolled"`.
       share: s, in [0, 1].
       rho: ρ.
       zero_virtual_step: the virtual step does not move (L2R), so that no virtual backward pass is run.
       part: p; below 1 the part has a forward pass of its own.
       products: the sum of s over all forward-mode products; one product, hence s, by default.
+      steps: k, of `"unrolled"`.
 
     Example:
       >>> round(step_cost("active", share=0.01, rho=0.25), 3)  # the head alone, a small meta batch
       1.098
     """
+    if virtual_step == "unrolled":
+        # After the first step each is a gradient, 3 F, and again with its derivative along ḡ, 9 F.
+        return step_cost("all", 1.0, rho) + (steps - 1) * (3 + 9) / 3
     actual, forward_of_part = 3.0, part if part < 1 else 0.0
     meta = 0.0 if virtual_step == "carried" else rho + 2 * share * rho
     jvp = 2 * (share if products is None else products) * part
@@ -71,6 +76,7 @@ def program_costs(problem: Problem, estimator: Estimator, n: int, m: int) -> tup
             zero_virtual_step=problem.method.zero_virtual_step,
             part=_part(estimator, n),
             products=products,
+            steps=estimator.steps,
         )
 
     return tuple(cost(program) for program in estimator.active.programs(layers))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from famus_jax.core.active_layers import ActiveLayers, is_number, is_whole
 
-VirtualStep = Literal["all", "active", "actual", "carried"]
+VirtualStep = Literal["all", "active", "actual", "carried", "unrolled"]
 Route = Literal["jvp", "vjp", "finite_difference", "darts", "second_order"]
 
 
@@ -29,7 +29,8 @@ class Estimator:
         meta update, and a moving average of its answers is carried along, which takes a copy of the
         parameters (see `core.carried`). With `examples=4, renew_every=8, decay=0.5`, batches of 64
         and 16, a step costs 1.09 plain ones. A method with a weight per example (L2R) needs all
-        examples: 1.7.
+        examples: 1.7. `"unrolled"`: `steps` virtual steps, one after the other, on as many batches: the
+        training batch holds arrays [k, n, ...], this step's batch first (see `core.unrolled`).
       through_optimizer: the virtual step is the real optimizer's update, through which the direction
         is then pulled back, instead of w − α g (Eq. 3).
       route: `"jvp"` (one fused J v), `"vjp"` (one `jax.vjp` per layer, the paper's form),
@@ -46,6 +47,7 @@ class Estimator:
       epsilon: the length of the finite differences' step, relative to the norm of the parameters.
       renew_every: with `"carried"`, ask the meta batch at every such meta update.
       decay: of the moving average that is carried; 0 for the last answer alone.
+      steps: with `"unrolled"`, k, how many.
       carried_dtype: what it is kept in, `"float32"` or `"bfloat16"`; None for that of the parameters.
 
     Raises:
@@ -63,6 +65,7 @@ class Estimator:
     renew_every: int = 1
     decay: float = 0.0
     carried_dtype: str | None = None
+    steps: int = 1
 
     def __post_init__(self):
         for field, kind in (("virtual_step", VirtualStep), ("route", Route)):
@@ -88,6 +91,7 @@ class Estimator:
                 'virtual_step="actual" it is the actual step: use virtual_step="all" or "active"'
             )
         self._check_carried()
+        self._check_unrolled()
         if not is_number(self.epsilon) or self.epsilon <= 0:
             raise ValueError(f"epsilon, a step length, must be positive; got {self.epsilon!r}")
         active = self.active
@@ -142,6 +146,36 @@ class Estimator:
                 f"through_optimizer={self.through_optimizer}, route={self.route!r}"
             )
 
+    def _check_unrolled(self) -> None:
+        if not is_whole(self.steps, 1):
+            raise ValueError(f"steps must be an int of at least 1; got {self.steps!r}")
+        if not self.unrolls:
+            if self.steps != 1:
+                raise ValueError(
+                    f"steps={self.steps} are virtual steps one after the other: set "
+                    f'virtual_step="unrolled", or use look_ahead({self.steps}); got virtual_step='
+                    f"{self.virtual_step!r}"
+                )
+            return
+        whole = not self.active.drawn and self.active.label == "all_layers"
+        if (
+            not whole
+            or self.examples is not None
+            or self.control_variate_every
+            or self.route not in ("jvp", "second_order")
+        ):
+            raise ValueError(
+                'virtual_step="unrolled" hears all layers and examples, by the route "jvp" (in mixed '
+                f'mode) or "second_order": use look_ahead({self.steps}); got {self.active.label}, '
+                f"route={self.route!r}, examples={self.examples}, "
+                f"control_variate_every={self.control_variate_every}"
+            )
+
+    @property
+    def unrolls(self) -> bool:
+        """Whether many virtual steps are taken, on a window of batches."""
+        return self.virtual_step == "unrolled"
+
     @property
     def carries(self) -> bool:
         """Whether a direction is carried from step to step."""
@@ -172,5 +206,6 @@ class Estimator:
         parts += [f"epsilon{self.epsilon!r}"] if self.epsilon != 1e-2 else []
         parts += [f"renewed{self.renew_every}"] if self.renew_every != 1 else []
         parts += [f"decay{self.decay!r}"] if self.decay else []
+        parts += [f"{self.steps}steps"] if self.unrolls else []
         parts += [self.carried_dtype] if self.carried_dtype else []
         return "_".join(parts)

@@ -24,6 +24,7 @@ class How(TypedDict, total=False):
     renew_every: int
     decay: float
     carried_dtype: str | None
+    steps: int
 
 
 def all_layers(**how: Unpack[How]) -> Estimator:
@@ -57,6 +58,24 @@ def second_order(**how: Unpack[How]) -> Estimator:
             f"all_layers(route={how['route']!r})"
         )
     return Estimator(AllLayers(), **{**how, "route": "second_order"})  # type: ignore[arg-type]
+
+
+def look_ahead(k: int, **how: Unpack[How]) -> Estimator:
+    """The exact meta gradient k steps ahead, through the real optimizer: see `core.unrolled`.
+
+    The training batch is then a window of k batches, arrays [k, n, ...]: this step's first, then those
+    of the steps to come. θ is judged after k steps on them; the actual step is the first of them, with
+    the new θ. `update_every=k` looks ahead once for every window. In `train_step` the optimizer is the
+    one that trains; otherwise give `optimizer=(optimizer.update, opt_state)` with the call, or
+    `through_optimizer=False` for steps w − α g.
+
+    Example:
+      >>> look_ahead(4, update_every=4).label
+      'all_layers_unrolled_step_through_optimizer_every4_4steps'
+    """
+    defaults: How = {"through_optimizer": True}
+    how = {**defaults, **how, "virtual_step": "unrolled", "steps": k}
+    return Estimator(AllLayers(), **how)
 
 
 def last_layers(k: int, **how: Unpack[How]) -> Estimator:

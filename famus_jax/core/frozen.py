@@ -51,16 +51,26 @@ def trained(problem: Problem, params: PyTree) -> tuple[Problem, PyTree, Split]:
 
 
 def trained_inputs(problem: Problem, inputs: Inputs) -> tuple[Problem, Inputs]:
-    """As `trained`, of all that a meta gradient is taken at; `inputs.optimizer_update` takes and
-    returns trees of all parameters, so it is given 0 for the frozen ones."""
+    """As `trained`, of all that a meta gradient is taken at; `inputs.optimizer_update` and
+    `inputs.optimizer` take and return trees of all parameters, so they are given 0 for the frozen
+    ones."""
     if problem.trainable is None:
         return problem, inputs
-    whole, update = inputs.params, inputs.optimizer_update
+    whole, update, optimizer = inputs.params, inputs.optimizer_update, inputs.optimizer
     problem, params, split = trained(problem, whole)
     if update is not None:
         inputs = inputs._replace(
             optimizer_update=lambda g: split.trained(update(split.whole_gradient(g, whole)))
         )
+    if optimizer is not None:
+        frozen = split.frozen(whole)
+
+        def step(g: PyTree, opt_state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+            g, params = split.whole_gradient(g, whole), split.whole(params, frozen)
+            updates, opt_state = optimizer[0](g, opt_state, params)
+            return split.trained(updates), opt_state
+
+        inputs = inputs._replace(optimizer=(step, optimizer[1]))
     return problem, inputs._replace(params=params)
 
 

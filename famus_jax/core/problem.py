@@ -113,6 +113,10 @@ class Inputs(NamedTuple):
       step_size: α, of the virtual step, a scalar.
       optimizer_update: `gradient -> updates`, what the optimizer would do now, for a virtual step
         through it: `lambda g: optimizer.update(g, opt_state, params)[0]`; None for none.
+      optimizer: `(update, opt_state)`, `update(gradient, opt_state, params) -> (updates, opt_state)`,
+        for many virtual steps through it: `(optimizer.update, opt_state)`; None for none.
+      window: with `virtual_step="unrolled"` the batches of this step and the next ones, arrays [k, n,
+        ...]. A caller gives them as `batch`.
     """
 
     params: PyTree
@@ -122,6 +126,8 @@ class Inputs(NamedTuple):
     meta_batch: PyTree
     step_size: jax.Array | float
     optimizer_update: Callable[[PyTree], PyTree] | None = None
+    optimizer: tuple[Callable[..., Any], PyTree] | None = None
+    window: PyTree = None
 
     @property
     def meta_rng(self) -> jax.Array:

@@ -30,6 +30,7 @@ from famus_jax.core.method import Method
 from famus_jax.core.problem import PART, Inputs, Problem
 from famus_jax.core.programs import Program
 from famus_jax.core.state import MetaState, push_draw, step_keys
+from famus_jax.core.unrolled import unrolled_meta_gradient
 from famus_jax.differentiate.collectives import device_count, device_index
 from famus_jax.differentiate.linearize import Linearized
 
@@ -113,6 +114,9 @@ def meta_train(
     """The active layers' meta gradient, by the program that covers them."""
     if isinstance(carried, Carried):
         return carried_gradient(problem, estimator, theta, virtual, carried)
+    if estimator.unrolls:
+        value, gradient = unrolled_meta_gradient(problem, estimator, theta, virtual.inputs)
+        return ActiveGradient(gradient, None, value)
 
     def run(active: tuple[int, ...]):
         return lambda factors: active_gradient(

@@ -24,6 +24,7 @@ from famus_jax.core.meta_gradient import linearize_training, training_cotangent
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program
 from famus_jax.core.state import MetaState, StepInfo, empty_info, loss_dtype
+from famus_jax.core.unrolled import with_window
 from famus_jax.differentiate import collectives
 from famus_jax.layers.find import checked
 from famus_jax.layers.jaxprs import Traced, trace
@@ -92,7 +93,7 @@ def meta_update(
       >>> meta_update(problem, famus.all_layers(), state, inputs).info.weights.tolist()
       [1.0, 0.0]
     """
-    problem, inputs = trained_inputs(problem, inputs)
+    problem, inputs = trained_inputs(problem, with_window(estimator, inputs))
     check_batches(problem, inputs)
     collectives.check_axis(problem.axis, inputs.params, inputs.batch)
     if problem.method.memory is None:

@@ -84,10 +84,10 @@ def _whole(
         whole = layers.place(gradient, whole, active)
     elif gradient is not None:
         whole = gradient
-    return jax.tree.map(_off_zero, whole)
+    return jax.tree.map(off_zero, whole)
 
 
-def _off_zero(g: jax.Array) -> jax.Array:
+def off_zero(g: jax.Array) -> jax.Array:
     """g with a number that is next to nothing in place of 0.
 
     At 0 the optimizers' formulas have a derivative, but automatic differentiation gives NaN: Adam's

@@ -42,6 +42,11 @@ def build_estimator(spec: Mapping[str, Any]) -> Estimator:
     arguments: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "kind"
     }
+    if spec.get("virtual_step") == "unrolled":
+        raise ValueError(
+            f"estimator {dict(spec)} looks ahead over a window of batches, but famus train draws one "
+            "batch a step: use famus_jax.look_ahead in a loop of your own"
+        )
     try:
         return KINDS[str(kind)](**arguments)
     except TypeError as error:

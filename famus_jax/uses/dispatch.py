@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,11 +21,15 @@ class HostDispatch:
     one if it holds the very arrays that came with it; any other (restored, edited, of another run) is
     read anew.
 
+    Args:
+      estimator: see there.
+      coming: `(estimator, state) -> ` what `upcoming` says, for a state of another form.
+
     Raises:
       ValueError: for active layers that are drawn in the step itself (`ahead = 0`).
     """
 
-    def __init__(self, estimator: Estimator):
+    def __init__(self, estimator: Estimator, coming: Callable[..., jax.Array] = upcoming):
         if estimator.active.drawn and not estimator.active.ahead:
             raise ValueError(
                 f"train_step must know the active layers before it dispatches a step, but "
@@ -32,7 +37,7 @@ class HostDispatch:
                 "(or lag=1, which makes the host wait for each step)"
             )
         self._estimator = estimator
-        self._read = jax.jit(upcoming, static_argnums=0)
+        self._read = jax.jit(coming, static_argnums=0)
         self._seen: tuple[Any, ...] = ()  # the arrays of the state that is expected
         self._coming: Any = None  # what `upcoming` says of it; perhaps not computed yet
         self._before: Any = None  # what it said of the state before: the same, a step earlier

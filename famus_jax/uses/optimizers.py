@@ -39,15 +39,24 @@ def gradient_for(opt_state: PyTree, gradient: PyTree) -> PyTree:
 def virtual_update(
     optimizer: optax.GradientTransformationExtraArgs, opt_state: PyTree, params: PyTree
 ) -> Callable[[PyTree], PyTree]:
-    """`gradient -> updates`, for a virtual step through the optimizer.
+    """`gradient -> updates`, for a virtual step through the optimizer; raises as
+    `virtual_optimizer`'s."""
+    update = virtual_optimizer(optimizer)
+    return lambda gradient: update(gradient, opt_state, params)[0]
+
+
+def virtual_optimizer(
+    optimizer: optax.GradientTransformationExtraArgs,
+) -> Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]:
+    """`(gradient, opt_state, params) -> (updates, opt_state)`, for virtual steps.
 
     The function raises `ValueError` for an optimizer that reads the loss: how its step depends on the
     gradient through the loss, or through a search along a line, is not known.
     """
 
-    def update(gradient: PyTree) -> PyTree:
+    def update(gradient: PyTree, opt_state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
         try:
-            return optimizer.update(gradient_for(opt_state, gradient), opt_state, params)[0]
+            return optimizer.update(gradient_for(opt_state, gradient), opt_state, params)
         except TypeError as error:
             if "required keyword-only argument" not in str(error):
                 raise

@@ -19,6 +19,7 @@ from famus_jax.core.frozen import trained
 from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import has_programs
 from famus_jax.core.state import MetaState, init_state, step_keys
+from famus_jax.core.unrolled import first_batch
 from famus_jax.core.update import meta_update
 from famus_jax.differentiate.collectives import local_rows
 from famus_jax.layers.find import checked
@@ -72,6 +73,7 @@ def first_state(
       ValueError: for parameters, batches or an estimator that can't work.
     """
     problem, params, _ = trained(problem, params)
+    batch, _ = first_batch(estimator, batch)
     check_params(params)
     n = leading_size(batch, "training batch")
     m = n if meta_batch is None else leading_size(meta_batch, "meta batch")
@@ -140,6 +142,7 @@ class Reweighter:
         rng: jax.Array | None = None,
         step_size: jax.Array | float | None = None,
         optimizer_update: Callable[[PyTree], PyTree] | None = None,
+        optimizer: tuple[Callable[..., Any], PyTree] | None = None,
     ) -> tuple[jax.Array, MetaState]:
         """Corrects the meta-model, then reweights the batch with it.
 
@@ -154,6 +157,7 @@ class Reweighter:
           step_size: α now, where the reweighter's own can't say it.
           optimizer_update: what your optimizer would do,
             `lambda g: optimizer.update(g, opt_state, params)[0]`, for `through_optimizer=True`.
+          optimizer: `(optimizer.update, opt_state)`, for `look_ahead(k)`.
 
         Returns:
           `(weights, state)`: float [n], such that Σ_i weights_i ℓ_i is the loss to descend; the new
@@ -173,7 +177,9 @@ class Reweighter:
             )
         rng = step_keys(state.key, state.step).forward if rng is None else rng
         alpha = at_step(self.step_size if step_size is None else step_size, state.step)
-        inputs = Inputs(params, model_state, rng, batch, meta_batch, alpha, optimizer_update)
+        inputs = Inputs(
+            params, model_state, rng, batch, meta_batch, alpha, optimizer_update, optimizer
+        )
         new = meta_update(self.problem, self.estimator, state, inputs)
         return local_rows(new.info.weights, self.problem.axis), new.state
 

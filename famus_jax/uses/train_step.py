@@ -23,6 +23,7 @@ from famus_jax.core.problem import Inputs, Problem
 from famus_jax.core.programs import Program, has_programs, upcoming
 from famus_jax.core.state import StepInfo
 from famus_jax.core.trainable import split_of
+from famus_jax.core.unrolled import with_window
 from famus_jax.core.update import meta_update
 from famus_jax.differentiate.collectives import gather
 from famus_jax.uses import dispatch
@@ -32,6 +33,7 @@ from famus_jax.uses.optimizers import (
     check_pair,
     gradient_for,
     loss_for_optimizer,
+    virtual_optimizer,
     virtual_update,
 )
 from famus_jax.uses.record import Record, recorded
@@ -73,8 +75,13 @@ class TrainStep:
         self._compile = compile_with or _jit
         self._programs: dict[Program | None, Any] = {}
         self._dispatch = None
-        if problem.method.has_theta and has_programs(estimator):
+        if self.has_programs:
             self._dispatch = HostDispatch(estimator)
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether the host chooses among compiled programs."""
+        return self.problem.method.has_theta and has_programs(self.estimator)
 
     def init(
         self,
@@ -200,7 +207,9 @@ class TrainStep:
             meta_batch=meta_batch,
             step_size=self._alpha(state),
             optimizer_update=virtual_update(self._optimizer, state.opt_state, params),
+            optimizer=(virtual_optimizer(self._optimizer), state.opt_state),
         )
+        inputs = with_window(self.estimator, inputs)
         new = meta_update(problem, self.estimator, state.meta, inputs, program=program)
         updates, opt_state = self._optimizer.update(
             gradient_for(state.opt_state, new.gradient),
@@ -210,7 +219,7 @@ class TrainStep:
         )
         info, sums = new.info, state.recorded
         if self._metrics or self._record:
-            whole = gather(batch, self.problem.axis)
+            whole = gather(inputs.batch, self.problem.axis)
             sums = recorded(self._record, sums, new.outputs, whole)
             if self._metrics:
                 info = info._replace(metrics=self._metrics(new.outputs, whole))

@@ -61,7 +61,8 @@ def reweight(
     updates that come in are not looked at: pass None, or a `jax.grad` that `jit` then eliminates.
     `update` needs `params`, `batch=` and `meta_batch=`; with `model_state=` it starts from that model
     state instead of its own; `rng=` gives the key of the forward passes, `optimizer_update=` what the
-    rest of your chain would do with a gradient (for `through_optimizer=True`; see `Reweighter`).
+    rest of your chain would do with a gradient (for `through_optimizer=True`; see `Reweighter`), and
+    `optimizer=` the rest of your chain itself and its state (for `look_ahead(k)`).
     Other extra arguments are ignored. Batches may differ in size from call to call, a last smaller
     one included, unless θ holds a number per example from batch to batch.
 
@@ -133,6 +134,7 @@ def reweight(
         model_state: PyTree = None,
         rng: jax.Array | None = None,
         optimizer_update: Callable[[PyTree], PyTree] | None = None,
+        optimizer: tuple[Callable[..., Any], PyTree] | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree, ReweightState]:
         del updates, extra_args
@@ -147,7 +149,9 @@ def reweight(
         model_state = state.model_state if model_state is None else model_state
         rng = step_keys(state.meta.key, state.meta.step).forward if rng is None else rng
         alpha = at_step(step_size, state.meta.step)
-        inputs = Inputs(params, model_state, rng, batch, meta_batch, alpha, optimizer_update)
+        inputs = Inputs(
+            params, model_state, rng, batch, meta_batch, alpha, optimizer_update, optimizer
+        )
         new = meta_update(problem, estimator, state.meta, inputs)
         gradient = split_of(problem.trainable, params).whole_gradient(new.gradient, params)
         return gradient, ReweightState(new.state, new.model_state)
