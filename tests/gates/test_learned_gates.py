@@ -219,6 +219,7 @@ def test_gates_of_the_step_itself():
     assert len(seen) > 1
 
 
+@pytest.mark.slow
 def test_draws_wait():
     """Gates of update t were drawn at update t − lag: from that step's gradient, by the samplers just
     trained, into the right place, with the key of update t.

@@ -27,6 +27,7 @@ def test_what_the_network_sees_in_photographs():
     assert best[1, 0] == DAISY
 
 
+@pytest.mark.slow
 def test_small_images_in_parts():
     """Fails if the last part is lost or in another order, or if the images of a part mix."""
     images = RNG.integers(0, 256, (5, 8, 10, 3), dtype=np.uint8)

@@ -276,6 +276,7 @@ def test_num_classes_of_a_module_is_checked_too():
         jax.eval_shape(MLP(0).init, jax.random.key(0), IMAGES)
 
 
+@pytest.mark.slow
 def test_cosine_head():
     """Cosines of features and columns, by numpy; no bias; a dead feature vector gives 0 and slope 0.
 

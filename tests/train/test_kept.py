@@ -274,6 +274,7 @@ def test_what_an_earlier_version_wrote_is_refused(made, root, name):
         again(root, made)
 
 
+@pytest.mark.slow
 def test_fine_tuning_does_not_start_from_an_earlier_step(tmp_path):
     """Where the parent's last checkpoint is damaged the one before it is of an earlier step: fails
     if the run starts from that without a word."""

@@ -46,6 +46,7 @@ def told(workdir):
     return found, [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+@pytest.mark.slow
 def test_pieces_give_what_one_run_gives(config, tmp_path):
     """Each piece ends at its first evaluation. Fails if a piece ended without a checkpoint (it would
     start anew for ever), if a step were taken twice, or if a summary were written too early."""

@@ -118,6 +118,7 @@ def test_donated_from_the_first_step():
     weighted_gradient(tx, start, data)  # the key and the model state given at the start are whole
 
 
+@pytest.mark.slow
 def test_inject_hyperparams_needs_no_static_arguments():
     """Fails if a changed step size does not reach the virtual step: at half of it, as if made so."""
     params, model_state = ref.bn_params(jax.random.key(1), dtype=jnp.float32)
@@ -135,6 +136,7 @@ def test_inject_hyperparams_needs_no_static_arguments():
     leaves_close(state.inner_state.meta.theta, other.meta.theta)
 
 
+@pytest.mark.slow
 def test_apply_if_finite_around():
     """It looks at the updates that come in, so it is given the plain gradient of the same batch.
 

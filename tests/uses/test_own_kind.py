@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
+import pytest
 import reference as ref
 
 import famus_jax as famus
@@ -81,6 +82,7 @@ def assert_close(actual, expected):
     chex.assert_trees_all_close(actual, expected, rtol=2e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_own_kind_in_the_training_step():
     """(c) Fails if the host dispatches another program than the drawn one, or the draws come late."""
     problem, estimator, params, model_state, batch, meta_batch = setting()

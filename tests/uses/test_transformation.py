@@ -193,6 +193,7 @@ def test_inject_hyperparams():
     assert_same(state.inner_state, plain)
 
 
+@pytest.mark.slow
 def test_multi_steps_behind_it():
     """`MultiSteps` behind it averages the reweighted gradients. Fails if a micro-batch is skipped."""
     first = transform()
@@ -210,6 +211,7 @@ def test_multi_steps_behind_it():
     assert_same(updates, expected)
 
 
+@pytest.mark.slow
 def test_discarded_gradient_costs_nothing():
     """An incoming `jax.grad` is eliminated under jit. Fails if the updates are touched at all."""
     tx = transform()
