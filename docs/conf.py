@@ -1,4 +1,4 @@
-"""How the site is built:  sphinx-build -W -b html docs docs/_build
+"""How the site is built:  sphinx-build -W -b html docs docs/_build/html
 
 The pages are Markdown, those of the API are made from the docstrings (`api_pages.py`) and those of the
 gallery are notebooks in text form. They are shown without pictures, unless FAMUS_GALLERY=run asks for
