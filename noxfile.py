@@ -19,4 +19,12 @@ def lint(session: nox.Session) -> None:
     session.install("-e", ".[test,lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
     session.run("pyright")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, in docs/_build/html. FAMUS_GALLERY=run runs the gallery, for its pictures."""
+    session.install("-e", ".[test,docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
