@@ -23,7 +23,7 @@ from famus_jax.parallel.processes import agree, check_shared, is_writer, text_of
 from famus_jax.predictor import Predictor
 from famus_jax.progress import Progress
 from famus_jax.provenance import made_on, provenance
-from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, streams
+from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, status, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
 from famus_jax.train.curves import curve_of
@@ -96,6 +96,7 @@ def run_experiment(
             return result
         result = finite(result)
         write_json(workdir / "summary.json", result)
+        (workdir / status.NAME).unlink(missing_ok=True)
     for message in experiment.warnings:
         show(f"warning: {message}")
     show(results.table(rows))
@@ -139,6 +140,7 @@ class Experiment:
         self.warnings: list[str] = []  # what to know before reading them
         if why := too_large(len(self.sources.train.labels), self.sources.train.num_classes):
             self.trouble.append(why)
+        self._tell: Callable[[str], None] = lambda what: None  # how far it is, see `status`
         self._trained = False  # whether anything was, since this object was made
         for run in config.runs:  # every estimator must fit the network, before the first run starts
             self._runs(run).check(run)
@@ -186,10 +188,14 @@ class Experiment:
         }
         done: dict[tuple[str, int], dict[str, Any]] = {}
         clock, train = clock or Clock(), self.sources.train
-        with Progress(total, "step", show=is_writer()) as progress:
+        with (
+            Progress(total, "step", show=is_writer()) as progress,
+            status.told(self.workdir, progress, is_writer()) as self._tell,
+        ):
             for run in ordered:  # all seeds of a method share its compiled step
                 for seed in config.seeds:
                     progress.describe(f"{run.name} seed {seed}")
+                    self._tell(f"{run.name} seed {seed}")
                     one = Seeded(run, seed, seeded[seed], evaluated[seed], made_from)
 
                     def so_far(what: object) -> str:
@@ -259,6 +265,7 @@ class Experiment:
             if "test_accuracy" in newest:
                 progress.note(f"test {newest['test_accuracy']:.1%}")
             progress.update(taken)
+            self._tell(f"{run.name} seed {seeded.seed}")
             for text in newest.get("warnings", ()):
                 if (what := results.without_numbers(text)) in said:
                     continue
