@@ -26,7 +26,7 @@ from famus_jax.provenance import made_on, provenance
 from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, status, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
-from famus_jax.train.curves import curve_of
+from famus_jax.train.curves import curve_of, weight_counts
 from famus_jax.train.evidence import too_large
 from famus_jax.train.figures import drawn
 from famus_jax.train.fingerprint import MadeFrom
@@ -308,5 +308,11 @@ class Experiment:
         weights = done.weights
         if weights is not None:  # what is not finite becomes null when it is written
             weights = [round(value, 6) for value in np.asarray(weights, float).tolist()]
-        result = {"row": row, "history": done.history, "weights": weights}
+        counts = weight_counts(done.weights, data.wrong, data.noise_rate is not None)
+        result = {
+            "row": row,
+            "history": done.history,
+            "weights": weights,
+            "weight_counts": counts,
+        }
         return result, per_example, predictor
