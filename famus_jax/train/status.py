@@ -61,7 +61,7 @@ def told(workdir: Path, progress: Progress, write: bool = True) -> Iterator[Call
     try:
         yield tell
     except (TimeIsUp, Interrupted, KeyboardInterrupt) as ended:
-        put("stopped", now, printable(str(ended)))
+        put("stopped", now, printable(str(ended)) or "ended by a signal between two runs")
         raise
     except Exception as error:
         put("failed", now, printable(f"{type(error).__name__}: {error}", 1000))
