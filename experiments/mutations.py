@@ -243,6 +243,34 @@ MUTATIONS = (
         "return scale(own) * losses",
         ("tests/test_losses.py",),
     ),
+    Mutation(
+        "curvature of a step ahead",
+        f"{CORE}/unrolled.py",
+        "return (add(w_bar, curved), s_bar,",
+        "return (w_bar, s_bar,",
+        ("tests/core/test_unrolled.py",),
+    ),
+    Mutation(
+        "state of a step ahead",
+        f"{CORE}/unrolled.py",
+        "return (add(w_bar, curved), s_bar,",
+        "return (add(w_bar, curved), [0 * x for x in s_bar],",
+        ("tests/core/test_unrolled.py",),
+    ),
+    Mutation(
+        "key of the first step ahead",
+        f"{CORE}/unrolled.py",
+        "jnp.where(j == 0, rng,",
+        "jnp.where(j == -1, rng,",
+        ("tests/core/test_unrolled.py",),
+    ),
+    Mutation(
+        "a frozen parameter's gradient",
+        f"{CORE}/trainable.py",
+        "[jnp.zeros_like(x) for x in self.frozen(params)]",
+        "[jnp.ones_like(x) for x in self.frozen(params)]",
+        ("tests/core/test_trainable.py",),
+    ),
 )
 
 

@@ -7,6 +7,7 @@ the functions that need them, TensorFlow by none.
     types, hashing      examples as arrays; randomness that belongs to an example
     hashed_texts        texts as numbers, without anything to keep
     noise               which labels are wrong
+    raters              several labels per example
     splits, long_tail   parts of a set
     balance             equally many of every class
     sources             where examples come from: prepared tfds sets, the user's own data
@@ -41,6 +42,7 @@ from famus_jax.data.noise.transition import (
     flip_next,
     symmetric,
 )
+from famus_jax.data.raters import Rated, dawid_skene, majority, vote_shares
 from famus_jax.data.sources.arrays import from_arrays, load_features, load_npz
 from famus_jax.data.sources.file_lists import FileList, list_folder, list_table
 from famus_jax.data.sources.load import load_labels, load_source
@@ -75,6 +77,7 @@ __all__ = [
     "PadCrop",
     "RandAugment",
     "RandomResizedCrop",
+    "Rated",
     "Splits",
     "Stream",
     "TfdsSource",
@@ -87,6 +90,7 @@ __all__ = [
     "content_digest",
     "corrupt_labels",
     "crop_flip",
+    "dawid_skene",
     "default_data_dir",
     "epoch_indices",
     "evaluation_batches",
@@ -108,6 +112,7 @@ __all__ = [
     "load_path",
     "load_source",
     "long_tail",
+    "majority",
     "make_table",
     "named_augment",
     "named_noise",
@@ -126,5 +131,6 @@ __all__ = [
     "symmetric",
     "take",
     "two_views",
+    "vote_shares",
     "write_table",
 ]

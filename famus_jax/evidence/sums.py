@@ -42,6 +42,9 @@ def init(num_examples: int, num_classes: int) -> Sums:
 
     Raises:
       ValueError: no examples, or fewer than two classes.
+
+    >>> init(3, num_classes=2).visits.tolist()
+    [0, 0, 0]
     """
     if num_examples < 1 or num_classes < 2:
         raise ValueError(
@@ -75,6 +78,10 @@ def update(sums: Sums, positions: jax.Array, logits: jax.Array, labels: jax.Arra
 
     Raises:
       ValueError: arrays whose shapes don't fit.
+
+    >>> sums = update(init(3, 2), jnp.array([2]), jnp.array([[1.0, 3.0]]), jnp.array([0]))
+    >>> sums.visits.tolist(), sums.aum.tolist()  # the given class is 2 below the other
+    ([0, 0, 1], [0.0, 0.0, -2.0])
     """
     num_classes = sums.classes.shape[-1]
     expected = (positions.size, num_classes)
@@ -104,7 +111,12 @@ def update(sums: Sums, positions: jax.Array, logits: jax.Array, labels: jax.Arra
 
 
 def read(sums: Sums) -> Evidence:
-    """Means over the visits, NaN for examples that were never seen."""
+    """Means over the visits, NaN for examples that were never seen.
+
+    >>> sums = update(init(2, 2), jnp.array([1]), jnp.array([[1.0, 3.0]]), jnp.array([0]))
+    >>> read(sums).kinds["aum"].tolist()
+    [nan, -2.0]
+    """
     visits = np.asarray(sums.visits)
     count = np.where(visits > 0, visits, np.nan)
     kinds = {

@@ -34,7 +34,7 @@ def test_zero_virtual_step_has_no_backward_pass():
 
 
 def test_prices_by_the_number_of_examples():
-    """Passes added up: forward F and backward 2 F of n, J v 2 F of k, the meta batch 3 F of m, over 3 F n.
+    """Passes added up: F and 2 F of the batch, 2 F of what is heard, 3 F of the meta batch, over 3 F.
     Fails if a table's number was edited, or if the cost model charges shares of the batch."""
     root = pathlib.Path(__file__).parents[2]
     shown = (root / "docs" / "meta_gradient.md").read_text().split("<!-- table: numbers -->\n")[1]
