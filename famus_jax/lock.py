@@ -40,6 +40,27 @@ def alone_in(folder: Path) -> Iterator[None]:
                 place.rmdir()
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a process is at work in the folder; takes no lock where there is no lock's file.
+
+    What a killed process left is asked for the lock, shared and for a moment only; a command that
+    starts in that very moment tries again (see `_lock`).
+    """
+    try:
+        handle = os.open(folder / NAME, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no locks here: the file alone can tell
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[None]:
     handle = _locked(path)
@@ -68,6 +89,9 @@ def _locked(path: Path) -> int:
 
 def _lock(handle: int, path: Path) -> None:
     try:
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.05)  # `in_use` may have been looking
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(handle, 1000, 0).decode(errors="replace").strip() or "another process"

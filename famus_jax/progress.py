@@ -86,11 +86,11 @@ class Progress:
     def update(self, count: int = 1) -> None:
         """So much has been done."""
         self.done += count
+        if self._from is None:
+            self._from = (self._now(), self.done)
         if self._bar is not None:
             self._bar.update(count)
             return
-        if self._from is None:
-            self._from = (self._now(), self.done)
         if self._show and self._now() - self._printed_at >= self._every:
             self._print()
 
@@ -99,7 +99,7 @@ class Progress:
         self.done += count
         if self._bar is not None:
             self._bar.update(count)
-        elif self._from is not None:
+        if self._from is not None:
             self._from = (self._from[0], self._from[1] + count)
 
     def _print(self) -> None:
@@ -108,14 +108,27 @@ class Progress:
         parts = [f"{what}{self.done} of {self.total} {self._unit}s", self._note, self._left()]
         print(", ".join(part for part in parts if part), file=self._stream, flush=True)
 
-    def _left(self) -> str:
+    def seconds_left(self) -> float | None:
+        """How much longer it takes at the pace so far; None before there is one, and at the end."""
         start, before = self._from or (0.0, self.done)
         remaining = self.total - self.done
         if self.done <= before or remaining <= 0:
-            return ""
-        seconds = round(remaining * (self._now() - start) / (self.done - before))
-        hours, minutes = divmod(seconds // 60, 60)
-        return f"about {hours}:{minutes:02d}:{seconds % 60:02d} left"
+            return None
+        return remaining * (self._now() - start) / (self.done - before)
+
+    def _left(self) -> str:
+        left = self.seconds_left()
+        return "" if left is None else f"about {clock_time(left)} left"
+
+
+def clock_time(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> clock_time(3725.4)
+    '1:02:05'
+    """
+    hours, minutes = divmod(round(seconds) // 60, 60)
+    return f"{hours}:{minutes:02d}:{round(seconds) % 60:02d}"
 
 
 def track(items: Sequence[Item], unit: str, what: str = "", **options: Any) -> Iterator[Item]:

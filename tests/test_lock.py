@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from famus_jax.lock import NAME, alone_in
+from famus_jax.lock import NAME, alone_in, in_use
 
 HOLD = """
 import sys
@@ -67,3 +67,16 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
         with alone_in(tmp_path / "work"):
             (tmp_path / "work" / "kept").write_text("x")
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["kept"]
+
+
+def test_in_use_tells_a_holder_from_what_one_left(tmp_path, holder):
+    """Fails if the file alone is taken for a running process, or asking takes the lock away."""
+    work = tmp_path / "work"
+    assert in_use(work)
+    holder.kill()
+    holder.wait()
+    assert (work / NAME).exists()
+    assert not in_use(work)
+    assert not in_use(tmp_path / "none")
+    with alone_in(work):
+        assert in_use(work)

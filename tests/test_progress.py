@@ -41,3 +41,20 @@ def test_nothing_is_shown_by_the_other_processes():
         progress.update()
     assert out.getvalue() == ""
     assert progress.done == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_time_left_is_known_on_a_terminal_too():
+    """10 steps in 5 s after the first: 20 more take 10 s. Fails if only logs keep the clock."""
+    clock, out = Clock(), Terminal()
+    with Progress(31, stream=out, now=clock) as progress:
+        progress.update()
+        assert progress.seconds_left() is None
+        clock.seconds += 5
+        progress.update(10)
+        assert progress.seconds_left() == 10
+    assert "\r" in out.getvalue()

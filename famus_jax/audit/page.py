@@ -21,20 +21,16 @@ the order of `SCRIPTS`:
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import io
-import json
-import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
 
 from famus_jax.audit.decisions import written
 from famus_jax.audit.page_data import Row, page_data
+from famus_jax.web import asset, base_style, filled, one_script
 
 SCRIPTS = ("base", "csv", "store", "picker", "grid", "panel", "filters", "summary", "main")
 STYLES = ("style", "items")
@@ -73,33 +69,19 @@ def page_content(
         picture that is no PNG, JPEG or WebP, a decision about no row; names the row's id.
     """
     data = page_data(rows, class_names, confusion, decisions or {})
-    style, script = "".join(_asset(f"{name}.css") for name in STYLES), _script()
-    parts = {
-        "POLICY": "; ".join(
-            (
-                "default-src 'none'",
-                "img-src data:",
-                f"style-src '{_hash(style)}'",
-                f"script-src '{_hash(script)}'",
-                "base-uri 'none'",
-                "form-action 'none'",
-            )
-        ),
-        "TITLE": _escaped(title),
-        "STYLE": style,
-        "SCRIPT": script,
-        "WARNINGS": _warnings(warnings),
-        "FACTS": "".join(
+    return filled(
+        _asset("template.html"),
+        style=base_style() + "".join(_asset(f"{name}.css") for name in STYLES),
+        script=_script(),
+        data=data,
+        title=_escaped(title),
+        warnings=_warnings(warnings),
+        facts="".join(
             f"<tr><th scope=row dir=auto>{_escaped(fact.name)}</th><td dir=auto>{_escaped(fact.value)}"
             f"</td><td dir=auto>{_escaped(fact.meaning)}</td></tr>"
             for fact in facts
         ),
-        # ASCII only, and no "<": nothing in it can end the block, or mean something to a parser.
-        "DATA": json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
-    }
-    # At one go: what is put in is not looked through for further marks.
-    page = re.sub(r"\{\{([A-Z]+)\}\}", lambda mark: parts[mark[1]], _asset("template.html"))
-    return page.encode()
+    )
 
 
 def thumbnail(image: np.ndarray, size: int = 96) -> bytes:
@@ -154,13 +136,8 @@ def _escaped(text: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return (resources.files("famus_jax.audit") / "web" / name).read_text("utf-8")
+    return asset("famus_jax.audit", name)
 
 
 def _script() -> str:
-    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
-    return f'(() => {{\n"use strict";\n{parts}\n}})();'
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+    return one_script([_asset(f"{name}.js") for name in SCRIPTS])

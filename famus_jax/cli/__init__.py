@@ -28,6 +28,8 @@ from famus_jax.version import __version__
 
 COMMANDS = {
     "train": "famus_jax.cli.train",
+    "runs": "famus_jax.report.list_runs",
+    "report": "famus_jax.report.command",
     "audit": "famus_jax.audit.command",
     "mend": "famus_jax.audit.mend_command",
     "predict": "famus_jax.cli.predict",
@@ -40,6 +42,8 @@ _DESCRIPTION = """Learn, while training, how much each example's label deserves 
 
 commands:
   train      run an experiment:  famus train --config=configs/quickstart.py --workdir=runs/quickstart
+  runs       how far experiments are:  famus runs runs/
+  report     a page of experiments:  famus report runs/quickstart --out=report.html
   audit      find wrong labels in your data:  famus audit photos/ --workdir=audits/photos
   mend       apply decisions about labels:  famus mend photos/ --decisions=decisions.csv --out=new.csv
   predict    classes of images or features:  famus predict runs/quickstart photos/ --method=ce

@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="stop at the first evaluation after so long; the same command goes on",
     )
+    add(
+        "--wandb",
+        default="",
+        metavar="PROJECT",
+        help="log to Weights & Biases as well (the extra wandb; WANDB_MODE=offline sends nothing)",
+    )
     add("--devices", choices=["one", "all"], default="one", help="which share every batch")
     add("--fsdp", action="store_true", help="spread parameters and optimizer state too")
     add(
@@ -88,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_minutes=arguments.max_minutes,
             placement=Placement(parallel.data_mesh() if many else None, arguments.fsdp),
             interruption=arguments.interruption,
+            wandb=arguments.wandb,
         )
     except TimeIsUp as up:
         if is_writer():

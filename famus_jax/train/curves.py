@@ -44,6 +44,33 @@ def curve_of(
     )
 
 
+WEIGHT_EDGES = tuple(round(0.1 * i, 1) for i in range(41))
+"""Of the counts of weights; what is above the last is counted with it."""
+
+
+def weight_counts(
+    weights: np.ndarray | None, wrong: np.ndarray, known: bool
+) -> dict[str, list[float]] | None:
+    """How many right and wrong labels got which weight: `edges`, and counts by what is known of them.
+
+    None if nothing was weighed.
+
+    >>> found = weight_counts(np.array([0.05, 0.05, 9.0, np.nan]), np.array([True, False] * 2), True)
+    >>> found["right"][0], found["wrong"][0], found["wrong"][-1]
+    (1, 1, 1)
+    """
+    if weights is None:
+        return None
+    drawn = np.isfinite(weights)
+    parts = by_label([(np.asarray(weights, float)[drawn], wrong[drawn])], known)
+    names = {plots.RIGHT: "right", plots.WRONG: "wrong", plots.UNKNOWN: "unknown"}
+    found = {
+        names[label]: np.histogram(np.minimum(values, WEIGHT_EDGES[-1]), WEIGHT_EDGES)[0].tolist()
+        for label, values in parts.items()
+    }
+    return {"edges": list(WEIGHT_EDGES), **found} if found else None
+
+
 def by_label(parts: list[tuple[np.ndarray, np.ndarray]], known: bool) -> dict[str, np.ndarray]:
     """Weights by whether the label is wrong, where that is known; {} if nothing was weighed."""
     if not any(len(w) and np.ptp(w) > 1e-6 for w, _ in parts):

@@ -23,10 +23,10 @@ from famus_jax.parallel.processes import agree, check_shared, is_writer, text_of
 from famus_jax.predictor import Predictor
 from famus_jax.progress import Progress
 from famus_jax.provenance import made_on, provenance
-from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, streams
+from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, status, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
-from famus_jax.train.curves import curve_of
+from famus_jax.train.curves import curve_of, weight_counts
 from famus_jax.train.evidence import too_large
 from famus_jax.train.figures import drawn
 from famus_jax.train.fingerprint import MadeFrom
@@ -38,6 +38,7 @@ from famus_jax.train.placement import ONE_DEVICE, Placement
 from famus_jax.train.predictors import predictor_of
 from famus_jax.train.setting import Seeded, make_setting
 from famus_jax.train.two_networks.runs import TwoNetworkRuns
+from famus_jax.train.wandb_writer import check_wandb, wandb_writer
 
 
 def run_experiment(
@@ -49,6 +50,7 @@ def run_experiment(
     show: Callable[[str], None] = print,
     placement: Placement = ONE_DEVICE,
     interruption: Interruption | None = None,
+    wandb: str = "",
 ) -> dict[str, Any]:
     """Runs (or resumes) the experiment that `config` describes.
 
@@ -60,6 +62,7 @@ def run_experiment(
       show: prints the table.
       placement: the devices; no step depends on it, but for rounding, which grows from step to step.
         With several processes each must call this; the first one writes.
+      wandb: a project of Weights & Biases to log to as well; "" for none.
       interruption: signals that end it after the step under way; None: Python's own way with them.
 
     Returns:
@@ -74,6 +77,7 @@ def run_experiment(
       Interrupted: after a signal, alike.
     """
     clock = Clock(max_minutes, interruption=interruption)
+    check_wandb(wandb)
     parsed, workdir = parse_config(config), Path(workdir)
     agree("max_minutes", str(max_minutes), "Start all of them with the same --max_minutes.")
     agree("the config", parsed.digest(), "Start all of them with the same --config and flags.")
@@ -82,7 +86,7 @@ def run_experiment(
         made_from = fingerprint.of_config(settings)
         kept.refuse_kept_of_others(workdir, made_from)
         # What can't work raises here, before a file is made.
-        experiment = Experiment(parsed, workdir, placement)
+        experiment = Experiment(parsed, workdir, placement, wandb)
         made_from |= experiment.made_from_data
         kept.refuse_kept_of_others(workdir, made_from)
         record = {"digest": parsed.digest(), "config": settings}
@@ -96,6 +100,7 @@ def run_experiment(
             return result
         result = finite(result)
         write_json(workdir / "summary.json", result)
+        (workdir / status.NAME).unlink(missing_ok=True)
     for message in experiment.warnings:
         show(f"warning: {message}")
     show(results.table(rows))
@@ -128,7 +133,14 @@ def _alone(workdir: Path) -> Iterator[None]:
 class Experiment:
     """Every run for every seed: trains what is not finished, and gathers the results."""
 
-    def __init__(self, config: ExperimentConfig, workdir: Path, placement: Placement = ONE_DEVICE):
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        workdir: Path,
+        placement: Placement = ONE_DEVICE,
+        wandb: str = "",
+    ):
+        self._wandb = wandb if is_writer() else ""
         self.config, self.workdir = config, workdir
         self.setting = make_setting(config, workdir, placement)
         self.sources = self.setting.sources
@@ -139,6 +151,7 @@ class Experiment:
         self.warnings: list[str] = []  # what to know before reading them
         if why := too_large(len(self.sources.train.labels), self.sources.train.num_classes):
             self.trouble.append(why)
+        self._tell: Callable[[str], None] = lambda what: None  # how far it is, see `status`
         self._trained = False  # whether anything was, since this object was made
         for run in config.runs:  # every estimator must fit the network, before the first run starts
             self._runs(run).check(run)
@@ -186,10 +199,14 @@ class Experiment:
         }
         done: dict[tuple[str, int], dict[str, Any]] = {}
         clock, train = clock or Clock(), self.sources.train
-        with Progress(total, "step", show=is_writer()) as progress:
+        with (
+            Progress(total, "step", show=is_writer()) as progress,
+            status.told(self.workdir, progress, is_writer()) as self._tell,
+        ):
             for run in ordered:  # all seeds of a method share its compiled step
                 for seed in config.seeds:
                     progress.describe(f"{run.name} seed {seed}")
+                    self._tell(f"{run.name} seed {seed}")
                     one = Seeded(run, seed, seeded[seed], evaluated[seed], made_from)
 
                     def so_far(what: object) -> str:
@@ -258,7 +275,9 @@ class Experiment:
         def on_progress(taken: int, newest: dict) -> None:
             if "test_accuracy" in newest:
                 progress.note(f"test {newest['test_accuracy']:.1%}")
+                log(newest)
             progress.update(taken)
+            self._tell(f"{run.name} seed {seeded.seed}")
             for text in newest.get("warnings", ()):
                 if (what := results.without_numbers(text)) in said:
                     continue
@@ -271,7 +290,11 @@ class Experiment:
         if METHODS[run.method].batches == "mended":
             found = mended(self.sources, seeded, folder, progress)
             seeded, before = seeded._replace(data=found.data), found.seconds
-        with self._runs(run).open(seeded, steps) as prepared:
+        settings = {**dataclasses.asdict(self.config), "run": dataclasses.asdict(run)}
+        with (
+            wandb_writer(self._wandb, run.name, seeded.seed, folder, settings) as log,
+            self._runs(run).open(seeded, steps) as prepared,
+        ):
             done = loop.train(prepared, folder, on_progress, clock)
         predictor = predictor_of(self.setting, seeded, prepared.members(done.state))
         per_example = dict(done.per_example)
@@ -301,5 +324,11 @@ class Experiment:
         weights = done.weights
         if weights is not None:  # what is not finite becomes null when it is written
             weights = [round(value, 6) for value in np.asarray(weights, float).tolist()]
-        result = {"row": row, "history": done.history, "weights": weights}
+        counts = weight_counts(done.weights, data.wrong, data.noise_rate is not None)
+        result = {
+            "row": row,
+            "history": done.history,
+            "weights": weights,
+            "weight_counts": counts,
+        }
         return result, per_example, predictor

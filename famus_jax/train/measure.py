@@ -15,6 +15,9 @@ import numpy as np
 
 from famus_jax.core.state import StepInfo
 
+LOSS_EDGES = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
+"""Between these, and on both sides of them, the mean weight by loss is recorded."""
+
 # Recorded as means over the steps with a meta update, like what the active layers report.
 _INFO_SCALARS = ("loss", "meta_loss", "theta_norm", "open_layers")
 
@@ -43,6 +46,9 @@ class Told(NamedTuple):
       rise: how the weights go with the losses of the batch, their rank correlation: 1 if the larger
         loss has the larger weight, -1 if the smaller; None where either are all the same, or the
         losses are not known.
+      by_loss: sum of the weights times n, and count, of the examples whose loss is between two of
+        `LOSS_EDGES`, only those that hold some: the number of the interval, sum, count; () where the
+        losses are not known.
     """
 
     loss: float
@@ -54,6 +60,7 @@ class Told(NamedTuple):
     least: float = math.nan
     most: float = math.nan
     rise: float | None = None
+    by_loss: Sequence[tuple[int, float, int]] = ()
 
 
 Window = list[list[Told]]
@@ -92,7 +99,22 @@ def _told(one: Taken, wrong: np.ndarray, reweights: bool) -> Told:
         least=float(weights.min()),
         most=float(weights.max()),
         rise=rank_correlation(weights, info.metrics.get("losses")) if info.updated else None,
+        by_loss=weight_by_loss(weights, info.metrics.get("losses")),
     )
+
+
+def weight_by_loss(weights: np.ndarray, losses: Any) -> list[tuple[int, float, int]]:
+    """The number of an interval of `LOSS_EDGES`, sum of weights and count, for those that hold some.
+
+    >>> weight_by_loss(np.array([1.5, 1.0, 0.5]), np.array([0.05, 0.01, 99.0]))
+    [(0, 2.5, 2), (13, 0.5, 1)]
+    """
+    if losses is None or not np.isfinite(losses).all():
+        return []
+    place = np.searchsorted(LOSS_EDGES, np.asarray(losses))
+    counts = np.bincount(place, minlength=len(LOSS_EDGES) + 1)
+    sums = np.bincount(place, weights, minlength=len(LOSS_EDGES) + 1)
+    return [(int(i), float(sums[i]), int(counts[i])) for i in np.flatnonzero(counts)]
 
 
 def rank_correlation(weights: np.ndarray, losses: Any) -> float | None:
@@ -147,7 +169,18 @@ def means(window: Window, learns: bool, reweights: bool, known: bool = True) -> 
             measured[f"weight_{name}"] = _mean([total / count] if count else [])
     if reweights:
         measured["weight_loss_correlation"] = rise(window)
+        if any(one.by_loss for one in parts):
+            measured["weight_by_loss"] = _mean_by_loss(parts)
     return measured
+
+
+def _mean_by_loss(parts: Sequence[Told]) -> list[float | None]:
+    """The mean weight in every interval of `LOSS_EDGES`; None where no example was."""
+    totals = np.zeros((len(LOSS_EDGES) + 1, 2))
+    for one in parts:
+        for place, total, count in one.by_loss:
+            totals[place] += (total, count)
+    return [round(total / count, 6) if count else None for total, count in totals.tolist()]
 
 
 def rise(window: Window) -> float | None:

@@ -9,9 +9,9 @@ from browser import Browser
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
-from famus_jax.audit import page as page_module
 from famus_jax.audit.decisions import Decision, decisions_content, read_decisions
 from famus_jax.audit.page import Fact, Row, page_content, thumbnail
+from famus_jax.web import base_style
 
 CLASSES = ("ant", "bee", "cat", "dog")
 HOSTILE = (
@@ -505,7 +505,7 @@ def test_it_is_fast_with_5000_items(browser):
 
 def test_is_readable_in_both_schemes():
     """WCAG's contrast of 4.5 for every pair of text and ground, from the style itself."""
-    style = page_module._asset("style.css")
+    style = base_style()
     blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]
     pairs = [
         (ink, ground) for ink in ("ink", "soft") for ground in ("paper", "card", "raised", "field")

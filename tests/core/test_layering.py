@@ -70,11 +70,24 @@ _ABOVE = ("famus_jax.models", "famus_jax.data", "famus_jax.train", "famus_jax.be
             ),
         ),
         ("uses", ("famus_jax.gates", "famus_jax.methods", "flax", *_ABOVE)),
-        ("train", ("famus_jax.benchmark",)),
+        ("train", ("famus_jax.benchmark", "famus_jax.report")),
+        ("report", ("famus_jax.audit", "famus_jax.benchmark", "famus_jax.core", "famus_jax.uses")),
+        ("web", ("famus_jax.audit", "famus_jax.report", "famus_jax.train")),
         ("benchmark", ("famus_jax.train", "famus_jax.data")),
         ("", ("experiments", "configs", "tests")),
     ],
-    ids=["models", "data", "gates", "methods", "uses", "train", "benchmark", "everything"],
+    ids=[
+        "models",
+        "data",
+        "gates",
+        "methods",
+        "uses",
+        "train",
+        "report",
+        "web",
+        "benchmark",
+        "everything",
+    ],
 )
 def test_layers(layer, forbidden):
     """The bottom knows nothing of the top."""
