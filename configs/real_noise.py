@@ -105,10 +105,10 @@ CHOOSES: dict[tuple[str, str], str] = {
     ("m_correction", "mixup"): "m_correction",
 }
 CHOSEN: dict[str, tuple[int, ...]] = {  # positions in VALUES
-    "trec_none": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-    "trec_100": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-    "hausa_none": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-    "hausa_100": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    "trec_none": (1, 0, 2, 1, 0, 1, 1, 1, 2, 0, 0),
+    "trec_100": (0, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1),
+    "hausa_none": (1, 0, 2, 1, 2, 1, 1, 1, 0, 0, 0),
+    "hausa_100": (0, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1),
 }
 
 _MAIN = tuple(

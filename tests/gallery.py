@@ -1,6 +1,8 @@
 """Pages of docs/gallery as code: the cells of a MyST notebook, and what stands in its front matter."""
 
 import re
+import shlex
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,8 @@ FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
 _CELL = re.compile(
     r"^```\{code-cell\}[^\n]*\n((?::[^\n]*\n)*)\n?(.*?)^```$", re.DOTALL | re.MULTILINE
 )
+
+_SHELL = re.compile(r"^!(famus .*)$", re.MULTILINE)
 
 
 class Cell(NamedTuple):
@@ -43,7 +47,8 @@ def read(path: Path) -> Page:
     text = path.read_text()
     _, front, body = text.split("---\n", 2)
     said = yaml.safe_load(front)
-    said.pop("kernelspec")
+    for name in ("kernelspec", "file_format"):  # for myst-nb
+        said.pop(name)
     cells = tuple(
         Cell(tuple(re.findall(r"[\w-]+", options.partition("[")[2])), code)
         for options, code in _CELL.findall(body)
@@ -67,9 +72,22 @@ def run(page: Page, short: bool) -> dict[str, object]:
     import matplotlib.pyplot as plt
 
     names: dict[str, object] = {"__name__": "__main__"}
-    for number, code in enumerate(sources(page, short)):
+    for number, cell in enumerate(sources(page, short)):
+        code = _SHELL.sub(r"__import__('gallery').famus(r'''\1''', globals())", cell)
         exec(compile(code, f"{page.name}.md, cell {number}", "exec"), names)
         for figure in plt.get_fignums():
             plt.figure(figure).canvas.draw()
         plt.close("all")
     return names
+
+
+def famus(line: str, names: dict[str, object]) -> None:
+    """A line `!famus ...`, which a notebook gives to a shell, as a call in this process; `{name}` is
+    filled in as IPython does. Raises where the command fails."""
+    from famus_jax.cli import main
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # a process of its own does not make errors of them
+        failed = main(shlex.split(line.format(**names)))
+    if failed:
+        raise RuntimeError(f"it failed: {line}")
