@@ -144,6 +144,13 @@ def test_hostile_names_stay_text(tmp_path):
     assert names_of([read_directory(folder)]) == ["<script><b>"]
 
 
+def data_of(page):
+    """The numbers in the file."""
+    found = re.search(r'id="data">(.*?)</script>', page.read_text())
+    assert found
+    return json.loads(found[1])
+
+
 def test_command_follows_until_it_is_done(tmp_path, capsys):
     """Fails if --follow ends while a run goes on, or goes on when none does."""
     work, out = make(tmp_path / "work", finished=False), tmp_path / "report.html"
@@ -152,14 +159,14 @@ def test_command_follows_until_it_is_done(tmp_path, capsys):
     lock.__enter__()
 
     def sleep(seconds):
-        page = json.loads(re.search(r'id="data">(.*?)</script>', out.read_text())[1])
+        page = data_of(out)
         seen.append((seconds, page["reload"], page["experiments"][0]["state"]))
         if len(seen) == 2:
             lock.__exit__(None, None, None)
 
     follow([work], out, 5.0, sleep)
     assert seen == [(5.0, 5.0, "running")] * 2
-    page = json.loads(re.search(r'id="data">(.*?)</script>', out.read_text())[1])
+    page = data_of(out)
     assert (page["reload"], page["experiments"][0]["state"]) == (None, "stopped")
     assert main(["famus", "report", str(tmp_path), f"--out={out}"]) == 1
     assert "no work directory" in capsys.readouterr().err
