@@ -134,6 +134,10 @@ def test_numbers_of_charts(tmp_path):
     assert [point[:2] for point in by_loss["series"][-1]["mean"]] == [[0, 1.5], [1, 1.2], [3, 0.4]]
     (noise,) = charts.matrices(one)
     assert noise["values"] == [[60, 40], [30, 70]]
+    run = one.runs[0]._replace(method="mlc", result={"learned_transition": [[1, 0.25], [0, 0.75]]})
+    (learned,) = charts.matrices(one._replace(runs=(run,)))
+    assert learned["title"].startswith("Learned: MLC")
+    assert learned["values"] == [[100, 25], [0, 75]]
 
 
 def test_hostile_names_stay_text(tmp_path):
