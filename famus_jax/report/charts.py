@@ -211,9 +211,10 @@ def matrices(one: Directory) -> list[dict[str, Any]]:
     for run in one.runs:
         if matrix := run.result.get("learned_transition"):
             title = f"Learned: {title_of((run.method, run.estimator))}"
-            found.append(
-                {"title": title, "note": f"seed {run.seed}, %", "values": _percent(matrix)}
+            note = (
+                f"seed {run.seed}: how much of a class's logit (line) goes to a label (column), %"
             )
+            found.append({"title": title, "note": note, "values": _percent(matrix)})
     return found
 
 

@@ -331,4 +331,7 @@ class Experiment:
             "weights": weights,
             "weight_counts": counts,
         }
+        if run.method == "mlc" and self.config.transition.carry:  # else it lives for one batch
+            matrix = np.asarray(done.state.meta.theta, float)
+            result["learned_transition"] = matrix.round(6).tolist()
         return result, per_example, predictor

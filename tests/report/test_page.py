@@ -134,6 +134,10 @@ def test_numbers_of_charts(tmp_path):
     assert [point[:2] for point in by_loss["series"][-1]["mean"]] == [[0, 1.5], [1, 1.2], [3, 0.4]]
     (noise,) = charts.matrices(one)
     assert noise["values"] == [[60, 40], [30, 70]]
+    run = one.runs[0]._replace(method="mlc", result={"learned_transition": [[1, 0.25], [0, 0.75]]})
+    (learned,) = charts.matrices(one._replace(runs=(run,)))
+    assert learned["title"].startswith("Learned: MLC")
+    assert learned["values"] == [[100, 25], [0, 75]]
 
 
 def test_hostile_names_stay_text(tmp_path):
@@ -144,6 +148,13 @@ def test_hostile_names_stay_text(tmp_path):
     assert names_of([read_directory(folder)]) == ["<script><b>"]
 
 
+def data_of(page):
+    """The numbers in the file."""
+    found = re.search(r'id="data">(.*?)</script>', page.read_text())
+    assert found
+    return json.loads(found[1])
+
+
 def test_command_follows_until_it_is_done(tmp_path, capsys):
     """Fails if --follow ends while a run goes on, or goes on when none does."""
     work, out = make(tmp_path / "work", finished=False), tmp_path / "report.html"
@@ -152,14 +163,14 @@ def test_command_follows_until_it_is_done(tmp_path, capsys):
     lock.__enter__()
 
     def sleep(seconds):
-        page = json.loads(re.search(r'id="data">(.*?)</script>', out.read_text())[1])
+        page = data_of(out)
         seen.append((seconds, page["reload"], page["experiments"][0]["state"]))
         if len(seen) == 2:
             lock.__exit__(None, None, None)
 
     follow([work], out, 5.0, sleep)
     assert seen == [(5.0, 5.0, "running")] * 2
-    page = json.loads(re.search(r'id="data">(.*?)</script>', out.read_text())[1])
+    page = data_of(out)
     assert (page["reload"], page["experiments"][0]["state"]) == (None, "stopped")
     assert main(["famus", "report", str(tmp_path), f"--out={out}"]) == 1
     assert "no work directory" in capsys.readouterr().err
