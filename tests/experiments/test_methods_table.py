@@ -12,9 +12,12 @@ STUDY = methods_table.study_of("methods")
 RECORD = json.loads((ROOT / "results" / "methods.json").read_text())
 
 
-def test_the_page_shows_the_record():
-    """Fails if docs/methods_measured.md was edited, or the record changed without it."""
-    assert (ROOT / "docs" / "methods_measured.md").read_text() == methods_table.page(RECORD, STUDY)
+@pytest.mark.parametrize("name", ["methods", "real_noise"])
+def test_the_page_shows_the_record(name):
+    """Fails if a page was edited, or the record changed without it."""
+    record = json.loads((ROOT / "results" / f"{name}.json").read_text())
+    page = methods_table.page(record, methods_table.study_of(name))
+    assert (ROOT / "docs" / f"{name}_measured.md").read_text() == page
 
 
 def test_the_short_table_is_of_the_page():
@@ -26,10 +29,13 @@ def test_the_short_table_is_of_the_page():
     assert [line for line in short if line not in page] == []
 
 
-def test_settings_are_those_that_the_tuning_runs_chose():
+@pytest.mark.parametrize("name", ["methods", "real_noise"])
+def test_settings_are_those_that_the_tuning_runs_chose(name):
     """Fails if the config's settings were chosen by anything but the recorded tuning runs."""
-    chosen = methods_table.chosen(RECORD["tuning"], STUDY)
-    assert {name: list(value) for name, value in STUDY.config["CHOSEN"].items()} == chosen
+    record = json.loads((ROOT / "results" / f"{name}.json").read_text())
+    study = methods_table.study_of(name)
+    chosen = methods_table.chosen(record["tuning"], study)
+    assert {name: list(value) for name, value in study.config["CHOSEN"].items()} == chosen
 
 
 def test_chosen_by_hand():
