@@ -22,20 +22,20 @@ from famus_jax.lock import alone_in
 from famus_jax.parallel.processes import agree, check_shared, is_writer, text_of_first
 from famus_jax.predictor import Predictor
 from famus_jax.progress import Progress
-from famus_jax.provenance import made_on, provenance
+from famus_jax.provenance import provenance
 from famus_jax.train import data_setup, fingerprint, kept, loop, plots, results, status, streams
 from famus_jax.train.clock import Clock, TimeIsUp
 from famus_jax.train.config import ExperimentConfig, RunConfig, parse_config
-from famus_jax.train.curves import curve_of, weight_counts
+from famus_jax.train.curves import curve_of
 from famus_jax.train.evidence import too_large
 from famus_jax.train.figures import drawn
 from famus_jax.train.fingerprint import MadeFrom
+from famus_jax.train.finished import finished
 from famus_jax.train.label_issues import list_label_issues
 from famus_jax.train.mended import mended
 from famus_jax.train.methods import METHODS
 from famus_jax.train.one_network import OneNetworkRuns
 from famus_jax.train.placement import ONE_DEVICE, Placement
-from famus_jax.train.predictors import predictor_of
 from famus_jax.train.setting import Seeded, make_setting
 from famus_jax.train.two_networks.runs import TwoNetworkRuns
 from famus_jax.train.wandb_writer import check_wandb, wandb_writer
@@ -247,10 +247,10 @@ class Experiment:
         """One run of one seed: read back if it is finished, else trained."""
         run, seed = one.run, one.seed
         folder = self.workdir / "runs" / run.name / f"seed_{seed}"
-        finished = kept.read_result(folder, one.made_from)
-        if finished is not None:
+        kept_before = kept.read_result(folder, one.made_from)
+        if kept_before is not None:
             progress.skip(self._length(run))
-            return finished
+            return kept_before
         method, arrays, predictor = METHODS[run.method], {}, None
         if method.early_stop:
             result = results.stopped_early(run.method, seed, done[method.needs, seed])
@@ -296,42 +296,4 @@ class Experiment:
             self._runs(run).open(seeded, steps) as prepared,
         ):
             done = loop.train(prepared, folder, on_progress, clock)
-        predictor = predictor_of(self.setting, seeded, prepared.members(done.state))
-        per_example = dict(done.per_example)
-        if done.weights is not None:
-            per_example["weights"] = done.weights
-        if per_example:
-            per_example = {"ids": self.sources.train.ids, **per_example}
-        row = results.make_row(
-            run.method,
-            run.estimator_label,
-            seeded.seed,
-            done.history,
-            noise_rate_realized=data.noise_rate,
-            noise_digest=data.noise_digest,
-            **made_on(),
-            model=self.config.model.name,
-            dtype=self.config.model.dtype,
-            steps=steps,
-            seconds=round(before + done.seconds, 3),
-            warnings=results.repeated(done.history),
-            step_cost=round(
-                results.step_cost(self.config.schedule, METHODS[run.method], done.history), 4
-            ),
-            weight_auroc=results.auroc(done.weights, data.wrong),
-            probability_auroc=results.auroc(done.per_example.get("clean_probability"), data.wrong),
-        )
-        weights = done.weights
-        if weights is not None:  # what is not finite becomes null when it is written
-            weights = [round(value, 6) for value in np.asarray(weights, float).tolist()]
-        counts = weight_counts(done.weights, data.wrong, data.noise_rate is not None)
-        result = {
-            "row": row,
-            "history": done.history,
-            "weights": weights,
-            "weight_counts": counts,
-        }
-        if run.method == "mlc" and self.config.transition.carry:  # else it lives for one batch
-            matrix = np.asarray(done.state.meta.theta, float)
-            result["learned_transition"] = matrix.round(6).tolist()
-        return result, per_example, predictor
+        return finished(self.setting, seeded, data, done, prepared.members, steps, before)
