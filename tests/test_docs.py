@@ -20,7 +20,10 @@ PAGES = sorted(p for p in ROOT.rglob("*.md") if not {"_build", "api"} & set(p.pa
 PAGES = [p for p in PAGES if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)]
 PAGES = [p for p in PAGES if "runs" not in p.relative_to(ROOT).parts]
 # Modules whose every function has an example in its docstring. Of the others, it is not so yet.
-WITH_EXAMPLES = ("famus_jax", "famus_jax.methods", "famus_jax.losses", "famus_jax.evidence")
+WITH_EXAMPLES = (
+    *("famus_jax", "famus_jax.methods", "famus_jax.losses", "famus_jax.evidence"),
+    *("famus_jax.parallel", "famus_jax.predictor"),
+)
 
 
 @pytest.mark.parametrize("module", api_pages.MODULES)

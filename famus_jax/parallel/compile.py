@@ -21,6 +21,11 @@ def global_view(mesh: Mesh) -> Callable[[Step], Any]:
 
     The state is donated and comes back where it was: copied or spread, as `place` put it before the
     first step. All else comes back on every device.
+
+    >>> from famus_jax.parallel import data_mesh
+    >>> step = global_view(data_mesh(jax.devices()[:1]))(lambda state, batch: (state + 1, batch, ()))
+    >>> float(step(np.zeros(()), np.ones(2))[0])
+    1.0
     """
     return lambda step: _GlobalView(step, NamedSharding(mesh, P()))
 
@@ -50,7 +55,15 @@ class _GlobalView:
 
 
 def shard_mapped(mesh: Mesh) -> Callable[[Step], Any]:
-    """`jax.shard_map`: the step runs once per device; it must know the mesh's axis by name."""
+    """`jax.shard_map`: the step runs once per device; it must know the mesh's axis by name.
+
+    >>> from famus_jax.parallel import data_mesh
+    >>> def step(state, batch, meta_batch):
+    ...     return state + jax.lax.psum(batch.sum(), "data")
+    >>> compiled = shard_mapped(data_mesh(jax.devices()[:1]))(step)
+    >>> float(compiled(np.zeros(()), np.ones(2)))
+    2.0
+    """
     rows = P(mesh.axis_names[0])
 
     def compiled(step: Step) -> Any:
@@ -68,6 +81,10 @@ def pmapped(devices: Sequence[Any] | None = None, axis: str = AXIS) -> Callable[
     """`jax.pmap`, state and results without a leading device axis; batches are whole ones [n, ...].
 
     Maintained by JAX for code that has it; `shard_mapped` compiles to the same program.
+
+    >>> step = pmapped(jax.devices()[:1])(lambda state, batch, meta_batch: state + 1)
+    >>> float(step(np.zeros(()), np.ones(2), np.ones(2)))
+    1.0
     """
     devices = list(jax.devices() if devices is None else devices)
 
@@ -97,6 +114,9 @@ def stacked(batch: PyTree, count: int) -> PyTree:
 
     Raises:
       ValueError: if `count` does not divide n.
+
+    >>> stacked(np.arange(4), 2).tolist()
+    [[0, 1], [2, 3]]
     """
 
     def stack(x: Any) -> Any:

@@ -48,6 +48,14 @@ def predict(predictor: Predictor, inputs: Any, *, batch_size: int | None = None)
       ModuleNotFoundError: the pretrained network, or scikit-learn for texts, is not installed.
 
     Example: see `load_predictor`.
+
+    >>> import flax.linen as nn
+    >>> from famus_jax.predictor import Features, Network
+    >>> params = {"kernel": np.eye(2, dtype=np.float32), "bias": np.zeros(2, np.float32)}
+    >>> classes, takes = ("cat", "dog"), Features(2)
+    >>> network = Predictor(Network(module=nn.Dense(2)), classes, takes, members=((params, {}),))
+    >>> [f"{p:.0%}" for p in predict(network, np.array([[3.0, 1.0]], np.float32))[0]]
+    ['88%', '12%']
     """
     return softmax(logits(predictor, inputs, batch_size=batch_size))
 
@@ -68,6 +76,14 @@ def logits(predictor: Predictor, inputs: Any, *, batch_size: int | None = None) 
 
     Returns:
       float32 [N, C]; the highest is the class that the network decides for.
+
+    >>> import flax.linen as nn
+    >>> from famus_jax.predictor import Features, Network
+    >>> params = {"kernel": np.eye(2, dtype=np.float32), "bias": np.zeros(2, np.float32)}
+    >>> classes, takes = ("cat", "dog"), Features(2)
+    >>> network = Predictor(Network(module=nn.Dense(2)), classes, takes, members=((params, {}),))
+    >>> logits(network, np.array([[3.0, 1.0]], np.float32)).tolist()
+    [[3.0, 1.0]]
     """
     array = _checked(predictor, inputs)
     size = batch_size or min(BATCH, 1 << max(len(array) - 1, 0).bit_length())

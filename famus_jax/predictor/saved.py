@@ -38,7 +38,11 @@ _FIX = "make it again, or take another copy"
 
 
 def is_predictor(folder: Path) -> bool:
-    """Whether the folder holds a predictor, whole or not."""
+    """Whether the folder holds a predictor, whole or not.
+
+    >>> is_predictor(Path("nowhere"))
+    False
+    """
     return (folder / DESCRIPTION).is_file()
 
 
@@ -55,6 +59,14 @@ def save_predictor(folder: str | Path, predictor: Predictor) -> list[Path]:
     Raises:
       ValueError: arrays that are not those of the network, or numbers that are not finite; no member,
         class names or pre-processing that make no sense. Nothing is written then.
+
+    Example: see `load_predictor`.
+
+    >>> from famus_jax.predictor import Features, Network
+    >>> nobody = Predictor(Network("mlp"), ("cat", "dog"), Features(2), members=())
+    >>> save_predictor("nowhere", nobody)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: ...
     """
     folder = Path(folder)
     _check(predictor)
