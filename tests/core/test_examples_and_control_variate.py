@@ -58,7 +58,7 @@ def start(problem, estimator, point):
 
 def meta_loss_of(point, rows=slice(None)):
     """(theta, active, kind) -> L_val by definition, the virtual step on some examples."""
-    w, state, rng, batch, meta_batch, alpha, _ = point
+    w, state, rng, batch, meta_batch, alpha, *_ = point
     batch = tree_map(lambda x: x[rows], batch)
     args = (ref.bn_mlp, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, state, rng, batch)
     return lambda theta, active, kind: ref.l_val(theta, *args, meta_batch, alpha, active, kind)
@@ -134,7 +134,7 @@ def test_part_of_what_has_a_batch_axis():
     update = meta_update(problem, estimator, state, halved)
 
     def by_definition(theta):
-        w, model_state, rng, batch, meta_batch, alpha, _ = halved
+        w, model_state, rng, batch, meta_batch, alpha, *_ = halved
         rows = np.asarray(heard_rows(state.key, state.step, N, 3))
         small = {"x": batch["x"][rows], "label": batch["label"][rows], "scale": batch["scale"]}
         args = (forward, ref.mwnet("sum"), ref.mean_loss(ref.cross_entropy), w, model_state, rng)

@@ -83,7 +83,7 @@ def virtual_gradient(point, theta):
 
 def l_val(theta, point, active, kind):
     """The meta loss of the look-ahead, on a forward pass without θ."""
-    w, model_state, rng, _, meta_batch, alpha, _ = point
+    w, model_state, rng, _, meta_batch, alpha, *_ = point
     flags = {name: float(name in active) for name in NAMES}
     w_hat = ref.virtual_step(w, virtual_gradient(point, theta), alpha, flags, kind)
     outputs, _ = ref.bn_mlp(w_hat, model_state, rng, meta_batch)

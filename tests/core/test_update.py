@@ -46,7 +46,7 @@ def setting(objective):
 def definition(point, objective):
     """The reference's arguments, and L_val of (theta, active, kind)."""
     loss = ref.mean_loss(ref.cross_entropy)
-    w, state, rng, batch, meta_batch, alpha, _ = point
+    w, state, rng, batch, meta_batch, alpha, *_ = point
     args = (ref.bn_mlp, objective, loss, w, state, rng, batch, meta_batch, alpha)
     return lambda theta, active, kind: ref.l_val(theta, *args, active, kind)
 

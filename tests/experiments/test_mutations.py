@@ -16,7 +16,9 @@ def test_the_text_is_there_once(mutation):
 
 def test_what_is_seen_and_what_is_not(capsys, monkeypatch):
     tests = ("tests/test_progress.py",)
-    seen = Mutation("seen", "famus_jax/progress.py", 'f"about {hours}', 'f"in {hours}', tests)
+    seen = Mutation(
+        "seen", "famus_jax/progress.py", 'f"about {clock_time', 'f"in {clock_time', tests
+    )
     other = Mutation(
         "not seen", "famus_jax/one_of.py", "difflib.get_close", "list(known) or get_close", tests
     )

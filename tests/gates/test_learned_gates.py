@@ -71,7 +71,7 @@ def with_draw(state, kind, layers, pattern, pooled=None, uniforms=None):
 def pieces():
     """Compiled by definition: θ-gradients of L_c and of L_g for open layers S, and v and g."""
     _, inputs = setting()
-    w, state, rng, batch, meta_batch, alpha, _ = inputs
+    w, state, rng, batch, meta_batch, alpha, *_ = inputs
     loss, training_loss = ref.mean_loss(ref.cross_entropy), ref.mwnet("sum")
     args = (ref.mlp, training_loss, loss, w, state, rng, batch, meta_batch, alpha)
 
