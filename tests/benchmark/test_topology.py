@@ -1,6 +1,8 @@
 """Programs for a TPU that isn't here: what is asked, what is read, what is printed."""
 
 import importlib.util
+import json
+import pathlib
 
 import pytest
 
@@ -79,6 +81,17 @@ def test_what_can_not_be_is_refused_before_anything_is_compiled(capsys, monkeypa
     ):
         assert main(["famus", "benchmark", *words]) == status
         assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_page_shows_the_record():
+    """Fails if the table in docs/performance.md was edited, or the record changed without it."""
+    root = pathlib.Path(__file__).parents[2]
+    rows = json.loads((root / "results" / "tpu_wrn_10_2.json").read_text())["rows"]
+    shown = (root / "docs" / "performance.md").read_text().split("<!-- table: tpu -->\n")[1]
+    lines = shown.split("<!-- end -->")[0].splitlines()[2:]
+    for line, row in zip(lines, rows, strict=True):
+        numbers = (row[f"{name}_ratio"] for name in ("flops", "bytes", "cycles"))
+        assert line.split("|")[2:-1] == [f" {number:.2f} " for number in numbers]
 
 
 @pytest.mark.slow
